@@ -1,0 +1,129 @@
+"""What reaches the broker, and what it asks of whoever holds the sockets, the clock and the bytes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from fiducial.models.batches import Payload
+from fiducial.models.values import Uuid, value
+
+if TYPE_CHECKING:
+    from fiducial.models.state import Broker
+
+# Events
+
+
+@value
+class Request:
+    """A whole, readable request. `ticket` names it in every effect that concerns it."""
+
+    ticket: int
+    connection: int
+    client_id: str | None
+    api_version: int
+    body: Any  # one of the *Request classes of models.messages
+
+
+@value
+class Timer:
+    """The deadline of a parked request has come."""
+
+    ticket: int
+
+
+@value
+class Housekeeping:
+    """Time to look for what retention and expiry have made superfluous."""
+
+
+@value
+class Disconnected:
+    """The connection is gone; nothing more can be said on it."""
+
+    connection: int
+
+
+Event = Request | Timer | Housekeeping | Disconnected
+
+# Effects
+
+
+@value
+class Reply:
+    """Answer a request. `rules` are the rules that refused something, in order; body None: nothing goes out (acks=0)."""
+
+    ticket: int
+    body: Any  # one of the *Response classes of models.messages, or None
+    rules: tuple[str, ...] = ()
+
+
+@value
+class Close:
+    """End the request's connection without an answer."""
+
+    ticket: int
+    rules: tuple[str, ...] = ()
+
+
+@value
+class Write:
+    """Append one batch to a partition's bytes, its header stamped with these values."""
+
+    topic_id: Uuid
+    partition: int
+    base_offset: int
+    leader_epoch: int
+    has_append_time: bool
+    max_timestamp: int  # ms
+    payload: Payload
+
+
+@value
+class Drop:
+    """The bytes of all batches that end below offset `below` may go."""
+
+    topic_id: Uuid
+    partition: int
+    below: int
+
+
+@value
+class Forget:
+    """The topic is deleted: its bytes may go."""
+
+    topic_id: Uuid
+
+
+@value
+class Persist:
+    """Append one record to the metadata log: what `evolve` is given after a restart."""
+
+    record: Any
+
+
+@value
+class SetTimer:
+    """Send Timer(ticket) at `at_ms`."""
+
+    ticket: int
+    at_ms: int
+
+
+@value
+class ClearTimer:
+    """The timer of `ticket` is not needed any more."""
+
+    ticket: int
+
+
+Effect = Reply | Close | Write | Drop | Forget | Persist | SetTimer | ClearTimer
+
+
+@value
+class Outcome:
+    """What a handler made of a request: the broker after it, the answer, the rules that refused, and effects beside the answer."""
+
+    broker: Broker
+    body: Any
+    rules: tuple[str, ...] = ()
+    effects: tuple[Effect, ...] = ()

@@ -1,0 +1,535 @@
+"""Real bugs, as data: each puts one guard or function of the model back to what a Kafka-like broker once had wrong.
+
+With a flaw switched on, the property it names must fail; with it off, everything passes. The numbers are those of the catalogue the flaws
+were collected in; a bug that one replica without transactions cannot have stands here too, with the reason, so that none is forgotten.
+Beside these, every rung of every ladder can be taken out (`rung_removed`): a rule that is a rung has its flaw of its own accord.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from fiducial.models import fetch, idempotence, kernels, log, partition, sessions
+from fiducial.models.idempotence import NO_PRODUCERS, UNKNOWN, ProducerEntry, Producers, Written
+from fiducial.models.log import EpochStart, Log, LogConfig, Plan
+from fiducial.models.events import Outcome
+from fiducial.models.partition import READ_UNCOMMITTED, Fetch, Partition, Refused
+from fiducial.models.rules import LADDERS, Ladder, Rung
+from fiducial.models.sessions import Cached, Wanted
+from fiducial.models.values import Uuid, value
+
+if TYPE_CHECKING:
+    from fiducial.models.state import Broker
+
+
+@value
+class Flaw:
+    """One bug. `target` is the function that it replaces, as "module:function" below fiducial.models."""
+
+    id: str
+    issue: str
+    title: str  # what is wrong while it is switched on
+    rules: tuple[str, ...] = ()
+    violates: str = ""  # the property that must fail; for what a partition alone cannot show, a test of tests/models
+    target: str = ""
+    replacement: Callable[..., Any] | None = None
+    reason_not_applicable: str = ""
+
+
+FLAWS: dict[str, Flaw] = {}
+
+
+def flaw(id_: str, issue: str, title: str, *, rules: tuple[str, ...], violates: str, target: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Register the decorated function as what the flaw puts in the place of `target`."""
+
+    def register(replacement: Callable[..., Any]) -> Callable[..., Any]:
+        where = f"{target.__module__}:{target.__qualname__}"
+        assert id_ not in FLAWS, f"two flaws called {id_}"
+        FLAWS[id_] = Flaw(id_, issue, title, rules, violates, where, replacement)
+        return replacement
+
+    return register
+
+
+def not_yet(reason: str, **issues: str) -> None:
+    """Register bugs that nothing here can have, and why."""
+    for id_, issue in issues.items():
+        FLAWS[id_] = Flaw(id_, issue, "", reason_not_applicable=reason)
+
+
+# Switching
+
+
+@contextmanager
+def switched_on(one: Flaw) -> Iterator[None]:
+    """The flaw, while the block runs: in every module that holds the function, and in every ladder that guards with it."""
+    assert one.replacement is not None, f"{one.id} does not apply: {one.reason_not_applicable}"
+    module_name, _, function_name = one.target.partition(":")
+    original = getattr(sys.modules[module_name], function_name)
+    holders = [
+        module
+        for name, module in list(sys.modules.items())
+        if name.startswith("fiducial.") and getattr(module, function_name, None) is original
+    ]
+    ladders = {ladder: ladder.rungs for ladder in LADDERS.values()}
+    for module in holders:
+        setattr(module, function_name, one.replacement)
+    for ladder, rungs in ladders.items():
+        ladder.rungs = tuple(
+            attrs.evolve(rung, guard=one.replacement) if rung.guard is original else rung for rung in rungs
+        )
+    try:
+        yield
+    finally:
+        for module in holders:
+            setattr(module, function_name, original)
+        for ladder, rungs in ladders.items():
+            ladder.rungs = rungs
+
+
+@contextmanager
+def rung_removed(ladder: Ladder, rung: Rung) -> Iterator[None]:
+    """The ladder without one of its rungs, while the block runs."""
+    rungs = ladder.rungs
+    assert rung in rungs
+    ladder.rungs = tuple(other for other in rungs if other is not rung)
+    try:
+        yield
+    finally:
+        ladder.rungs = rungs
+
+
+# A. Epochs and truncation
+
+
+@flaw(
+    "A2",
+    "KAFKA-6361 (KIP-279)",
+    "the end of an epoch nobody led in is answered under that epoch's own name",
+    rules=("LOG-EPOCH-1",),
+    violates="EpochEndIsTrue",
+    target=log.end_offset_for_epoch,
+)
+def answers_with_the_epoch_asked_for(here: Log, epoch: int) -> tuple[int, int]:
+    if epoch < 0 or not here.epochs or epoch > here.epochs[-1].epoch:
+        return -1, -1
+    later = [entry.start_offset for entry in here.epochs if entry.epoch > epoch]
+    return epoch, later[0] if later else here.end
+
+
+@flaw(
+    "A3",
+    "KAFKA-6880, KAFKA-7395 (KIP-320)",
+    "a fetch is served whatever leader epoch it names",
+    rules=("LOG-FETCH-5",),
+    violates="StaleAskersAreFenced",
+    target=partition.epoch_is_fenced,
+)
+def fences_nobody(_partition: Partition, _asked: Fetch) -> bool:
+    return False
+
+
+@flaw(
+    "A6",
+    "KAFKA-7415",
+    "a new leader enters its epoch only with its first batch",
+    rules=("LOG-EPOCH-2",),
+    violates="EpochCacheMatchesLog",
+    target=partition.become_leader,
+)
+def enters_no_epoch(here: Partition, epoch: int) -> Partition:
+    return attrs.evolve(here, leader_epoch=epoch)
+
+
+@flaw(
+    "A9",
+    "KAFKA-6857",
+    "asked for no epoch, the leader answers its log end",
+    rules=("LOG-EPOCH-1",),
+    violates="EpochEndIsTrue",
+    target=log.end_offset_for_epoch,
+)
+def answers_the_end_for_no_epoch(here: Log, epoch: int) -> tuple[int, int]:
+    if epoch < 0:
+        return -1, here.end
+    later = [entry.start_offset for entry in here.epochs if entry.epoch > epoch]
+    known = [entry.epoch for entry in here.epochs if entry.epoch <= epoch]
+    if not here.epochs or epoch > here.epochs[-1].epoch:
+        return -1, -1
+    return (known[-1] if known else epoch), later[0] if later else here.end
+
+
+@flaw(
+    "A7",
+    "KAFKA-10706",
+    "entries of the epoch cache that a new leader contradicts stay",
+    rules=("LOG-EPOCH-2",),
+    violates="EpochCacheMonotone",
+    target=partition.become_leader,
+)
+def keeps_contradicted_epochs(here: Partition, epoch: int) -> Partition:
+    epochs = (*here.log.epochs, EpochStart(epoch, here.log.end))
+    return attrs.evolve(here, log=attrs.evolve(here.log, epochs=epochs), leader_epoch=epoch)
+
+
+@flaw(
+    "A13",
+    "KAFKA-12996",
+    "a fetch below the log start with a diverging epoch is answered without an error",
+    rules=("LOG-READ-1",),
+    violates="BelowStartIsOutOfRange",
+    target=partition.fetch_is_out_of_range,
+)
+def looks_at_epochs_first(here: Partition, asked: Fetch) -> bool:
+    if asked.last_fetched_epoch >= 0:
+        return False
+    return log.offset_is_out_of_range(here.log, asked.offset)
+
+
+@flaw(
+    "A21",
+    "KAFKA-9338",
+    "a fetch session forgets the leader epoch that the partition was asked for with",
+    rules=("LOG-FETCH-5", "LOG-SESSION-1"),
+    violates="test_a_session_remembers_the_leader_epoch_that_was_named",
+    target=sessions.merged,
+)
+def forgets_epochs(
+    cached: tuple[Cached, ...], wanted: tuple[Wanted, ...], forgotten: frozenset[tuple[str | Uuid, int]]
+) -> tuple[Cached, ...]:
+    asked = {entry.key for entry in wanted}
+    return tuple(
+        entry
+        if entry.wanted.key in asked
+        else attrs.evolve(entry, wanted=attrs.evolve(entry.wanted, current_leader_epoch=-1))
+        for entry in MERGED(cached, wanted, forgotten)
+    )
+
+
+MERGED = sessions.merged
+
+
+@flaw(
+    "A19",
+    "KAFKA-3978",
+    "the high watermark is not kept within the log",
+    rules=("LOG-HW-1",),
+    violates="MarksInOrder",
+    target=log.with_high_watermark,
+)
+def takes_any_high_watermark(here: Log, candidate: int) -> Log:
+    return attrs.evolve(here, high_watermark=candidate)
+
+
+# C. What readers see
+
+
+@flaw(
+    "C1",
+    "KAFKA-727",
+    "consumers read up to the log end",
+    rules=("LOG-READ-2",),
+    violates="ReadsBelowHighWatermark",
+    target=partition.read_bound,
+)
+def shows_everything(here: Partition, _asked: Fetch) -> int:
+    return here.log.end
+
+
+@flaw(
+    "C3",
+    "KAFKA-9807",
+    "the bound is checked against one high watermark and the read is cut at a later one",
+    rules=("LOG-READ-2", "LOG-READ-4"),
+    violates="ReadsBelowHighWatermark",
+    target=log.end_position,
+)
+def cuts_at_a_later_bound(here: Log, segment: int, _below: int) -> int:
+    return log.segment_numbered(here, segment).size_bytes
+
+
+@flaw(
+    "C4",
+    "KAFKA-9835",
+    "where a read ends is computed from a size that has grown meanwhile",
+    rules=("LOG-READ-2",),
+    violates="ReadsBelowHighWatermark",
+    target=log.end_position,
+)
+def cuts_one_batch_late(here: Log, segment: int, below: int) -> int:
+    ordinal = log.batch_at(here, below)
+    if ordinal is not None and here.batches[ordinal].segment == segment:
+        return here.batches[ordinal].position + here.batches[ordinal].size_bytes
+    return log.segment_numbered(here, segment).size_bytes
+
+
+@flaw(
+    "C5",
+    "KAFKA-9196",
+    "after a roll, the position of the high watermark still belongs to the segment before",
+    rules=("LOG-READ-2", "LOG-ROLL-6"),
+    violates="ReadsBelowHighWatermark",
+    target=log.end_position,
+)
+def forgets_position_on_roll(here: Log, segment: int, below: int) -> int:
+    ordinal = log.batch_at(here, below)
+    is_sealed = segment < here.active_segment
+    if ordinal is not None and here.batches[ordinal].segment == segment and not is_sealed:
+        return here.batches[ordinal].position
+    return log.segment_numbered(here, segment).size_bytes
+
+
+@flaw(
+    "C7",
+    "KAFKA-5376",
+    "a fetch that waited is answered without its list of aborted transactions",
+    rules=("LOG-READ-8", "LOG-FETCH-2"),
+    violates="test_a_fetch_gives_up_waiting",
+    target=fetch.timed_out,
+)
+def drops_aborted_list(broker: Broker, ticket: int) -> Outcome | None:
+    entry = broker.parked.fetches.get(ticket)
+    if entry is None:
+        return None
+    plain = attrs.evolve(entry, plan=attrs.evolve(entry.plan, isolation=READ_UNCOMMITTED))
+    fetches = broker.parked.fetches.set(ticket, plain)
+    return TIMED_OUT(attrs.evolve(broker, parked=attrs.evolve(broker.parked, fetches=fetches)), ticket)
+
+
+TIMED_OUT = fetch.timed_out
+
+
+# D. The idempotent producer
+
+
+@flaw(
+    "D1",
+    "KAFKA-5494",
+    "only the last batch of a producer is remembered",
+    rules=("IDEM-DUP-1",),
+    violates="ResendIsAnswered",
+    target=idempotence.duplicate_of,
+)
+def remembers_one_batch(entry: ProducerEntry, plan: Plan) -> Written | None:
+    if plan.producer_epoch != entry.epoch:
+        return None
+    for written in entry.window[-1:]:
+        if (written.first_sequence, written.last_sequence) == (plan.base_sequence, plan.last_sequence):
+            return written
+    return None
+
+
+@flaw(
+    "D2",
+    "KAFKA-5793",
+    "an unknown producer that does not begin at 0 is taken for one whose data was lost",
+    rules=("IDEM-SEQ-1",),
+    violates="NextIsAccepted",
+    target=idempotence.sequence_is_out_of_order,
+)
+def takes_unknown_for_lost(entry: ProducerEntry, plan: Plan) -> bool:
+    if entry is UNKNOWN:
+        return plan.base_sequence != 0
+    return (
+        idempotence.is_known(entry)
+        and plan.producer_epoch == entry.epoch
+        and not kernels.follows(entry.last_sequence, plan.base_sequence)
+    )
+
+
+@flaw(
+    "D5",
+    "KAFKA-7190, KAFKA-8710 (KIP-360)",
+    "a producer is forgotten with the last of its records",
+    rules=("LOG-RETAIN-7",),
+    violates="RetentionKeepsProducers",
+    target=partition.delete_records,
+)
+def forgets_with_records(here: Partition, offset: int) -> tuple[Partition, partition.Outcome]:
+    refusal = partition.DELETE_CHECK.refusal(here, offset)
+    if refusal is not None:
+        return here, Refused(refusal)
+    start = here.log.high_watermark if offset == -1 else offset
+    moved = log.with_start(here.log, start)
+    left = NO_PRODUCERS
+    for producer_id, entry in here.producers.items():
+        if not entry.window or entry.window[-1].last_offset >= moved.start:
+            left = left.set(producer_id, entry)
+    return attrs.evolve(here, log=moved, producers=left), partition.Moved(moved.start)
+
+
+@flaw(
+    "D7",
+    "KAFKA-7692, KAFKA-7693",
+    "sequences do not wrap after 2^31 - 1",
+    rules=("IDEM-SEQ-3", "IDEM-SEQ-4"),
+    violates="NextIsAccepted",
+    target=kernels.follows,
+)
+def never_wraps(last_sequence: int, first_sequence: int) -> bool:
+    return first_sequence == last_sequence + 1
+
+
+@flaw(
+    "D9",
+    "KAFKA-12152",
+    "a new epoch may go on with the sequences of the old one",
+    rules=("IDEM-EPOCH-2",),
+    violates="NoGapInEpoch",
+    target=idempotence.new_epoch_begins_late,
+)
+def begins_anywhere(_entry: ProducerEntry, _plan: Plan) -> bool:
+    return False
+
+
+@flaw(
+    "D11",
+    "KAFKA-7866",
+    "the log end moves only after what comes behind the write, and that fails",
+    rules=("LOG-APPEND-1", "LOG-APPEND-9"),
+    violates="OffsetsDense",
+    target=log.appended,
+)
+def leaves_the_end_behind(here: Log, plan: Plan, config: LogConfig, leader_epoch: int, now: int) -> Log:
+    return attrs.evolve(APPENDED(here, plan, config, leader_epoch, now), end=here.end)
+
+
+APPENDED = log.appended
+
+
+@flaw(
+    "X9",
+    "ours",
+    "an epoch change leaves the old epoch's window in place",
+    rules=("IDEM-EPOCH-3",),
+    violates="DuplicateWasPromised",
+    target=idempotence.remembered,
+)
+def keeps_the_old_window(producers: Producers, plan: Plan, base_offset: int, now: int) -> Producers:
+    entry = idempotence.entry_of(producers, plan)
+    written = Written(plan.base_sequence, plan.last_sequence, base_offset, base_offset + plan.count - 1, plan.max_timestamp)
+    return producers.set(plan.producer_id, ProducerEntry(plan.producer_epoch, (*entry.window, written)[-5:], now))
+
+
+# Mutants of our own, for rules that no catalogued bug touches
+
+
+@flaw(
+    "X1",
+    "ours",
+    "an older producer epoch is served",
+    rules=("IDEM-EPOCH-1",),
+    violates="ProducerEpochMonotone",
+    target=idempotence.epoch_is_old,
+)
+def serves_old_epochs(_entry: ProducerEntry, _plan: Plan) -> bool:
+    return False
+
+
+@flaw(
+    "X2",
+    "ours",
+    "a segment grows beyond segment.bytes",
+    rules=("LOG-ROLL-1",),
+    violates="SegmentsMatchBatches",
+    target=log.rolled_for,
+)
+def never_rolls(here: Log, _plan: Plan, _config: LogConfig, _now: int) -> Log:
+    return here
+
+
+@flaw(
+    "X3",
+    "ours",
+    "retention deletes what is not committed yet",
+    rules=("LOG-RETAIN-2",),
+    violates="MarksInOrder",
+    target=log.deletable,
+)
+def deletes_the_uncommitted(here: Log) -> range:
+    return range(here.first_segment, here.active_segment + (1 if here.active.size_bytes else 0))
+
+
+@flaw(
+    "X4",
+    "ours",
+    "a lookup by time finds what is not committed",
+    rules=("LOG-TIME-2",),
+    violates="LookUpByTime",
+    target=partition.latest_offset,
+)
+def finds_beyond_the_bound(here: Partition, _asked: Any) -> int:
+    return here.log.end
+
+
+@flaw(
+    "X5",
+    "ours",
+    "DeleteRecords may go beyond the high watermark",
+    rules=("LOG-DELETE-2",),
+    violates="MarksInOrder",
+    target=log.with_start,
+)
+def starts_one_too_far(here: Log, offset: int) -> Log:
+    return attrs.evolve(here, start=max(here.start, offset + 1))
+
+
+@flaw(
+    "X6",
+    "ours",
+    "a read begins behind the batch that holds the offset",
+    rules=("LOG-READ-3",),
+    violates="ReadersProgress",
+    target=log.batch_at,
+)
+def skips_the_batch_inside(here: Log, offset: int) -> int | None:
+    for ordinal in range(here.first_batch, here.end_batch):
+        if here.batches[ordinal].base_offset >= offset:
+            return ordinal
+    return None
+
+
+@flaw(
+    "X7",
+    "ours",
+    "a duplicate is answered with the log end",
+    rules=("IDEM-DUP-5",),
+    violates="ResendIsAnswered",
+    target=idempotence.duplicate_of,
+)
+def invents_an_answer(entry: ProducerEntry, plan: Plan) -> Written | None:
+    for written in entry.window:
+        if (written.first_sequence, written.last_sequence) == (plan.base_sequence, plan.last_sequence):
+            return attrs.evolve(written, base_offset=written.base_offset + 1)
+    return None
+
+
+@flaw(
+    "X8",
+    "ours",
+    "a segment spans more than segment.ms",
+    rules=("LOG-ROLL-2", "LOG-ROLL-5"),
+    violates="SegmentsSpanTime",
+    target=log.rolled_for,
+)
+def rolls_by_size_only(here: Log, plan: Plan, config: LogConfig, now: int) -> Log:
+    return log.rolled(here, now) if log.segment_is_full(here.active, plan, 0, config, now) else here
+
+
+# What cannot happen here yet
+
+not_yet(
+    "needs a follower: there is one replica",
+    A1="KIP-101 (KAFKA-1211, 3919)", A4="KIP-320 first design", A14="KAFKA-13207", A15="KAFKA-18991", A17="KAFKA-7786", A20="KAFKA-7414",
+    A25="KAFKA-6975", C9="KAFKA-8542", C10="KAFKA-13778", C12="KAFKA-14255", D3="KAFKA-6003",
+)
+not_yet("needs a log that is loaded from disk", A8="KAFKA-7897", A10="KAFKA-10432", A23="KAFKA-15608", A26="KAFKA-8306", D13="KAFKA-9105")
+not_yet("needs truncation, which only followers and recovery do", D12="KAFKA-12153", A24="KAFKA-12460")
+not_yet("needs a controller", A22="KAFKA-9212")
+not_yet("needs transactions", D6="KAFKA-7298")
+not_yet("a fault of one client, not of a broker", C13="KAFKA-12980", D8="KAFKA-8483")

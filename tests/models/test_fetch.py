@@ -1,0 +1,244 @@
+"""Fetch as a request: limits over partitions, waiting, sessions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+import pytest
+from samples import Bench, batch, fetch_request
+
+from fiducial.models import sessions
+from fiducial.models.batches import Slice
+from fiducial.models.errors import Error
+from fiducial.models.events import ClearTimer, Disconnected, Forget, Reply, SetTimer, Timer
+from fiducial.models.messages import (
+    DeleteTopicsRequest,
+    FetchPartition,
+    FetchRequest,
+    FetchTopic,
+    ForgottenTopic,
+    PartitionData,
+)
+
+V = 12
+
+
+def parts(body: Any) -> dict[tuple[str, int], PartitionData]:
+    return {(topic.topic, data.partition_index): data for topic in body.responses for data in topic.partitions}
+
+
+def sizes(body: Any) -> list[int]:
+    return [data.records.size_bytes for topic in body.responses for data in topic.partitions]
+
+
+@pytest.mark.rule("LOG-READ-8", "LOG-READ-11")
+def test_what_a_partition_answers() -> None:
+    bench = Bench("a")
+    bench.produce("a", batch(3))
+    data = parts(bench.ask(fetch_request([("a", 0, 1)]), V))["a", 0]
+    assert data.records == Slice(bench.id_of("a"), 0, 0, 100)
+    assert (data.error_code, data.high_watermark, data.last_stable_offset, data.log_start_offset) == (0, 3, 3, 0)
+    assert data.aborted_transactions is None
+    committed = parts(bench.ask(fetch_request([("a", 0, 1)], isolation_level=1), V))["a", 0]
+    assert committed.aborted_transactions == ()
+
+
+@pytest.mark.rule("LOG-READ-9")
+def test_an_error_carries_no_marks() -> None:
+    bench = Bench("a")
+    data = parts(bench.ask(fetch_request([("a", 0, 9)]), V))["a", 0]
+    assert (data.error_code, data.high_watermark, data.last_stable_offset, data.log_start_offset) == (1, -1, -1, -1)
+    assert data.records is not None and data.records.size_bytes == 0
+
+
+@pytest.mark.rule("LOG-FETCH-4", "LOG-FETCH-9")
+def test_unknown_partitions_and_ids() -> None:
+    bench = Bench("a")
+    assert parts(bench.ask(fetch_request([("b", 0, 0)]), V))["b", 0].error_code == Error.UNKNOWN_TOPIC_OR_PARTITION
+    assert parts(bench.ask(fetch_request([("a", 7, 0)]), V))["a", 7].error_code == Error.UNKNOWN_TOPIC_OR_PARTITION
+    for topic_id in (bytes(16), b"x" * 16):
+        topic = FetchTopic(topic_id=topic_id, partitions=(FetchPartition(0, partition_max_bytes=100),))
+        body = bench.ask(FetchRequest(max_bytes=1000, session_epoch=-1, topics=(topic,)), 13)
+        assert body.responses[0].partitions[0].error_code == Error.UNKNOWN_TOPIC_ID
+
+
+@pytest.mark.rule("LOG-FETCH-3")
+def test_max_bytes_is_shared_and_the_first_gets_a_whole_batch() -> None:
+    bench = Bench("a", partitions=3)
+    for index in range(3):
+        bench.produce("a", batch(), batch(), index=index)
+    wanted = [("a", 0, 0), ("a", 1, 0), ("a", 2, 0)]
+    assert sizes(bench.ask(fetch_request(wanted, max_bytes=1), V)) == [100, 0, 0]
+    assert sizes(bench.ask(fetch_request(wanted, max_bytes=300), V)) == [200, 100, 0]
+    assert sizes(bench.ask(fetch_request([("a", 0, 2), *wanted[1:]], max_bytes=1), V)) == [0, 100, 0]
+    assert sizes(bench.ask(fetch_request(wanted, partition_max_bytes=150), V)) == [150, 150, 150]
+
+
+@pytest.mark.rule("LOG-FETCH-1")
+@pytest.mark.parametrize(
+    "request_", [fetch_request([], max_wait_ms=500), fetch_request([("a", 0, 0)]), fetch_request([("a", 0, 99)], max_wait_ms=500)]
+)
+def test_reasons_to_answer_at_once(request_: FetchRequest) -> None:
+    assert isinstance(Bench("a").send(request_, V), Reply)
+
+
+@pytest.mark.rule("LOG-FETCH-2")
+def test_a_fetch_waits_for_bytes() -> None:
+    bench = Bench("a")
+    assert bench.send(fetch_request([("a", 0, 0)], max_wait_ms=500, min_bytes=150), V) is None
+    ticket = bench.tickets
+    assert bench.effects == (SetTimer(ticket, bench.now + 500),)
+    bench.produce("a", batch())
+    assert bench.reply_to(ticket) is None
+    bench.produce("a", batch())
+    assert ClearTimer(ticket) in bench.effects
+    reply = bench.reply_to(ticket)
+    assert isinstance(reply, Reply) and sizes(reply.body) == [200]
+    bench.happens(Timer(ticket))
+    assert bench.effects == ()
+
+
+@pytest.mark.rule("LOG-FETCH-2")
+def test_a_fetch_gives_up_waiting() -> None:
+    bench = Bench("a")
+    bench.send(fetch_request([("a", 0, 0)], max_wait_ms=500, isolation_level=1), V)
+    bench.now += 500
+    bench.happens(Timer(bench.tickets))
+    reply = bench.reply_to(bench.tickets)
+    assert isinstance(reply, Reply) and sizes(reply.body) == [0]
+    assert parts(reply.body)["a", 0].aborted_transactions == ()
+    assert not bench.broker.parked.fetches and not bench.broker.parked.by_partition
+
+
+@pytest.mark.rule("LOG-FETCH-2")
+def test_deleting_a_topic_wakes_who_waits_for_it() -> None:
+    bench = Bench("a")
+    bench.send(fetch_request([("a", 0, 0)], max_wait_ms=500), V)
+    ticket = bench.tickets
+    bench.ask(DeleteTopicsRequest(topic_names=("a",), timeout_ms=1000), 5)
+    assert any(isinstance(effect, Forget) for effect in bench.effects)
+    reply = bench.reply_to(ticket)
+    assert isinstance(reply, Reply) and parts(reply.body)["a", 0].error_code == Error.UNKNOWN_TOPIC_OR_PARTITION
+
+
+def test_who_hangs_up_waits_no_more() -> None:
+    bench = Bench("a")
+    bench.send(fetch_request([("a", 0, 0)], max_wait_ms=500), V, connection=4)
+    bench.happens(Disconnected(4))
+    assert bench.effects == (ClearTimer(bench.tickets),)
+    assert not bench.broker.parked.fetches
+
+
+# Sessions
+
+
+def begun(bench: Bench, wanted: list[tuple[str, int, int]]) -> int:
+    """The id of a new session."""
+    session_id = bench.ask(fetch_request(wanted, session=(0, 0)), V).session_id
+    assert session_id > 0
+    return int(session_id)
+
+
+@pytest.mark.rule("LOG-SESSION-1")
+def test_a_session_begins_with_epoch_0_and_ends_with_minus_1() -> None:
+    bench = Bench("a")
+    first = begun(bench, [("a", 0, 0)])
+    second = bench.ask(fetch_request([("a", 0, 0)], session=(first, 0)), V).session_id
+    assert set(bench.broker.sessions.by_id) == {second} and second != first
+    assert bench.ask(fetch_request([("a", 0, 0)], session=(second, -1)), V).session_id == 0
+    assert not bench.broker.sessions.by_id
+
+
+@pytest.mark.rule("LOG-SESSION-2", "LOG-SESSION-3", "LOG-SESSION-4")
+def test_a_session_is_asked_for_rightly() -> None:
+    bench = Bench("a")
+    session_id = begun(bench, [("a", 0, 0)])
+    assert bench.ask(fetch_request([], session=(session_id + 1, 1)), V).error_code == Error.FETCH_SESSION_ID_NOT_FOUND
+    assert bench.ask(fetch_request([], session=(session_id, 2)), V).error_code == Error.INVALID_FETCH_SESSION_EPOCH
+    assert bench.ask(fetch_request([], session=(session_id, 1)), 13).error_code == Error.FETCH_SESSION_TOPIC_ID_ERROR
+    assert bench.ask(fetch_request([], session=(session_id, 1)), V).error_code == Error.NONE
+
+
+@pytest.mark.rule("LOG-SESSION-5")
+def test_session_epochs_wrap_to_1() -> None:
+    assert [sessions.epoch_after(epoch) for epoch in (0, 1, 2**31 - 1)] == [1, 2, 1]
+    bench = Bench("a")
+    session_id = begun(bench, [("a", 0, 0)])
+    for epoch in (1, 2, 3):
+        assert bench.ask(fetch_request([], session=(session_id, epoch)), V).error_code == Error.NONE
+
+
+@pytest.mark.rule("LOG-SESSION-6")
+def test_an_incremental_answer_holds_what_is_news() -> None:
+    bench = Bench("a", partitions=2)
+    bench.produce("a", batch())
+    session_id = begun(bench, [("a", 0, 1), ("a", 1, 0)])
+    assert parts(bench.ask(fetch_request([], session=(session_id, 1)), V)) == {}
+    bench.produce("a", batch(), index=1)
+    assert list(parts(bench.ask(fetch_request([], session=(session_id, 2)), V))) == [("a", 1)]
+    moved = fetch_request([("a", 1, 1)], session=(session_id, 3))
+    assert parts(bench.ask(moved, V)) == {}
+    wrong = bench.ask(fetch_request([("a", 1, 77)], session=(session_id, 4)), V)
+    assert parts(wrong)["a", 1].error_code == Error.OFFSET_OUT_OF_RANGE
+    again = bench.ask(fetch_request([], session=(session_id, 5)), V)
+    assert parts(again)["a", 1].error_code == Error.OFFSET_OUT_OF_RANGE
+
+
+@pytest.mark.rule("LOG-SESSION-6")
+def test_forgotten_partitions_are_fetched_no_more() -> None:
+    bench = Bench("a", partitions=2)
+    session_id = begun(bench, [("a", 0, 0), ("a", 1, 0)])
+    bench.produce("a", batch())
+    forget = fetch_request([], session=(session_id, 1), forgotten_topics_data=(ForgottenTopic("a", partitions=(0,)),))
+    assert parts(bench.ask(forget, V)) == {}
+    rest = fetch_request([], session=(session_id, 2), forgotten_topics_data=(ForgottenTopic("a", partitions=(1,)),))
+    assert bench.ask(rest, V).session_id == 0
+    assert not bench.broker.sessions.by_id
+
+
+@pytest.mark.rule("LOG-SESSION-7")
+def test_a_topic_made_anew_is_not_the_one_of_the_session() -> None:
+    bench = Bench("a")
+    topic = FetchTopic(topic_id=bench.id_of("a"), partitions=(FetchPartition(0, partition_max_bytes=100),))
+    session_id = bench.ask(FetchRequest(max_bytes=1000, session_epoch=0, topics=(topic,)), 13).session_id
+    bench.ask(DeleteTopicsRequest(topic_names=("a",), timeout_ms=1000), 5)
+    gone = bench.ask(FetchRequest(max_bytes=1000, session_id=session_id, session_epoch=1), 13)
+    assert gone.responses[0].partitions[0].error_code == Error.UNKNOWN_TOPIC_OR_PARTITION
+    bench.create("a")
+    anew = bench.ask(FetchRequest(max_bytes=1000, session_id=session_id, session_epoch=2), 13)
+    assert anew.responses[0].partitions[0].error_code == Error.INCONSISTENT_TOPIC_ID
+
+
+@pytest.mark.rule("LOG-SESSION-8")
+def test_only_a_rested_session_makes_room() -> None:
+    bench = Bench("a", settings={"max.incremental.fetch.session.cache.slots": "1"})
+    first = begun(bench, [("a", 0, 0)])
+    assert bench.ask(fetch_request([("a", 0, 0)], session=(0, 0)), V).session_id == 0
+    bench.now += sessions.EVICTION_MS + 1
+    second = begun(bench, [("a", 0, 0)])
+    assert set(bench.broker.sessions.by_id) == {second} and first != second
+
+
+@pytest.mark.rule("LOG-SESSION-9")
+def test_a_served_partition_goes_to_the_end_of_the_line() -> None:
+    bench = Bench("a", partitions=2)
+    for index in range(2):
+        bench.produce("a", batch(), batch(), index=index)
+    wanted = [("a", 0, 0), ("a", 1, 0)]
+    session_id = bench.ask(fetch_request(wanted, session=(0, 0), max_bytes=100), V).session_id
+    following = bench.ask(fetch_request([], session=(session_id, 1), max_bytes=100), V)
+    assert list(parts(following)) == [("a", 1)]
+
+
+@pytest.mark.rule("LOG-FETCH-5")
+def test_a_session_remembers_the_leader_epoch_that_was_named() -> None:
+    """KAFKA-9338: an incremental fetch is fenced as the full one was."""
+    bench = Bench("a")
+    stale = FetchTopic("a", partitions=(FetchPartition(0, current_leader_epoch=0, partition_max_bytes=100),))
+    session_id = bench.ask(FetchRequest(max_bytes=1000, session_epoch=0, topics=(stale,)), V).session_id
+    key = (bench.id_of("a"), 0)
+    led = attrs.evolve(bench.broker.partitions[key], leader_epoch=1)
+    bench.broker = attrs.evolve(bench.broker, partitions=bench.broker.partitions.set(key, led))
+    body = bench.ask(fetch_request([], session=(session_id, 1)), V)
+    assert parts(body)["a", 0].error_code == Error.FENCED_LEADER_EPOCH
