@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 
 import attrs
 
-from fiducial.models import apis, cluster, configs, fetch, idempotence, metadata, offsets, partition, produce, topics
+from fiducial.models import apis, cluster, config_requests, fetch, idempotence, metadata, offsets, partition, produce, topics
 from fiducial.models.events import (
     ClearTimer,
     Close,
@@ -65,10 +65,10 @@ HANDLERS: dict[type, Callable[..., Outcome]] = {
     DeleteTopicsRequest: topics.delete_topics,
     CreatePartitionsRequest: topics.create_partitions,
     DeleteRecordsRequest: offsets.delete_records,
-    DescribeConfigsRequest: configs.describe_configs,
-    IncrementalAlterConfigsRequest: configs.incremental_alter_configs,
-    AlterConfigsRequest: configs.alter_configs,
-    ListConfigResourcesRequest: configs.list_config_resources,
+    DescribeConfigsRequest: config_requests.describe_configs,
+    IncrementalAlterConfigsRequest: config_requests.incremental_alter_configs,
+    AlterConfigsRequest: config_requests.alter_configs,
+    ListConfigResourcesRequest: config_requests.list_config_resources,
     InitProducerIdRequest: offsets.init_producer_id,
     DescribeClusterRequest: cluster.describe_cluster,
     FindCoordinatorRequest: cluster.find_coordinator,

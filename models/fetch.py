@@ -76,7 +76,7 @@ class Parked:
 @rule("LOG-FETCH-9")
 def topic_id_never_known(broker: Broker, wanted: Wanted) -> bool:
     """An id that names no topic, zero included, and named none when the session began."""
-    return wanted.topic_id != ZERO_UUID and wanted.topic_id not in broker.topics.by_id and wanted.name == ""
+    return wanted.name is None and wanted.topic_id not in broker.topics.by_id
 
 
 @rule("LOG-SESSION-7")
@@ -109,7 +109,7 @@ def key_of(broker: Broker, wanted: Wanted) -> PartitionKey:
     """The partition that is meant, by id or by name."""
     if wanted.topic_id != ZERO_UUID:
         return wanted.topic_id, wanted.index
-    topic = broker.topics.by_name.get(wanted.name)
+    topic = broker.topics.by_name.get(wanted.name) if wanted.name is not None else None
     return (topic.topic_id if topic else ZERO_UUID), wanted.index
 
 
@@ -146,7 +146,7 @@ def wanted_of(broker: Broker, request: FetchRequest, api_version: int) -> tuple[
     wanted = {}
     for topic in request.topics:
         by_id = api_version >= 13
-        name = broker.topics.by_id.get(topic.topic_id, "") if by_id else topic.topic
+        name = broker.topics.by_id.get(topic.topic_id) if by_id else topic.topic
         for asked in topic.partitions:
             entry = Wanted(
                 name,
@@ -367,7 +367,7 @@ def grouped(pairs: list[tuple[Cached, Answer]]) -> tuple[FetchableTopicResponse,
     """The answers by topic, in order."""
     by_topic: dict[tuple[str, Uuid], list[PartitionData]] = {}
     for cached, answer in pairs:
-        by_topic.setdefault((cached.wanted.name, cached.wanted.topic_id), []).append(answer.data)
+        by_topic.setdefault((cached.wanted.name or "", cached.wanted.topic_id), []).append(answer.data)
     return tuple(FetchableTopicResponse(name, topic_id, tuple(data)) for (name, topic_id), data in by_topic.items())
 
 

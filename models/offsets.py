@@ -109,12 +109,12 @@ def looked_up(
         outcome = partition.look_up(here, look_up)
         if isinstance(outcome, Found):
             answer = ListOffsetsPartitionResponse(
-                asked.partition_index, Error.NONE, (), outcome.timestamp, outcome.offset, outcome.leader_epoch
+                asked.partition_index, Error.NONE, outcome.timestamp, outcome.offset, outcome.leader_epoch
             )
             return answer, ()
         assert isinstance(outcome, Refused)
         refusal = outcome.rung
-    return ListOffsetsPartitionResponse(asked.partition_index, refusal.error, (), -1, -1, -1), (refusal.rule,)
+    return ListOffsetsPartitionResponse(asked.partition_index, refusal.error, -1, -1, -1), (refusal.rule,)
 
 
 # DeleteRecords

@@ -31,8 +31,8 @@ EVICTION_MS = 120_000
 class Wanted:
     """One partition that is asked for."""
 
-    name: str  # "" while only an id is known
-    topic_id: Uuid  # zero while only a name is known
+    name: str | None  # None for an id that named nothing when it was first asked for
+    topic_id: Uuid  # zero for a partition that is asked for by name
     index: int
     offset: int
     max_bytes: int
@@ -42,7 +42,7 @@ class Wanted:
     @property
     def key(self) -> tuple[str | Uuid, int]:
         """What makes two entries of one request the same partition."""
-        return (self.name if self.topic_id == ZERO_UUID else self.topic_id), self.index
+        return (self.name if self.name is not None and self.topic_id == ZERO_UUID else self.topic_id), self.index
 
 
 @value

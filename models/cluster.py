@@ -1,0 +1,149 @@
+"""The broker about itself: DescribeCluster, FindCoordinator, DescribeLogDirs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fiducial.models.errors import Error
+from fiducial.models.events import Outcome
+from fiducial.models.messages import (
+    Coordinator,
+    DescribeClusterBroker,
+    DescribeClusterRequest,
+    DescribeClusterResponse,
+    DescribeLogDirsPartition,
+    DescribeLogDirsRequest,
+    DescribeLogDirsResponse,
+    DescribeLogDirsResult,
+    DescribeLogDirsTopic,
+    FindCoordinatorRequest,
+    FindCoordinatorResponse,
+)
+from fiducial.models.metadata import CLUSTER_OPERATIONS, NOT_ASKED
+from fiducial.models.rules import Ladder, Rung, rule, rung
+
+if TYPE_CHECKING:
+    from fiducial.models.state import Broker
+
+BROKERS, CONTROLLERS = 1, 2
+
+#: Coordinators of groups, transactions and share groups.
+COORDINATED = (0, 1, 2)
+
+# DescribeCluster
+
+
+@rule("WIRE-CLUSTER-1")
+def asks_for_controllers(endpoint_type: int) -> bool:
+    """They are asked on their own listener (KIP-919)."""
+    return endpoint_type == CONTROLLERS
+
+
+@rule("WIRE-CLUSTER-2")
+def asks_for_something_else(endpoint_type: int) -> bool:
+    """1 is brokers, 2 controllers."""
+    return endpoint_type not in (BROKERS, CONTROLLERS)
+
+
+#: Arguments: the endpoint type.
+ENDPOINT_CHECK = Ladder(
+    "describe cluster",
+    [
+        rung(asks_for_controllers, Error.MISMATCHED_ENDPOINT_TYPE),
+        rung(asks_for_something_else, Error.UNSUPPORTED_ENDPOINT_TYPE),
+    ],
+)
+
+
+@rule("WIRE-CLUSTER-3")
+def describe_cluster(
+    broker: Broker, request: DescribeClusterRequest, *, api_version: int, now: int, client_id: str | None
+) -> Outcome:
+    """The brokers and the controller: this one is both."""
+    operations = CLUSTER_OPERATIONS if request.include_cluster_authorized_operations else NOT_ASKED
+    refusal = ENDPOINT_CHECK.refusal(request.endpoint_type)
+    if refusal is not None:
+        message = f"endpoint type {request.endpoint_type} is not served here"
+        body = DescribeClusterResponse(
+            0, refusal.error, message, request.endpoint_type, "", -1, (), cluster_authorized_operations=NOT_ASKED
+        )
+        return Outcome(broker, body, (refusal.rule,))
+    own = broker.cluster
+    brokers = (DescribeClusterBroker(own.broker_id, own.host, own.port, own.rack, False),)
+    body = DescribeClusterResponse(0, Error.NONE, None, BROKERS, own.cluster_id, own.broker_id, brokers, operations)
+    return Outcome(broker, body)
+
+
+# FindCoordinator
+
+
+@rule("WIRE-CLUSTER-4")
+def key_type_is_unknown(key_type: int) -> bool:
+    """0 is a group, 1 a transactional id, 2 a share group."""
+    return key_type not in COORDINATED
+
+
+@rule("WIRE-CLUSTER-5")
+def has_no_coordinator(_key_type: int) -> bool:
+    """Neither groups nor transactions are served yet."""
+    return True
+
+
+#: Arguments: the key type.
+COORDINATOR_CHECK = Ladder(
+    "find a coordinator",
+    [rung(key_type_is_unknown, Error.INVALID_REQUEST), rung(has_no_coordinator, Error.COORDINATOR_NOT_AVAILABLE)],
+)
+
+
+def find_coordinator(
+    broker: Broker, request: FindCoordinatorRequest, *, api_version: int, now: int, client_id: str | None
+) -> Outcome:
+    """From v4 on, many keys at once."""
+    keys = request.coordinator_keys if api_version >= 4 else (request.key,)
+    refusal = COORDINATOR_CHECK.refusal(request.key_type)
+    assert refusal is not None
+    rules = (refusal.rule,) * len(keys)
+    if api_version >= 4:
+        return Outcome(broker, FindCoordinatorResponse(coordinators=tuple(nowhere(key, refusal) for key in keys)), rules)
+    return Outcome(broker, FindCoordinatorResponse(0, refusal.error, message_of(refusal), -1, "", -1), rules)
+
+
+def nowhere(key: str, refusal: Rung) -> Coordinator:
+    """No coordinator for this key."""
+    return Coordinator(key, -1, "", -1, refusal.error, message_of(refusal))
+
+
+def message_of(refusal: Rung) -> str:
+    """The refusal in words."""
+    return "groups and transactions are not served yet" if refusal.error != Error.INVALID_REQUEST else "unknown key type"
+
+
+# DescribeLogDirs
+
+#: What the one log directory is called: the logs are in memory.
+LOG_DIR = "memory"
+
+
+@rule("WIRE-DIRS-1")
+def describe_log_dirs(
+    broker: Broker, request: DescribeLogDirsRequest, *, api_version: int, now: int, client_id: str | None
+) -> Outcome:
+    """The sizes of the logs asked for, of all of them for null; what does not exist is left out without an error."""
+    if request.topics is None:
+        wanted = {name: range(topic.partitions) for name, topic in broker.topics.by_name.items()}
+        named = {name: tuple(indexes) for name, indexes in wanted.items()}
+    else:
+        named = {topic.topic: topic.partitions for topic in request.topics}
+    described: list[DescribeLogDirsTopic] = []
+    for name, indexes in named.items():
+        topic = broker.topics.by_name.get(name)
+        held = [index for index in dict.fromkeys(indexes) if topic and (topic.topic_id, index) in broker.partitions]
+        if topic and held:
+            sizes = tuple(
+                DescribeLogDirsPartition(index, broker.partitions[topic.topic_id, index].log.size_bytes, 0, False)
+                for index in held
+            )
+            described.append(DescribeLogDirsTopic(name, sizes))
+    result = DescribeLogDirsResult(Error.NONE, LOG_DIR, tuple(described), -1, -1, False)
+    return Outcome(broker, DescribeLogDirsResponse(0, Error.NONE, (result,)))

@@ -1,0 +1,618 @@
+"""Topics: how they are created, grow, and are deleted.
+
+    absent ──CreateTopics, or Metadata with auto-creation──▶ exists ──CreatePartitions──▶ exists, larger
+      ▲                                                        │
+      └────────────────────DeleteTopics────────────────────────┘      a topic made anew has another id
+
+Two halves: each handler decides, and returns records; `evolve` folds records into the state, now and after a restart. The partitions
+themselves, and what they hold, are made and dropped as the records say.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import attrs
+from immutables import Map
+
+from fiducial.models import configs
+from fiducial.models.errors import Error
+from fiducial.models.events import Effect, Forget, Outcome, Persist
+from fiducial.models.messages import (
+    CreatableTopic,
+    CreatableTopicConfigs,
+    CreatableTopicResult,
+    CreatePartitionsRequest,
+    CreatePartitionsResponse,
+    CreatePartitionsTopic,
+    CreatePartitionsTopicResult,
+    CreateTopicsRequest,
+    CreateTopicsResponse,
+    DeletableTopicResult,
+    DeleteTopicsRequest,
+    DeleteTopicsResponse,
+    DeleteTopicState,
+)
+from fiducial.models.partition import new_partition, with_config
+from fiducial.models.rules import Ladder, Rung, rule, rung
+from fiducial.models.values import EMPTY, ZERO_UUID, Uuid, value
+
+if TYPE_CHECKING:
+    from fiducial.models.state import Broker
+
+NAME_MAX = 249
+LEGAL_NAME = re.compile(r"[a-zA-Z0-9._-]+")
+INTERNAL = frozenset({"__consumer_offsets", "__transaction_state", "__share_group_state"})
+METADATA_TOPIC = "__cluster_metadata"
+
+#: The most partitions that one CreateTopics makes, and one more than the most metadata records that one request makes.
+PARTITIONS_MAX = 10_000
+
+# State
+
+
+@value
+class Topic:
+    """A topic; its partitions are 0 … partitions - 1, each with one replica, here."""
+
+    topic_id: Uuid
+    name: str
+    partitions: int
+    overrides: Map[str, str] = EMPTY
+
+
+@value
+class Topics:
+    """All topics, and the settings of the broker that were changed while it ran, by resource name ("" for the whole cluster)."""
+
+    by_name: Map[str, Topic] = EMPTY
+    by_id: Map[Uuid, str] = EMPTY
+    broker_configs: Map[str, Map[str, str]] = EMPTY
+
+
+# Records
+
+
+@value
+class TopicCreated:
+    """A topic exists from here on."""
+
+    topic_id: Uuid
+    name: str
+    partitions: int
+    overrides: tuple[tuple[str, str], ...] = ()
+
+
+@value
+class PartitionsAdded:
+    """A topic has this many partitions from here on."""
+
+    topic_id: Uuid
+    partitions: int
+
+
+@value
+class TopicDeleted:
+    """A topic is gone."""
+
+    topic_id: Uuid
+
+
+@value
+class ConfigChanged:
+    """A configuration of a topic (by name) or of the broker is set, or unset (None)."""
+
+    is_topic: bool
+    resource: str
+    name: str
+    text: str | None
+
+
+Record = TopicCreated | PartitionsAdded | TopicDeleted | ConfigChanged
+
+
+@rule("WIRE-TOPIC-1")
+def evolve(topics: Topics, record: Record) -> Topics:
+    """The topics after one more record."""
+    match record:
+        case TopicCreated(topic_id, name, partitions, overrides):
+            topic = Topic(topic_id, name, partitions, Map(overrides))
+            return Topics(topics.by_name.set(name, topic), topics.by_id.set(topic_id, name), topics.broker_configs)
+        case PartitionsAdded(topic_id, partitions):
+            name = topics.by_id[topic_id]
+            topic = attrs.evolve(topics.by_name[name], partitions=partitions)
+            return attrs.evolve(topics, by_name=topics.by_name.set(name, topic))
+        case TopicDeleted(topic_id):
+            name = topics.by_id[topic_id]
+            return Topics(topics.by_name.delete(name), topics.by_id.delete(topic_id), topics.broker_configs)
+        case ConfigChanged(True, resource, name, text):
+            topic = topics.by_name[resource]
+            changed = attrs.evolve(topic, overrides=with_text(topic.overrides, name, text))
+            return attrs.evolve(topics, by_name=topics.by_name.set(resource, changed))
+        case ConfigChanged(_, resource, name, text):
+            texts = with_text(topics.broker_configs.get(resource, EMPTY), name, text)
+            return attrs.evolve(topics, broker_configs=topics.broker_configs.set(resource, texts))
+
+
+def with_text(texts: Map[str, str], name: str, text: str | None) -> Map[str, str]:
+    """One name set, or unset."""
+    if text is not None:
+        return texts.set(name, text)
+    return texts.delete(name) if name in texts else texts
+
+
+def applied(broker: Broker, records: tuple[Record, ...], now: int) -> tuple[Broker, tuple[Effect, ...]]:
+    """The broker after these records: its topics, and the partitions that begin, end, or have a new configuration."""
+    effects: list[Effect] = []
+    for record in records:
+        effects.append(Persist(record))
+        broker = attrs.evolve(broker, topics=evolve(broker.topics, record))
+        match record:
+            case TopicCreated(topic_id, name, partitions, _):
+                broker = with_partitions(broker, name, range(partitions), now)
+            case PartitionsAdded(topic_id, partitions):
+                name = broker.topics.by_id[topic_id]
+                there = sum(1 for index in range(partitions) if (topic_id, index) in broker.partitions)
+                broker = with_partitions(broker, name, range(there, partitions), now)
+            case TopicDeleted(topic_id):
+                broker = without_partitions(broker, topic_id)
+                effects.append(Forget(topic_id))
+            case ConfigChanged(True, name, _, _):
+                broker = reconfigured(broker, (name,))
+            case ConfigChanged():
+                broker = reconfigured(broker, tuple(broker.topics.by_name))
+    return broker, tuple(effects)
+
+
+def with_partitions(broker: Broker, name: str, indexes: range, now: int) -> Broker:
+    """New, empty partitions of a topic."""
+    topic = broker.topics.by_name[name]
+    config = configs.log_config(broker, topic)
+    with broker.partitions.mutate() as partitions:
+        for index in indexes:
+            partitions[topic.topic_id, index] = new_partition(config, now)
+        return attrs.evolve(broker, partitions=partitions.finish())
+
+
+def without_partitions(broker: Broker, topic_id: Uuid) -> Broker:
+    """The broker without the partitions of a topic."""
+    with broker.partitions.mutate() as partitions:
+        for key in broker.partitions:
+            if key[0] == topic_id:
+                del partitions[key]
+        return attrs.evolve(broker, partitions=partitions.finish())
+
+
+def reconfigured(broker: Broker, names: tuple[str, ...]) -> Broker:
+    """The partitions of these topics under the configuration now in force."""
+    with broker.partitions.mutate() as partitions:
+        for name in names:
+            topic = broker.topics.by_name[name]
+            config = configs.log_config(broker, topic)
+            for index in range(topic.partitions):
+                key = (topic.topic_id, index)
+                partitions[key] = with_config(partitions[key], config)
+        return attrs.evolve(broker, partitions=partitions.finish())
+
+
+# Names
+
+
+@rule("WIRE-TOPIC-2")
+def is_valid_name(name: str) -> bool:
+    """1 to 249 of a-z A-Z 0-9 . _ -, but neither "." nor ".."."""
+    return len(name) <= NAME_MAX and name not in (".", "..") and LEGAL_NAME.fullmatch(name) is not None
+
+
+def is_internal(name: str) -> bool:
+    """A topic that coordinators keep their state in."""
+    return name in INTERNAL
+
+
+def confusable(name: str) -> str:
+    """What two names must not share: metric names cannot tell "." from "_"."""
+    return name.replace(".", "_")
+
+
+# CreateTopics
+
+
+@value
+class Draft:
+    """One topic of a CreateTopics request, with what it shares the request with."""
+
+    topic: CreatableTopic
+    times_named: int
+    confusable_earlier: bool  # an earlier one of the same request has a name too much like this one
+
+
+@rule("WIRE-TOPIC-3")
+def is_named_twice(_broker: Broker, draft: Draft) -> bool:
+    """Answered once, made not at all."""
+    return draft.times_named > 1
+
+
+@rule("WIRE-TOPIC-4")
+def is_the_metadata_topic(_broker: Broker, draft: Draft) -> bool:
+    """The controllers' own log is no topic."""
+    return draft.topic.name == METADATA_TOPIC
+
+
+@rule("WIRE-TOPIC-5")
+def name_is_invalid(_broker: Broker, draft: Draft) -> bool:
+    """Not a name that a topic can have."""
+    return not is_valid_name(draft.topic.name)
+
+
+@rule("WIRE-TOPIC-6")
+def already_exists(broker: Broker, draft: Draft) -> bool:
+    """There is one."""
+    return draft.topic.name in broker.topics.by_name
+
+
+@rule("WIRE-TOPIC-7")
+def name_collides(broker: Broker, draft: Draft) -> bool:
+    """There is one whose name differs only in "." and "_", or was before it in this request."""
+    plain = confusable(draft.topic.name)
+    return draft.confusable_earlier or any(confusable(name) == plain for name in broker.topics.by_name)
+
+
+@rule("WIRE-TOPIC-8")
+def config_is_bad(_broker: Broker, draft: Draft) -> bool:
+    """An unknown name, no value, or a value that is not accepted."""
+    return configs.fault_of_topic({entry.name: entry.value for entry in draft.topic.configs}) is not None
+
+
+@rule("WIRE-TOPIC-9")
+def assignment_and_factor(_broker: Broker, draft: Draft) -> bool:
+    """With an assignment by hand, neither count is given, the replication factor looked at first."""
+    topic = draft.topic
+    return bool(topic.assignments) and (topic.replication_factor != -1 or topic.num_partitions != -1)
+
+
+@rule("WIRE-TOPIC-10")
+def assignment_is_bad(broker: Broker, draft: Draft) -> bool:
+    """Indexes 0 … n - 1, each once, each with a replica on known brokers, each broker once."""
+    placed = draft.topic.assignments
+    if not placed:
+        return False
+    indexes = sorted(entry.partition_index for entry in placed)
+    return indexes != list(range(len(placed))) or any(
+        entry.broker_ids != (broker.cluster.broker_id,) for entry in placed
+    )
+
+
+@rule("WIRE-TOPIC-11")
+def factor_is_nonsense(_broker: Broker, draft: Draft) -> bool:
+    """0, or below -1."""
+    return not draft.topic.assignments and (
+        draft.topic.replication_factor == 0 or draft.topic.replication_factor < -1
+    )
+
+
+@rule("WIRE-TOPIC-12")
+def partitions_are_nonsense(_broker: Broker, draft: Draft) -> bool:
+    """0, or below -1."""
+    return not draft.topic.assignments and (draft.topic.num_partitions == 0 or draft.topic.num_partitions < -1)
+
+
+@rule("WIRE-TOPIC-13")
+def too_few_brokers(broker: Broker, draft: Draft) -> bool:
+    """More replicas than brokers: there is one."""
+    return not draft.topic.assignments and factor_of(broker, draft.topic) > 1
+
+
+#: Arguments: the broker, the draft.
+CREATE_CHECK = Ladder(
+    "create a topic",
+    [
+        rung(is_named_twice, Error.INVALID_REQUEST),
+        rung(is_the_metadata_topic, Error.INVALID_REQUEST),
+        rung(name_is_invalid, Error.INVALID_TOPIC_EXCEPTION),
+        rung(already_exists, Error.TOPIC_ALREADY_EXISTS),
+        rung(name_collides, Error.INVALID_TOPIC_EXCEPTION, also=(Error.NONE,)),
+        rung(config_is_bad, Error.INVALID_CONFIG),
+        rung(assignment_and_factor, Error.INVALID_REQUEST),
+        rung(assignment_is_bad, Error.INVALID_REPLICA_ASSIGNMENT),
+        rung(factor_is_nonsense, Error.INVALID_REPLICATION_FACTOR),
+        rung(partitions_are_nonsense, Error.INVALID_PARTITIONS),
+        rung(too_few_brokers, Error.INVALID_REPLICATION_FACTOR),
+    ],
+)
+
+
+@rule("WIRE-TOPIC-14")
+def has_no_time(timeout_ms: int) -> bool:
+    """Nothing is done for who does not wait."""
+    return timeout_ms <= 0
+
+
+TIME_CHECK = Ladder("time for a change of topics", [rung(has_no_time, Error.REQUEST_TIMED_OUT)])
+
+
+@rule("WIRE-TOPIC-15")
+def is_too_much(partitions: int, records: int) -> bool:
+    """More than 10,000 partitions, or metadata records, by one request."""
+    return partitions > PARTITIONS_MAX or records > PARTITIONS_MAX
+
+
+SIZE_CHECK = Ladder("size of a creation", [rung(is_too_much, Error.POLICY_VIOLATION)])
+
+
+@rule("WIRE-TOPIC-16")
+def count_of(broker: Broker, topic: CreatableTopic) -> int:
+    """How many partitions: as assigned, as said, or num.partitions."""
+    if topic.assignments:
+        return len(topic.assignments)
+    return broker.settings.num_partitions if topic.num_partitions == -1 else topic.num_partitions
+
+
+def factor_of(broker: Broker, topic: CreatableTopic) -> int:
+    """How many replicas: as said, or default.replication.factor."""
+    return broker.settings.default_replication_factor if topic.replication_factor == -1 else topic.replication_factor
+
+
+def drafts_of(request: CreateTopicsRequest) -> tuple[Draft, ...]:
+    """Each name once."""
+    times = Counter(topic.name for topic in request.topics)
+    drafts: dict[str, Draft] = {}
+    seen: set[str] = set()
+    for topic in request.topics:
+        if topic.name not in drafts:
+            drafts[topic.name] = Draft(topic, times[topic.name], confusable(topic.name) in seen)
+            seen.add(confusable(topic.name))
+    return tuple(drafts.values())
+
+
+def create_topics(
+    broker: Broker, request: CreateTopicsRequest, *, api_version: int, now: int, client_id: str | None
+) -> Outcome:
+    """Each topic is judged alone, but for the time and the size of the whole request."""
+    drafts = drafts_of(request)
+    whole = TIME_CHECK.refusal(request.timeout_ms) or too_much(broker, drafts)
+    effects: list[Effect] = []
+    rules: list[str] = []
+    results: list[CreatableTopicResult] = []
+    judged_on = broker
+    for draft in drafts:
+        refusal = whole_or_twice(judged_on, draft, whole) or CREATE_CHECK.refusal(judged_on, draft)
+        if refusal is not None:
+            rules.append(refusal.rule)
+            results.append(not_created(draft.topic.name, refusal))
+            continue
+        topic_id, chance = broker.chance.uuid()
+        broker = attrs.evolve(broker, chance=chance)
+        results.append(created(broker, draft.topic, topic_id))
+        if not request.validate_only:
+            record = creation(broker, draft.topic, topic_id)
+            broker, made = applied(broker, (record,), now)
+            effects.extend(made)
+    return Outcome(broker, CreateTopicsResponse(topics=tuple(results)), tuple(rules), tuple(effects))
+
+
+def whole_or_twice(broker: Broker, draft: Draft, whole: Rung | None) -> Rung | None:
+    """What refuses the whole request; a name given twice is told so even if the request is too large."""
+    if whole is not None and whole.error == Error.POLICY_VIOLATION and draft.times_named > 1:
+        return None
+    return whole
+
+
+def too_much(broker: Broker, drafts: tuple[Draft, ...]) -> Rung | None:
+    """The rung that refuses a request for its size."""
+    single = [draft for draft in drafts if draft.times_named == 1]
+    partitions = sum(max(count_of(broker, draft.topic), 0) for draft in single)
+    sound = [draft.topic for draft in single if CREATE_CHECK.refusal(broker, draft) is None]
+    records = sum(1 + count_of(broker, topic) + len(topic.configs) for topic in sound)
+    return SIZE_CHECK.refusal(partitions, records)
+
+
+def creation(broker: Broker, topic: CreatableTopic, topic_id: Uuid) -> TopicCreated:
+    """The record of a new topic; of a configuration named twice, the last counts."""
+    texts = {entry.name: entry.value for entry in topic.configs if entry.value is not None}
+    return TopicCreated(topic_id, topic.name, count_of(broker, topic), tuple(texts.items()))
+
+
+@rule("WIRE-TOPIC-17")
+def created(broker: Broker, topic: CreatableTopic, topic_id: Uuid) -> CreatableTopicResult:
+    """The counts in force, and every configuration by name, values as they were sent."""
+    overrides = Map({entry.name: entry.value or "" for entry in topic.configs})
+    shown = tuple(
+        CreatableTopicConfigs(entry.name, overrides.get(entry.name, entry.text), False, entry.source, False)
+        for entry in configs.entries_of_topic(broker, overrides)
+    )
+    return CreatableTopicResult(topic.name, topic_id, Error.NONE, None, Error.NONE, count_of(broker, topic), 1, shown)
+
+
+@rule("WIRE-TOPIC-18")
+def not_created(name: str, refusal: Rung) -> CreatableTopicResult:
+    """No id, no counts, no configurations; a message, but for a timeout."""
+    message = None if refusal.error == Error.REQUEST_TIMED_OUT else f"topic {name!r}: {refusal.error.name.lower()}"
+    return CreatableTopicResult(name, ZERO_UUID, refusal.error, message, Error.NONE, -1, -1, ())
+
+
+# DeleteTopics
+
+
+@value
+class Doomed:
+    """One topic of a DeleteTopics request: as named, and what that is."""
+
+    name: str | None
+    topic_id: Uuid
+    topic: Topic | None
+    times_meant: int
+
+
+@rule("WIRE-TOPIC-20")
+def deletion_is_off(broker: Broker, _doomed: Doomed, api_version: int) -> bool:
+    """delete.topic.enable=false."""
+    return not broker.settings.delete_topic_enable and api_version >= 3
+
+
+@rule("WIRE-TOPIC-21")
+def deletion_is_off_for_old(broker: Broker, _doomed: Doomed, api_version: int) -> bool:
+    """The same, before the error had a code of its own."""
+    return not broker.settings.delete_topic_enable
+
+
+@rule("WIRE-TOPIC-22")
+def is_named_and_identified(_broker: Broker, doomed: Doomed, _api_version: int) -> bool:
+    """Name or id, not both and not neither."""
+    return (doomed.name is not None) == (doomed.topic_id != ZERO_UUID)
+
+
+@rule("WIRE-TOPIC-23")
+def is_meant_twice(_broker: Broker, doomed: Doomed, _api_version: int) -> bool:
+    """The same name, the same id, or a name and the id it has: answered once, deleted not at all."""
+    return doomed.times_meant > 1
+
+
+@rule("WIRE-TOPIC-24")
+def id_is_unknown(_broker: Broker, doomed: Doomed, _api_version: int) -> bool:
+    """No topic has the id."""
+    return doomed.topic is None and doomed.name is None
+
+
+@rule("WIRE-TOPIC-25")
+def name_is_unknown(_broker: Broker, doomed: Doomed, _api_version: int) -> bool:
+    """No topic has the name; an invalid name is not told apart."""
+    return doomed.topic is None
+
+
+#: Arguments: the broker, the doomed topic, the version.
+DELETE_CHECK = Ladder(
+    "delete a topic",
+    [
+        rung(deletion_is_off, Error.TOPIC_DELETION_DISABLED),
+        rung(deletion_is_off_for_old, Error.INVALID_REQUEST),
+        rung(is_named_and_identified, Error.INVALID_REQUEST),
+        rung(is_meant_twice, Error.INVALID_REQUEST),
+        rung(id_is_unknown, Error.UNKNOWN_TOPIC_ID),
+        rung(name_is_unknown, Error.UNKNOWN_TOPIC_OR_PARTITION),
+    ],
+)
+
+
+def doomed_of(broker: Broker, request: DeleteTopicsRequest, api_version: int) -> tuple[Doomed, ...]:
+    """What the request means, each once: topics that it names and identifies come out as one, meant twice."""
+    wanted = request.topics if api_version >= 6 else tuple(DeleteTopicState(name) for name in request.topic_names)
+    found: dict[object, Doomed] = {}
+    for entry in wanted:
+        name = entry.name if entry.topic_id == ZERO_UUID else broker.topics.by_id.get(entry.topic_id)
+        topic = broker.topics.by_name.get(name) if name is not None else None
+        is_clear = (entry.name is None) != (entry.topic_id == ZERO_UUID)
+        key: object = topic.topic_id if topic is not None and is_clear else (entry.name, entry.topic_id)
+        times = found[key].times_meant + 1 if key in found else 1
+        found[key] = Doomed(entry.name, entry.topic_id, topic, times)
+    return tuple(found.values())
+
+
+def delete_topics(
+    broker: Broker, request: DeleteTopicsRequest, *, api_version: int, now: int, client_id: str | None
+) -> Outcome:
+    """Each topic is judged alone."""
+    late = TIME_CHECK.refusal(request.timeout_ms)
+    effects: list[Effect] = []
+    rules: list[str] = []
+    results: list[DeletableTopicResult] = []
+    for doomed in doomed_of(broker, request, api_version):
+        refusal = DELETE_CHECK.refusal(broker, doomed, api_version)
+        if refusal is None or not refusal.rule.startswith(("WIRE-TOPIC-20", "WIRE-TOPIC-21")):
+            refusal = late or refusal
+        if refusal is not None:
+            rules.append(refusal.rule)
+            message = None if refusal.error == Error.REQUEST_TIMED_OUT else f"cannot delete: {refusal.error.name.lower()}"
+            results.append(DeletableTopicResult(doomed.name, doomed.topic_id, refusal.error, message))
+            continue
+        assert doomed.topic is not None
+        broker, gone = applied(broker, (TopicDeleted(doomed.topic.topic_id),), now)
+        effects.extend(gone)
+        results.append(DeletableTopicResult(doomed.topic.name, doomed.topic.topic_id, Error.NONE, None))
+    return Outcome(broker, DeleteTopicsResponse(responses=tuple(results)), tuple(rules), tuple(effects))
+
+
+# CreatePartitions
+
+
+@value
+class Growth:
+    """One topic of a CreatePartitions request."""
+
+    wanted: CreatePartitionsTopic
+    topic: Topic | None
+    times_named: int
+
+
+@rule("WIRE-TOPIC-30")
+def grows_twice(_broker: Broker, growth: Growth) -> bool:
+    """Named twice: answered once, grown not at all."""
+    return growth.times_named > 1
+
+
+@rule("WIRE-TOPIC-31")
+def nothing_to_grow(_broker: Broker, growth: Growth) -> bool:
+    """No such topic; an invalid name is not told apart."""
+    return growth.topic is None
+
+
+@rule("WIRE-TOPIC-32")
+def does_not_grow(_broker: Broker, growth: Growth) -> bool:
+    """As many partitions as there are, or fewer."""
+    return growth.topic is not None and growth.wanted.count <= growth.topic.partitions
+
+
+@rule("WIRE-TOPIC-33")
+def grows_too_much(_broker: Broker, growth: Growth) -> bool:
+    """More than 10,000 new partitions."""
+    return growth.topic is not None and growth.wanted.count - growth.topic.partitions > PARTITIONS_MAX
+
+
+@rule("WIRE-TOPIC-34")
+def new_assignment_is_bad(broker: Broker, growth: Growth) -> bool:
+    """One entry for each new partition, each with this broker alone."""
+    placed = growth.wanted.assignments
+    if placed is None or growth.topic is None:
+        return False
+    return len(placed) != growth.wanted.count - growth.topic.partitions or any(
+        entry.broker_ids != (broker.cluster.broker_id,) for entry in placed
+    )
+
+
+#: Arguments: the broker, the growth.
+GROW_CHECK = Ladder(
+    "create partitions",
+    [
+        rung(grows_twice, Error.INVALID_REQUEST),
+        rung(nothing_to_grow, Error.UNKNOWN_TOPIC_OR_PARTITION),
+        rung(does_not_grow, Error.INVALID_PARTITIONS),
+        rung(grows_too_much, Error.INVALID_PARTITIONS, also=(Error.UNKNOWN_SERVER_ERROR,)),
+        rung(new_assignment_is_bad, Error.INVALID_REPLICA_ASSIGNMENT),
+    ],
+)
+
+
+def create_partitions(
+    broker: Broker, request: CreatePartitionsRequest, *, api_version: int, now: int, client_id: str | None
+) -> Outcome:
+    """Each topic is judged alone."""
+    times = Counter(wanted.name for wanted in request.topics)
+    late = TIME_CHECK.refusal(request.timeout_ms)
+    effects: list[Effect] = []
+    rules: list[str] = []
+    results: list[CreatePartitionsTopicResult] = []
+    for wanted in {wanted.name: wanted for wanted in request.topics}.values():
+        growth = Growth(wanted, broker.topics.by_name.get(wanted.name), times[wanted.name])
+        refusal = late or GROW_CHECK.refusal(broker, growth)
+        if refusal is not None:
+            rules.append(refusal.rule)
+            message = None if refusal.error == Error.REQUEST_TIMED_OUT else f"cannot grow: {refusal.error.name.lower()}"
+            results.append(CreatePartitionsTopicResult(wanted.name, refusal.error, message))
+            continue
+        assert growth.topic is not None
+        results.append(CreatePartitionsTopicResult(wanted.name, Error.NONE, None))
+        if not request.validate_only:
+            broker, grown = applied(broker, (PartitionsAdded(growth.topic.topic_id, wanted.count),), now)
+            effects.extend(grown)
+    return Outcome(broker, CreatePartitionsResponse(results=tuple(results)), tuple(rules), tuple(effects))
