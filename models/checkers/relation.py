@@ -1,0 +1,591 @@
+"""The transition of one partition, written once more: over integers and an unbounded log, as Z3 can reason about it.
+
+It is seen by one producer, `me`: any producer, so what is proved of it is proved of each. The log is a handful of functions from an offset
+to what stands there. The same Python function, `next_facts`, builds the formula when it is given Z3 terms, and computes when it is given
+plain integers: an `Algebra` says what "and", "or" and "if" are; comparisons and sums are Python's own operators for both.
+
+`holds_on` ties it to the model: it maps the partition before and after a step to such facts, for every producer concerned, and asks whether
+the one is what this transition makes of the other. Every engine asks that on every step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol
+
+import attrs
+
+from fiducial.models.idempotence import SEQUENCE_CHECK, UNKNOWN, WINDOW_BATCHES, ProducerEntry
+from fiducial.models.kernels import SEQUENCE_MAX
+from fiducial.models.log import Log
+from fiducial.models.partition import (
+    AdvanceHighWatermark,
+    Appended,
+    DeleteRecords,
+    Duplicate,
+    Expire,
+    Fetch,
+    LookUp,
+    LookUpEpoch,
+    Outcome,
+    Partition,
+    Produce,
+    Refused,
+    Retain,
+)
+from fiducial.models.properties import Step
+from fiducial.models.values import value
+
+#: An integer or a truth: Python's, or a Z3 term.
+Term = Any
+#: What stands at an offset.
+At = Callable[[Term], Term]
+
+
+class Algebra(Protocol):
+    """What a formula is made of, beside Python's comparisons and sums."""
+
+    def all_of(self, *facts: Term) -> Term:
+        """And."""
+        ...
+
+    def any_of(self, *facts: Term) -> Term:
+        """Or."""
+        ...
+
+    def no(self, fact: Term) -> Term:
+        """Not."""
+        ...
+
+    def choose(self, condition: Term, then: Term, otherwise: Term) -> Term:
+        """If."""
+        ...
+
+
+class Plain:
+    """Truths and integers of Python."""
+
+    def all_of(self, *facts: Term) -> Term:
+        """And."""
+        return all(facts)
+
+    def any_of(self, *facts: Term) -> Term:
+        """Or."""
+        return any(facts)
+
+    def no(self, fact: Term) -> Term:
+        """Not."""
+        return not fact
+
+    def choose(self, condition: Term, then: Term, otherwise: Term) -> Term:
+        """If."""
+        return then if condition else otherwise
+
+
+PLAIN = Plain()
+
+# The state
+
+UNKNOWN_EPOCH = -1
+#: What `previous` says of a batch that had none before it, and of the first of a new epoch.
+NO_PREVIOUS, NEW_EPOCH = -1, -2
+SLOTS = range(WINDOW_BATCHES)
+
+
+@value
+class Columns:
+    """The log: for each offset, what its batch says. Nothing is forgotten when the log start moves: what was written, was written."""
+
+    given: At  # how often the offset was given out
+    head: At  # the base offset of its batch
+    is_mine: At  # was it written by `me`?
+    epoch: At  # the producer epoch of its batch
+    first: At  # the first and
+    last: At  # last sequence of its batch
+    previous: At  # the last sequence of the batch that `me` wrote before, NO_PREVIOUS or NEW_EPOCH
+
+
+@value
+class Facts:
+    """A partition, as `me` sees it. Of the window's slots the newest `size` are in use; the last is the newest."""
+
+    start: Term
+    high_watermark: Term
+    end: Term
+    my_epoch: Term
+    size: Term
+    window_first: tuple[Term, ...]
+    window_last: tuple[Term, ...]
+    window_base: tuple[Term, ...]
+    columns: Columns
+    since: Term = 0  # where `me`'s epoch began: remembered by the proof, not by a partition
+    born: Term = 0  # where `me` became known, or known again
+
+
+def is_used(slot: int, size: Term) -> Term:
+    """Does this slot of the window hold a batch?"""
+    return size >= WINDOW_BATCHES - slot
+
+
+# The events, and what comes of them
+
+APPEND, DUPLICATE, REFUSE_EPOCH, REFUSE_ORDER, REFUSE_FAULT, NOT_A_PRODUCE = range(6)
+
+
+@value
+class ProduceMine:
+    """A batch of `me`."""
+
+    is_sound: Term  # by every check that comes before the producer's
+    count: Term
+    epoch: Term
+    first: Term  # sequence
+
+
+@value
+class ProduceOther:
+    """A batch of anyone else, which was accepted."""
+
+    count: Term
+
+
+@value
+class Raise:
+    """The high watermark is to rise."""
+
+    to: Term
+
+
+@value
+class Delete:
+    """DeleteRecords, at an offset."""
+
+    offset: Term
+
+
+@value
+class LetGo:
+    """Retention lets go of all below `kept`."""
+
+    kept: Term
+
+
+@value
+class Forget:
+    """Expiry: of `me`, or of others only."""
+
+    is_mine: Term
+
+
+@value
+class Other:
+    """What changes nothing here: reads, refusals of others, a new leader epoch, a roll."""
+
+
+Happening = ProduceMine | ProduceOther | Raise | Delete | LetGo | Forget | Other
+
+
+@value
+class Made:
+    """The verdict on a batch, the base offset that is answered (-1 for none), and the facts after."""
+
+    verdict: Term
+    answer: Term
+    after: Facts
+
+
+#: Guards and effects that can be taken out, each by its name, to show that a proof would notice.
+PARTS = frozenset(
+    {
+        "batch is written behind the end",
+        "end moves by the count",
+        "end moves at all",
+        "duplicates are looked for",
+        "sequence must be next",
+        "new epoch begins at 0",
+        "older epoch is refused",
+        "new epoch begins a new window",
+        "refusal leaves no trace",
+        "batch is written to its end",
+        "high watermark only rises",
+        "high watermark stays within the log",
+        "deletion stays below the high watermark",
+        "retention stays below the high watermark",
+        "count is at least 1",
+        "sequence is within range",
+        "sequences wrap",
+    }
+)
+
+
+class Transition:
+    """The transition in some algebra; `without` takes parts of it out."""
+
+    def __init__(self, algebra: Algebra, without: Iterable[str] = (), sequence_max: int = SEQUENCE_MAX) -> None:
+        self.algebra = algebra
+        self.sequence_max = sequence_max
+        self.without = frozenset(without)
+        assert self.without <= PARTS, self.without - PARTS
+
+    def refuses(self, part: str, condition: Term) -> Term:
+        """`condition`, unless the guard was taken out."""
+        return False if part in self.without else condition
+
+    def demands(self, part: str, condition: Term) -> Term:
+        """`condition`, unless it was taken out."""
+        return True if part in self.without else condition
+
+    def is_possible(self, facts: Facts, event: Happening) -> Term:
+        """What an event must be to be one: what the checks before it have made sure of."""
+        every = self.algebra.all_of
+        match event:
+            case ProduceMine(_, count, _, first):
+                return every(
+                    self.demands("count is at least 1", count >= 1),
+                    count <= self.sequence_max,
+                    self.demands("sequence is within range", every(first >= 0, first <= self.sequence_max)),
+                )
+            case ProduceOther(count):
+                return self.demands("count is at least 1", count >= 1)
+            case LetGo(kept):
+                below = self.demands("retention stays below the high watermark", kept <= facts.high_watermark)
+                return every(kept >= facts.start, below)
+            case _:
+                return True
+
+    def next_facts(self, facts: Facts, event: Happening) -> Made:
+        """What the event makes of the facts."""
+        match event:
+            case ProduceMine():
+                return self.produced(facts, event)
+            case ProduceOther(count):
+                columns = self.written(facts, count, False, -1, -1, -1, NO_PREVIOUS)
+                return Made(APPEND, facts.end, attrs.evolve(facts, end=self.moved(facts.end, count), columns=columns))
+            case Raise(to):
+                return Made(NOT_A_PRODUCE, -1, attrs.evolve(facts, high_watermark=self.raised(facts, to)))
+            case Delete(offset):
+                return Made(NOT_A_PRODUCE, -1, attrs.evolve(facts, start=self.deleted(facts, offset)))
+            case LetGo(kept):
+                return Made(NOT_A_PRODUCE, -1, attrs.evolve(facts, start=kept))
+            case Forget(is_mine):
+                return Made(NOT_A_PRODUCE, -1, self.forgotten(facts, is_mine))
+            case Other():
+                return Made(NOT_A_PRODUCE, -1, facts)
+
+    # The idempotent producer
+
+    def produced(self, facts: Facts, event: ProduceMine) -> Made:
+        """The verdict on a batch, first match wins: a fault, a duplicate, an old epoch, a new one that begins late, out of order, append."""
+        every, some, no, choose = self.algebra.all_of, self.algebra.any_of, self.algebra.no, self.algebra.choose
+        last = self.sequence_after(event.first, event.count - 1)
+        same_epoch = event.epoch == facts.my_epoch
+        is_known = facts.my_epoch != UNKNOWN_EPOCH
+        matches = [
+            every(is_used(slot, facts.size), facts.window_first[slot] == event.first, facts.window_last[slot] == last)
+            for slot in SLOTS
+        ]
+        is_duplicate = self.refuses("duplicates are looked for", every(same_epoch, some(*matches)))
+        is_old = self.refuses("older epoch is refused", event.epoch < facts.my_epoch)
+        is_late = self.refuses("new epoch begins at 0", every(is_known, event.epoch > facts.my_epoch, event.first != 0))
+        is_next = event.first == self.sequence_after(facts.window_last[-1], 1)
+        is_astray = self.refuses("sequence must be next", every(is_known, same_epoch, no(is_next)))
+        refusal = choose(is_old, REFUSE_EPOCH, choose(some(is_late, is_astray), REFUSE_ORDER, APPEND))
+        verdict = choose(event.is_sound, choose(is_duplicate, DUPLICATE, refusal), REFUSE_FAULT)
+        answer: Term = facts.end
+        for slot in SLOTS:
+            answer = choose(every(verdict == DUPLICATE, matches[slot]), facts.window_base[slot], answer)
+        answer = choose(some(verdict == APPEND, verdict == DUPLICATE), answer, -1)
+        appended = self.appended(facts, event, last, same_epoch, is_known)
+        refused = facts
+        if "refusal leaves no trace" in self.without:
+            refused = attrs.evolve(appended, end=facts.end, columns=facts.columns)
+        return Made(verdict, answer, self.either(verdict == APPEND, appended, refused))
+
+    def appended(self, facts: Facts, event: ProduceMine, last: Term, same_epoch: Term, is_known: Term) -> Facts:
+        """The batch written, the window slid, or, in another epoch, begun anew."""
+        every, no, choose = self.algebra.all_of, self.algebra.no, self.algebra.choose
+        slides = same_epoch if "new epoch begins a new window" not in self.without else True
+        goes_on = every(is_known, same_epoch)
+        previous = choose(goes_on, facts.window_last[-1], choose(is_known, NEW_EPOCH, NO_PREVIOUS))
+        columns = self.written(facts, event.count, True, event.epoch, event.first, last, previous)
+        grown = choose(facts.size < WINDOW_BATCHES, facts.size + 1, WINDOW_BATCHES)
+        return Facts(
+            facts.start,
+            facts.high_watermark,
+            self.moved(facts.end, event.count),
+            event.epoch,
+            choose(slides, grown, 1),
+            (*facts.window_first[1:], event.first),
+            (*facts.window_last[1:], last),
+            (*facts.window_base[1:], facts.end),
+            columns,
+            choose(goes_on, facts.since, facts.end),
+            choose(no(is_known), facts.end, facts.born),
+        )
+
+    def sequence_after(self, sequence: Term, steps: Term) -> Term:
+        """The sequence `steps` on, 0 after 2^31 - 1."""
+        wraps = self.refuses("sequences wrap", sequence > self.sequence_max - steps)
+        return self.algebra.choose(wraps, steps - (self.sequence_max - sequence) - 1, sequence + steps)
+
+    def forgotten(self, facts: Facts, is_mine: Term) -> Facts:
+        """`me` is unknown from here on, if it is `me` that expired."""
+        return self.either(is_mine, attrs.evolve(facts, my_epoch=UNKNOWN_EPOCH, size=0), facts)
+
+    # The log
+
+    def written(
+        self, facts: Facts, count: Term, is_mine: Term, epoch: Term, first: Term, last: Term, previous: Term
+    ) -> Columns:
+        """The log with `count` more offsets, from the end on, that all say the same."""
+        every, choose = self.algebra.all_of, self.algebra.choose
+        end, before = facts.end, facts.columns
+        begin = end if "batch is written behind the end" not in self.without else end - 1
+        reach = count if "batch is written to its end" not in self.without else 1
+
+        def column(at: At, written: Term) -> At:
+            return lambda offset: choose(every(offset >= begin, offset < end + reach), written, at(offset))
+
+        def given(offset: Term) -> Term:
+            more = choose(every(offset >= end, offset < end + count), 1, 0)
+            return before.given(offset) + more
+
+        return Columns(
+            given,
+            column(before.head, end),
+            column(before.is_mine, is_mine),
+            column(before.epoch, epoch),
+            column(before.first, first),
+            column(before.last, last),
+            column(before.previous, previous),
+        )
+
+    def moved(self, end: Term, count: Term) -> Term:
+        """The log end after an append."""
+        if "end moves at all" in self.without:
+            return end
+        return end + count if "end moves by the count" not in self.without else end + count + 1
+
+    def raised(self, facts: Facts, to: Term) -> Term:
+        """The high watermark: only up, and within the log."""
+        choose = self.algebra.choose
+        within = choose(to > facts.end, facts.end, to) if "high watermark stays within the log" not in self.without else to
+        if "high watermark only rises" in self.without:
+            return within
+        return choose(within > facts.high_watermark, within, facts.high_watermark)
+
+    def deleted(self, facts: Facts, offset: Term) -> Term:
+        """The log start after DeleteRecords: -1 means the high watermark; what lies beyond that is refused."""
+        every, choose = self.algebra.all_of, self.algebra.choose
+        beyond = self.refuses("deletion stays below the high watermark", offset > facts.high_watermark)
+        wanted = choose(offset == -1, facts.high_watermark, offset)
+        accepted = every(self.algebra.no(beyond), wanted > facts.start)
+        return choose(accepted, wanted, facts.start)
+
+    def either(self, condition: Term, one: Facts, other: Facts) -> Facts:
+        """`one` where the condition holds, else `other`."""
+        if condition is True or condition is False:
+            return one if condition else other
+        choose = self.algebra.choose
+
+        def each(ones: tuple[Term, ...], others: tuple[Term, ...]) -> tuple[Term, ...]:
+            return tuple(choose(condition, a, b) for a, b in zip(ones, others, strict=True))
+
+        def column(name: str) -> At:
+            a, b = getattr(one.columns, name), getattr(other.columns, name)
+            return a if a is b else lambda offset: choose(condition, a(offset), b(offset))
+
+        return Facts(
+            choose(condition, one.start, other.start),
+            choose(condition, one.high_watermark, other.high_watermark),
+            choose(condition, one.end, other.end),
+            choose(condition, one.my_epoch, other.my_epoch),
+            choose(condition, one.size, other.size),
+            each(one.window_first, other.window_first),
+            each(one.window_last, other.window_last),
+            each(one.window_base, other.window_base),
+            Columns(*(column(name) for name in COLUMN_NAMES)),
+            choose(condition, one.since, other.since),
+            choose(condition, one.born, other.born),
+        )
+
+
+COLUMN_NAMES = ("given", "head", "is_mine", "epoch", "first", "last", "previous")
+#: What a partition's batches say; `previous` is remembered by the proof alone.
+STORED_NAMES = ("given", "head", "is_mine", "epoch", "first", "last")
+
+
+# The tie: a step of the model, as facts
+
+#: What stands in the slots that are not in use, by how many are.
+UNUSED = tuple((-1,) * (WINDOW_BATCHES - size) for size in range(WINDOW_BATCHES + 1))
+RECENT: dict[int, tuple[Partition, Facts]] = {}
+VERDICTS = {rung.rule: REFUSE_EPOCH if rung.error.name == "INVALID_PRODUCER_EPOCH" else REFUSE_ORDER for rung in SEQUENCE_CHECK.rungs}
+TRANSITION = Transition(PLAIN)
+
+
+def columns_of(log: Log, me: int) -> Columns:
+    """What the batches that are still there say, offset by offset; -1 where there is none."""
+    batches, ordinals = log.batches, range(log.first_batch, log.end_batch)
+
+    def given(offset: int) -> int:
+        return sum(batches[ordinal].base_offset <= offset <= batches[ordinal].last_offset for ordinal in ordinals)
+
+    def said(read: Callable[[Any], Any], otherwise: Any) -> At:
+        def at(offset: int) -> Any:
+            for ordinal in ordinals:
+                batch = batches[ordinal]
+                if batch.base_offset <= offset <= batch.last_offset:
+                    return read(batch)
+            return otherwise
+
+        return at
+
+    def mine(read: Callable[[Any], Any]) -> At:
+        return said(lambda batch: read(batch) if batch.producer_id == me else -1, -1)
+
+    return Columns(
+        given,
+        said(lambda batch: batch.base_offset, -1),
+        said(lambda batch: batch.producer_id == me, False),
+        mine(lambda batch: batch.producer_epoch),
+        mine(lambda batch: batch.base_sequence),
+        mine(lambda batch: batch.last_sequence),
+        lambda _offset: NO_PREVIOUS,
+    )
+
+
+def facts_of(partition: Partition, me: int) -> Facts:
+    """The partition as producer `me` sees it. What was made last is kept: a step's before is often the one before's."""
+    kept = RECENT.get(me)
+    if kept is not None and kept[0] is partition:
+        return kept[1]
+    log = partition.log
+    entry: ProducerEntry = partition.producers.get(me, UNKNOWN)
+    window = entry.window
+    unused = UNUSED[len(window)]
+    facts = Facts(
+        log.start,
+        log.high_watermark,
+        log.end,
+        entry.epoch,
+        len(window),
+        (*unused, *[written.first_sequence for written in window]),
+        (*unused, *[written.last_sequence for written in window]),
+        (*unused, *[written.base_offset for written in window]),
+        columns_of(log, me),
+    )
+    RECENT[me] = partition, facts
+    return facts
+
+
+def happening_of(step: Step, me: int) -> Happening:
+    """The event, as it concerns `me`. What the transition leaves open (what retention lets go, who expires) is read from what followed."""
+    event, outcome, before, after = step.event, step.outcome, step.before.partition, step.after.partition
+    match event:
+        case Produce(batch):
+            if batch.producer_id != me:
+                return ProduceOther(batch.count) if isinstance(outcome, Appended) else Other()
+            is_sound = not isinstance(outcome, Refused) or outcome.rung.rule in VERDICTS
+            return ProduceMine(is_sound, batch.count, batch.producer_epoch, batch.base_sequence)
+        case AdvanceHighWatermark(to):
+            return Raise(to)
+        case DeleteRecords(offset):
+            is_possible = not isinstance(outcome, Refused) or offset > before.log.high_watermark
+            return Delete(offset) if is_possible else Other()
+        case Retain():
+            return LetGo(after.log.start)
+        case Expire():
+            return Forget(me in before.producers and me not in after.producers)
+        case _:
+            return Other()
+
+
+def verdict_of(outcome: Outcome) -> tuple[int, int]:
+    """The verdict, and the base offset that is answered."""
+    match outcome:
+        case Appended(base_offset, _):
+            return APPEND, base_offset
+        case Duplicate(written):
+            return DUPLICATE, written.base_offset
+        case Refused(rung, _):
+            return VERDICTS.get(rung.rule, REFUSE_FAULT), -1
+        case _:
+            return NOT_A_PRODUCE, -1
+
+
+#: A producer that no batch names: through its eyes every batch is another's.
+NOBODY = -(1 << 62)
+
+
+def holds_on(step: Step) -> bool:
+    """Is this step of the model one that the transition allows, for each producer that it may concern?"""
+    before, after, event = step.before.partition, step.after.partition, step.event
+    if isinstance(event, Produce):
+        me = event.batch.producer_id
+        return is_kept(before, after, me) and agrees(step, me if me >= 0 else NOBODY)
+    if before.producers is after.producers:
+        return (before is after and isinstance(event, READS)) or agrees(step, NOBODY)
+    return all(agrees(step, me) for me in {NOBODY, *before.producers, *after.producers})
+
+
+READS = Fetch | LookUp | LookUpEpoch
+
+
+def is_kept(before: Partition, after: Partition, me: int) -> bool:
+    """Did a batch of `me` leave alone what is known of every other producer?"""
+    if before.producers is after.producers:
+        return True
+    others = len(before.producers) - (me in before.producers)
+    return len(after.producers) - (me in after.producers) == others and all(
+        after.producers.get(other) is entry for other, entry in before.producers.items() if other != me
+    )
+
+
+def agrees(step: Step, me: int) -> bool:
+    """Is what the model made of the step what the transition makes of it, as `me` sees it?"""
+    before, happening = facts_of(step.before.partition, me), happening_of(step, me)
+    if not TRANSITION.is_possible(before, happening):
+        # a batch that is refused for a fault may be anything
+        return isinstance(happening, ProduceMine) and not happening.is_sound and step.after.partition.log.end == before.end
+    made = TRANSITION.next_facts(before, happening)
+    if isinstance(step.event, Produce) and not isinstance(happening, Other):
+        if (made.verdict, made.answer) != verdict_of(step.outcome):
+            return False
+    after = facts_of(step.after.partition, me)
+    return same_scalars(made.after, after) and same_columns(made.after, after, step)
+
+
+def same_scalars(one: Facts, other: Facts) -> bool:
+    """The same marks, and the same window where it is in use?"""
+    if (one.start, one.high_watermark, one.end, one.my_epoch, one.size) != (
+        other.start,
+        other.high_watermark,
+        other.end,
+        other.my_epoch,
+        other.size,
+    ):
+        return False
+    used = WINDOW_BATCHES - one.size
+    return (
+        one.window_first[used:] == other.window_first[used:]
+        and one.window_last[used:] == other.window_last[used:]
+        and one.window_base[used:] == other.window_base[used:]
+    )
+
+
+def same_columns(made: Facts, after: Facts, step: Step) -> bool:
+    """The same log? What is still there must be the very batches that were; of a new one, its first and last offset and those beside are read."""
+    before_log, after_log = step.before.partition.log, step.after.partition.log
+    if before_log.batches is after_log.batches:
+        return True
+    for ordinal in range(after_log.first_batch, min(before_log.end_batch, after_log.end_batch)):
+        if after_log.batches[ordinal] is not before_log.batches[ordinal]:
+            return False
+    if after_log.end_batch == before_log.end_batch:
+        return True
+    for offset in {before_log.end - 1, before_log.end, after_log.end - 1, after_log.end}:
+        for name in STORED_NAMES:
+            if getattr(made.columns, name)(offset) != getattr(after.columns, name)(offset):
+                return False
+    return True

@@ -1,0 +1,163 @@
+"""The reference broker without sockets: whole frames and the time in, bytes to send and timers out.
+
+One request of a connection is under way at a time; who holds the sockets gives the next frame once the one before is finished (WIRE-FRAME-10).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fiducial.models import apis, broker, events
+from fiducial.models.apis import Verdict
+from fiducial.models.settings import Settings
+from fiducial.models.state import Cluster
+from fiducial.reference import codec, records
+from fiducial.reference.codec import INT16, INT32, Malformed, Reader
+from fiducial.reference.storage import Storage
+
+
+@dataclass(frozen=True)
+class Send:
+    """Send these bytes, if any: the connection's request is finished."""
+
+    connection: int
+    data: bytes
+
+
+@dataclass(frozen=True)
+class Hangup:
+    """End the connection; `reason` is for the log."""
+
+    connection: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Wake:
+    """Call `timer(ticket)` at `at_ms`; at_ms None: no more."""
+
+    ticket: int
+    at_ms: int | None
+
+
+Action = Send | Hangup | Wake
+
+
+@dataclass(frozen=True)
+class Header:
+    """The header of a request."""
+
+    api_key: int
+    api_version: int
+    correlation_id: int
+    client_id: str | None
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A request that was handed to the model: where its answer goes."""
+
+    connection: int
+    header: Header
+
+
+def read_header(reader: Reader) -> Header:
+    """The header; Malformed if the frame ends in it."""
+    api_key, api_version, correlation_id = reader.number(INT16), reader.number(INT16), reader.number(INT32)
+    size = reader.number(INT16)
+    client_id = reader.take(size).decode("utf-8", "replace") if size >= 0 else None
+    if apis.has_flexible_header(api_key, api_version):
+        reader.skip_tags()
+    return Header(api_key, api_version, correlation_id, client_id)
+
+
+class Core:
+    """The model, the bytes it asked to be kept, and the requests it has not answered yet."""
+
+    def __init__(self, cluster: Cluster, settings: Settings, seed: int) -> None:
+        self.broker = broker.new_broker(cluster, settings, seed)
+        self.storage = Storage()
+        self.waiting: dict[int, Waiting] = {}
+        self.tickets = 0
+        #: The rules that refused something in the last event, for whoever compares.
+        self.rules: tuple[str, ...] = ()
+
+    def frame(self, connection: int, frame: bytes, now: int) -> list[Action]:
+        """One frame, without its length."""
+        reader = Reader(frame, records.parsed)
+        try:
+            header = read_header(reader)
+            verdict = apis.verdict(header.api_key, header.api_version)
+            if verdict is Verdict.CLOSE:
+                return [Hangup(connection, f"request {header.api_key} version {header.api_version} is not served")]
+            if verdict is Verdict.TELL_VERSIONS:
+                body = codec.encode(apis.unsupported(), header.api_key, 0, "response")
+                return [Send(connection, framed(header, body, is_flexible=False))]
+            request = codec.layout_of(header.api_key, header.api_version, "request").read(reader)
+            if header.api_key == 3 and header.api_version == 0 and request.topics is None:
+                raise Malformed("null where an array must be")
+        except Malformed as error:
+            return [Hangup(connection, f"malformed request: {error}")]
+        self.tickets += 1
+        self.waiting[self.tickets] = Waiting(connection, header)
+        return self.step(
+            events.Request(self.tickets, connection, header.client_id, header.api_version, request), now
+        )
+
+    def timer(self, ticket: int, now: int) -> list[Action]:
+        """The time that a Wake named has come."""
+        return self.step(events.Timer(ticket), now)
+
+    def housekeeping(self, now: int) -> list[Action]:
+        """Every log.retention.check.interval.ms."""
+        return self.step(events.Housekeeping(), now)
+
+    def disconnected(self, connection: int, now: int) -> list[Action]:
+        """The connection is gone."""
+        actions = self.step(events.Disconnected(connection), now)
+        for ticket in [ticket for ticket, waiting in self.waiting.items() if waiting.connection == connection]:
+            del self.waiting[ticket]
+        return actions
+
+    def step(self, event: events.Event, now: int) -> list[Action]:
+        """Let the model decide, and do what it says."""
+        self.broker, effects = broker.step(self.broker, event, now)
+        actions: list[Action] = []
+        self.rules = ()
+        for effect in effects:
+            match effect:
+                case events.Write():
+                    self.storage.write(effect)
+                case events.Drop():
+                    self.storage.drop(effect)
+                case events.Forget():
+                    self.storage.forget(effect)
+                case events.Persist():
+                    pass  # nothing outlives this broker
+                case events.SetTimer(ticket, at_ms):
+                    actions.append(Wake(ticket, at_ms))
+                case events.ClearTimer(ticket):
+                    actions.append(Wake(ticket, None))
+                case events.Reply():
+                    self.rules += effect.rules
+                    actions.append(self.answer(effect))
+                case events.Close(ticket, rules):
+                    self.rules += rules
+                    actions.append(Hangup(self.waiting.pop(ticket).connection, f"refused without acks: {', '.join(rules)}"))
+        return actions
+
+    def answer(self, reply: events.Reply) -> Send:
+        """The reply as bytes; slices become the bytes they stand for now."""
+        waiting = self.waiting.pop(reply.ticket)
+        if reply.body is None:
+            return Send(waiting.connection, b"")
+        header = waiting.header
+        body = codec.encode(reply.body, header.api_key, header.api_version, "response", self.storage.read)
+        is_flexible = apis.has_flexible_answer(header.api_key, header.api_version)
+        return Send(waiting.connection, framed(header, body, is_flexible))
+
+
+def framed(header: Header, body: bytearray, is_flexible: bool) -> bytes:
+    """Length, correlation id, tags if the header has them, body."""
+    tags = b"\x00" if is_flexible else b""
+    return INT32.pack(4 + len(tags) + len(body)) + INT32.pack(header.correlation_id) + tags + bytes(body)

@@ -1,0 +1,277 @@
+"""Bytes of record batches (format v2, KIP-98) <-> what the model sees of them.
+
+Offsets in a batch header:  0 base offset · 8 length · 12 leader epoch · 16 magic · 17 CRC-32C of all that follows it · 21 attributes ·
+23 last offset delta · 27 base timestamp · 35 max timestamp · 43 producer id · 51 producer epoch · 53 base sequence · 57 count · 61 records
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+
+import cramjam
+from crc32c import crc32c
+
+from fiducial.models.batches import (
+    ATTRIBUTE_CODEC,
+    ATTRIBUTE_LOG_APPEND_TIME,
+    BATCH_OVERHEAD_BYTES,
+    CODEC_GZIP,
+    CODEC_LZ4,
+    CODEC_NONE,
+    CODEC_SNAPPY,
+    CODEC_ZSTD,
+    Payload,
+    Record,
+    SentBatch,
+    SentRecords,
+    Tail,
+)
+from fiducial.models.values import value
+
+HEADER = struct.Struct(">qiibIhiqqqhii")
+#: Base offset and length, which the length does not count; and with them the rest of the smallest header there can be.
+PREFIX_BYTES, LENGTH_MIN, SMALLEST_HEADER_BYTES = 12, 14, 17
+ATTRIBUTES_KEPT = 0xFF & ~0xC7  # without the codec and the two highest bits
+XERIAL = b"\x82SNAPPY\x00" + struct.pack(">ii", 1, 1)
+XERIAL_BLOCK_BYTES = 32 * 1024
+
+
+class Unreadable(ValueError):
+    """The bytes behind a header are not records."""
+
+
+@value
+class EncodedBatch:
+    """A batch as it came, or as it was rebuilt."""
+
+    data: bytes
+
+    def rebuilt(self, codec: int, level: int) -> tuple[Payload, int]:
+        """The same records in another codec, numbered 0, 1, 2 …; unused attribute bits are dropped."""
+        header = list(HEADER.unpack_from(self.data))
+        attributes = header[5]
+        body = renumbered(decompressed(self.data[BATCH_OVERHEAD_BYTES:], attributes & ATTRIBUTE_CODEC))
+        packed = compressed(body, codec, level)
+        header[1] = BATCH_OVERHEAD_BYTES - PREFIX_BYTES + len(packed)
+        header[5] = attributes & ATTRIBUTES_KEPT | codec
+        data = with_checksum(HEADER.pack(*header) + packed)
+        return EncodedBatch(data), len(data)
+
+    def stamped(self, base_offset: int, leader_epoch: int, has_append_time: bool, max_timestamp: int) -> bytes:
+        """The bytes to store. Offset and epoch lie outside the checksum; it is made anew only if the timestamps changed."""
+        stamped = bytearray(self.data)
+        struct.pack_into(">q", stamped, 0, base_offset)
+        struct.pack_into(">i", stamped, 12, leader_epoch)
+        attributes, claimed = struct.unpack_from(">h", stamped, 21)[0], struct.unpack_from(">q", stamped, 35)[0]
+        wanted = attributes & ~ATTRIBUTE_LOG_APPEND_TIME | (ATTRIBUTE_LOG_APPEND_TIME if has_append_time else 0)
+        if (attributes, claimed) == (wanted, max_timestamp):
+            return bytes(stamped)
+        struct.pack_into(">h", stamped, 21, wanted)
+        struct.pack_into(">q", stamped, 35, max_timestamp)
+        return with_checksum(bytes(stamped))
+
+
+def with_checksum(data: bytes) -> bytes:
+    """The batch with the checksum that its bytes have."""
+    return data[:17] + struct.pack(">I", crc32c(data[21:])) + data[21:]
+
+
+# Compression
+
+
+def compressed(body: bytes, codec: int, level: int) -> bytes:
+    """The records as `codec` packs them at `level` (its own scale; snappy has none)."""
+    match codec:
+        case 1:
+            packer = zlib.compressobj(level, zlib.DEFLATED, 31)
+            return packer.compress(body) + packer.flush()
+        case 2:
+            blocks = (body[begin : begin + XERIAL_BLOCK_BYTES] for begin in range(0, len(body), XERIAL_BLOCK_BYTES))
+            packed = (bytes(cramjam.snappy.compress_raw(block)) for block in blocks)
+            return XERIAL + b"".join(struct.pack(">i", len(block)) + block for block in packed)
+        case 3:
+            return bytes(cramjam.lz4.compress(body, level=level))
+        case 4:
+            return bytes(cramjam.zstd.compress(body, level=level))
+        case _:
+            return body
+
+
+def decompressed(packed: bytes, codec: int) -> bytes:
+    """The records that `codec` packed. Unreadable if it did not."""
+    try:
+        if codec == CODEC_NONE:
+            return packed
+        if codec == CODEC_GZIP:
+            return gunzipped(packed)
+        if codec == CODEC_SNAPPY:
+            return unsnapped(packed)
+        if codec == CODEC_LZ4:
+            return bytes(cramjam.lz4.decompress(packed))
+        if codec == CODEC_ZSTD:
+            return bytes(cramjam.zstd.decompress(packed))
+    except (cramjam.DecompressionError, zlib.error, struct.error) as error:
+        raise Unreadable(str(error)) from None
+    raise Unreadable(f"{codec} is no codec")
+
+
+def gunzipped(packed: bytes) -> bytes:
+    """One gzip stream; what is behind its end is ignored."""
+    unpacker = zlib.decompressobj(31)
+    body = unpacker.decompress(packed)
+    if not unpacker.eof:
+        raise Unreadable("the gzip stream does not end")
+    return body
+
+
+def unsnapped(packed: bytes) -> bytes:
+    """Snappy in the blocks of snappy-java, as Kafka's clients send it, or in one."""
+    if not packed.startswith(XERIAL[:8]):
+        return bytes(cramjam.snappy.decompress_raw(packed))
+    blocks, position = [], len(XERIAL)
+    while position < len(packed):
+        (size,) = struct.unpack_from(">i", packed, position)
+        block = packed[position + 4 : position + 4 + size]
+        if size < 0 or len(block) < size:
+            raise Unreadable("a snappy block is cut short")
+        blocks.append(bytes(cramjam.snappy.decompress_raw(block)))
+        position += 4 + size
+    return b"".join(blocks)
+
+
+# Records
+
+
+def signed_varint(body: bytes, position: int, bytes_max: int) -> tuple[int, int]:
+    """(number, position behind it) of a zigzag varint."""
+    number = 0
+    for shift in range(0, 7 * bytes_max, 7):
+        if position >= len(body):
+            raise Unreadable("the records end inside a number")
+        byte = body[position]
+        position += 1
+        number |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return (number >> 1) ^ -(number & 1), position
+    raise Unreadable(f"a varint of more than {bytes_max} bytes")
+
+
+def packed_varint(number: int) -> bytes:
+    """A zigzag varint."""
+    number, out = (number << 1) ^ (number >> 63), bytearray()
+    while number >= 0x80:
+        out.append(number & 0x7F | 0x80)
+        number >>= 7
+    out.append(number)
+    return bytes(out)
+
+
+def spans(body: bytes) -> list[tuple[int, int, int, int, bool]]:
+    """Of each record: (begin of its content, end, timestamp delta, offset delta, has a key)."""
+    found, position = [], 0
+    while position < len(body):
+        size, begin = signed_varint(body, position, 5)
+        end = begin + size
+        if size < 0 or end > len(body):
+            raise Unreadable(f"a record of {size} bytes where {len(body) - begin} are left")
+        time_delta, at = signed_varint(body, begin + 1, 10)
+        offset_delta, at = signed_varint(body, at, 5)
+        key_size, at = signed_varint(body, at, 5)
+        check_content(body, at + max(key_size, 0), end)
+        found.append((begin, end, time_delta, offset_delta, key_size >= 0))
+        position = end
+    return found
+
+
+def check_content(body: bytes, position: int, end: int) -> None:
+    """Value and headers fill the record exactly."""
+    size, position = signed_varint(body, position, 5)
+    position += max(size, 0)
+    headers, position = signed_varint(body, position, 5)
+    if headers < 0:
+        raise Unreadable(f"{headers} headers")
+    for _ in range(headers):
+        size, position = signed_varint(body, position, 5)
+        if size < 0 or position + size > end:
+            raise Unreadable("a header without a key")
+        size, position = signed_varint(body, position + size, 5)
+        position += max(size, 0)
+    if position != end:
+        raise Unreadable("a record is not as long as it says")
+
+
+def renumbered(body: bytes) -> bytes:
+    """The records with offset deltas 0, 1, 2 …"""
+    found = spans(body)
+    if all(offset_delta == index for index, (_, _, _, offset_delta, _) in enumerate(found)):
+        return body
+    out = bytearray()
+    for index, (begin, end, _, _, _) in enumerate(found):
+        _, after_time = signed_varint(body, begin + 1, 10)
+        _, after_offset = signed_varint(body, after_time, 5)
+        content = body[begin:after_time] + packed_varint(index) + body[after_offset:end]
+        out += packed_varint(len(content)) + content
+    return bytes(out)
+
+
+def records_of(data: bytes, attributes: int, base_timestamp: int) -> tuple[Record, ...] | None:
+    """What the model sees of the records, None if they cannot be read."""
+    try:
+        body = decompressed(data[BATCH_OVERHEAD_BYTES:], attributes & ATTRIBUTE_CODEC)
+        return tuple(
+            [Record(offset_delta, base_timestamp + delta, has_key) for _, _, delta, offset_delta, has_key in spans(body)]
+        )
+    except Unreadable:
+        return None
+
+
+# Batches
+
+
+def parsed_batch(data: bytes) -> SentBatch:
+    """What the model sees of one whole batch; its header may be cut short, or of an old format."""
+    magic = struct.unpack_from(">b", data, 16)[0]
+    base_offset = struct.unpack_from(">q", data)[0]
+    if magic < 2 or len(data) < BATCH_OVERHEAD_BYTES:
+        return SentBatch(len(data), base_offset, magic, False, 0, 0, -1, -1, -1, -1, 1, None, EncodedBatch(data))
+    _, _, _, _, checksum, attributes, last_delta, base_time, max_time, producer, epoch, sequence, count = (
+        HEADER.unpack_from(data)
+    )
+    is_good = crc32c(data[21:]) == checksum
+    records = records_of(data, attributes, base_time) if is_good else None
+    return SentBatch(
+        len(data),
+        base_offset,
+        magic,
+        is_good,
+        attributes,
+        last_delta,
+        max_time,
+        producer,
+        epoch,
+        sequence,
+        count,
+        records,
+        EncodedBatch(data),
+    )
+
+
+def parsed(data: bytes | None) -> SentRecords | None:
+    """The records field of a Produce request: whole batches, and what follows them."""
+    if data is None:
+        return None
+    batches: list[SentBatch] = []
+    position = 0
+    while len(data) - position >= SMALLEST_HEADER_BYTES:
+        length, magic = struct.unpack_from(">i", data, position + 8)[0], struct.unpack_from(">b", data, position + 16)[0]
+        if length < LENGTH_MIN:
+            return SentRecords(tuple(batches), Tail.CORRUPT)
+        if not 0 <= magic <= 2:
+            return SentRecords(tuple(batches), Tail.CORRUPT, magic)
+        end = position + PREFIX_BYTES + length
+        if end > len(data):
+            break
+        batches.append(parsed_batch(data[position:end]))
+        position = end
+    return SentRecords(tuple(batches), Tail.NOTHING if position == len(data) else Tail.PARTIAL)

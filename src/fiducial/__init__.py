@@ -1,0 +1,1 @@
+"""A Kafka-compatible message log that is formally specified."""

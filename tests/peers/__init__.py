@@ -1,0 +1,1 @@
+"""Other brokers, obtained and started by the project's own scripts."""

@@ -1,0 +1,200 @@
+"""Apache Kafka 4.3.1, the referee: its jars from Maven Central, one KRaft node on loopback, stopped when the block ends.
+
+    with Kafka({"auto.create.topics.enable": "false"}) as kafka:
+        print(kafka.bootstrap)
+
+`python -m peers.kafka` starts one and waits for Ctrl-C; with `--check` it only says how long the start took.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+
+VERSION = "4.3.1"
+START_TIMEOUT_S = 60.0
+API_VERSIONS_V0 = bytes.fromhex("0000000a 0012 0000 00000001 ffff".replace(" ", ""))
+
+
+class PeerUnavailable(Exception):
+    """The peer cannot be had on this machine; the text says why."""
+
+
+def cache() -> Path:
+    """Where the jars are kept between runs."""
+    return Path(os.environ.get("FIDUCIAL_PEERS_DIR") or Path(__file__).parents[2] / ".peers")
+
+
+def jars() -> Path:
+    """The folder of jars, filled by Maven the first time."""
+    folder = cache() / f"kafka-{VERSION}"
+    if (folder / "complete").exists():
+        return folder
+    for tool in ("java", "mvn"):
+        if shutil.which(tool) is None:
+            raise PeerUnavailable(f"{tool} is not installed")
+    folder.mkdir(parents=True, exist_ok=True)
+    pom = Path(__file__).with_name("pom.xml")
+    command = ["mvn", "-B", "-q", "-f", str(pom), "dependency:copy-dependencies", f"-DoutputDirectory={folder}"]
+    print(f"obtaining Apache Kafka {VERSION} from Maven Central", file=sys.stderr)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise PeerUnavailable(f"Maven could not get the jars: {done.stdout[-500:]}{done.stderr[-500:]}")
+    (folder / "complete").touch()
+    return folder
+
+
+def java(main_class: str, *args: str, heap: str = "512m") -> list[str]:
+    """The command that runs a class of Kafka's."""
+    log_level = "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"
+    return ["java", "-Xms256m", f"-Xmx{heap}", log_level, "-cp", f"{jars()}/*", main_class, *args]
+
+
+def java_tool(main_class: str, *args: str, timeout_s: float = 120) -> subprocess.CompletedProcess[str]:
+    """Run one of Kafka's own command-line tools to its end."""
+    command = java(main_class, *args)
+    return subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False)
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports of loopback that were free just now."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [int(one.getsockname()[1]) for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
+
+
+class Kafka:
+    """One broker, which is its own controller."""
+
+    def __init__(self, config: Mapping[str, str] | None = None) -> None:
+        self.host = "127.0.0.1"
+        self.port, self.controller_port = free_ports(2)
+        self.config = dict(config or {})
+        self.folder = Path(tempfile.mkdtemp(prefix="fiducial-kafka-"))
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def bootstrap(self) -> str:
+        """HOST:PORT."""
+        return f"{self.host}:{self.port}"
+
+    @property
+    def log_path(self) -> Path:
+        """What the broker printed."""
+        return self.folder / "broker.log"
+
+    def properties(self) -> dict[str, str]:
+        """The broker's configuration."""
+        address = f"PLAINTEXT://{self.host}:{self.port}"
+        return {
+            "process.roles": "broker,controller",
+            "node.id": "1",
+            "controller.quorum.voters": f"1@{self.host}:{self.controller_port}",
+            "listeners": f"{address},CONTROLLER://{self.host}:{self.controller_port}",
+            "advertised.listeners": address,
+            "controller.listener.names": "CONTROLLER",
+            "inter.broker.listener.name": "PLAINTEXT",
+            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+            "log.dirs": str(self.folder / "data"),
+            "offsets.topic.replication.factor": "1",
+            "transaction.state.log.replication.factor": "1",
+            "transaction.state.log.min.isr": "1",
+            "share.coordinator.state.topic.replication.factor": "1",
+            "share.coordinator.state.topic.min.isr": "1",
+            "group.initial.rebalance.delay.ms": "0",
+            **self.config,
+        }
+
+    def start(self) -> None:
+        """Format the data folder, start, and wait until the port answers. PeerUnavailable with the log if it does not."""
+        file = self.folder / "server.properties"
+        file.write_text("".join(f"{name}={text}\n" for name, text in self.properties().items()))
+        cluster_id = base64.urlsafe_b64encode(os.urandom(16)).decode().rstrip("=")
+        made = java_tool("kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", str(file))
+        if made.returncode != 0:
+            raise PeerUnavailable(f"StorageTool: {made.stdout}{made.stderr}")
+        with self.log_path.open("wb") as log:
+            self.process = subprocess.Popen(java("kafka.Kafka", str(file)), stdout=log, stderr=log)
+        give_up = time.monotonic() + START_TIMEOUT_S
+        while not self.answers():
+            if self.process.poll() is not None or time.monotonic() > give_up:
+                text = self.log_path.read_text(errors="replace")[-2000:]
+                self.stop()
+                raise PeerUnavailable(f"Apache Kafka did not start: {text}")
+            time.sleep(0.05)
+
+    def answers(self) -> bool:
+        """Does it answer an ApiVersions request?"""
+        try:
+            with socket.create_connection((self.host, self.port), timeout=2) as connection:
+                connection.sendall(API_VERSIONS_V0)
+                return len(connection.recv(4)) == 4
+        except OSError:
+            return False
+
+    def kill(self) -> None:
+        """SIGKILL: as if the power had gone."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+
+    def stop(self) -> None:
+        """Stop, and remove its data."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(timeout=10)
+            except subprocess.TimeoutExpired:
+                self.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def __enter__(self) -> Kafka:
+        try:
+            self.start()
+        except BaseException:
+            self.kill()
+            shutil.rmtree(self.folder, ignore_errors=True)
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Obtain and start Apache Kafka."""
+    parser = argparse.ArgumentParser(prog="make peers", description="Apache Kafka 4.3.1 on loopback")
+    parser.add_argument("--check", action="store_true", help="start it, say how long that took, and stop")
+    options = parser.parse_args(argv)
+    try:
+        jars()
+        begun = time.monotonic()
+        with Kafka() as kafka:
+            print(f"Apache Kafka {VERSION} on {kafka.bootstrap} after {time.monotonic() - begun:.1f} s", flush=True)
+            if not options.check:
+                signal.pause()
+    except PeerUnavailable as reason:
+        print(f"NOT RUN: {reason}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        pass
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
