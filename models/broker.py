@@ -8,9 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-import attrs
-
-from fiducial.models import apis, cluster, config_requests, fetch, idempotence, metadata, offsets, partition, produce, topics
+from fiducial.models import (
+    apis,
+    cluster,
+    config_requests,
+    fetch,
+    idempotence,
+    metadata,
+    offsets,
+    partition,
+    produce,
+    topics,
+)
 from fiducial.models.events import (
     ClearTimer,
     Close,
@@ -50,9 +59,10 @@ from fiducial.models.messages import (
     ProduceRequest,
 )
 from fiducial.models.rules import rule
+from fiducial.models.sessions import Sessions
 from fiducial.models.settings import Settings
 from fiducial.models.state import Broker, Chance, Cluster
-from fiducial.models.values import Uuid
+from fiducial.models.values import Uuid, changed
 
 #: Which function answers which request; Fetch alone may wait, and is answered by `handle_fetch`.
 HANDLERS: dict[type, Callable[..., Outcome]] = {
@@ -85,7 +95,7 @@ def new_broker(cluster_: Cluster, settings: Settings, seed: int) -> Broker:
         settings=settings,
         topics=topics.Topics(),
         producer_ids=idempotence.ProducerIds(),
-        sessions=fetch.Sessions(),
+        sessions=Sessions(),
         parked=fetch.Parked(),
         chance=Chance(seed),
     )
@@ -180,16 +190,15 @@ def keep_house(broker: Broker, now: int) -> tuple[Broker, tuple[Effect, ...]]:
     """Retention and producer expiry, on every partition."""
     effects: list[Effect] = []
     expire = partition.Expire(broker.settings.producer_id_expiration_ms)
-    with broker.partitions.mutate() as partitions:
-        for (topic_id, index), before in broker.partitions.items():
-            after, _ = partition.step(before, partition.Retain(), now)
-            after, _ = partition.step(after, expire, now)
-            partitions[topic_id, index] = after
-            if after.log.first_segment != before.log.first_segment:
-                effects.append(Drop(topic_id, index, first_offset_held(after)))
-        broker = attrs.evolve(broker, partitions=partitions.finish())
-    after_broker, woken = wake(broker, touched_by(effects))
-    return after_broker, (*effects, *woken)
+    partitions = broker.partitions
+    for (topic_id, index), before in broker.partitions.items():
+        after, _ = partition.step(before, partition.Retain(), now)
+        after, _ = partition.step(after, expire, now)
+        partitions = partitions.set((topic_id, index), after)
+        if after.log.first_segment != before.log.first_segment:
+            effects.append(Drop(topic_id, index, first_offset_held(after)))
+    broker, woken = wake(changed(broker, partitions=partitions), touched_by(effects))
+    return broker, (*effects, *woken)
 
 
 def first_offset_held(here: partition.Partition) -> int:

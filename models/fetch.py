@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import attrs
 from immutables import Map
 
 from fiducial.models import partition, sessions
@@ -30,7 +29,7 @@ from fiducial.models.messages import (
 from fiducial.models.partition import READ_COMMITTED, Read, Refused
 from fiducial.models.rules import Ladder, Rung, rule, rung
 from fiducial.models.sessions import Cached, Kind, Session, SessionRequest, Sessions, Wanted
-from fiducial.models.values import EMPTY, ZERO_UUID, Uuid, value
+from fiducial.models.values import EMPTY, ZERO_UUID, Uuid, changed, value
 
 if TYPE_CHECKING:
     from fiducial.models.state import Broker
@@ -138,7 +137,7 @@ def fetch(
         return answered(broker, plan, answers)
     wakes = frozenset(key_of(broker, entry.wanted) for entry in plan.partitions)
     parked = ParkedFetch(plan, connection, now + request.max_wait_ms, wakes)
-    return attrs.evolve(broker, parked=with_parked(broker.parked, ticket, parked))
+    return changed(broker, parked=with_parked(broker.parked, ticket, parked))
 
 
 def wanted_of(broker: Broker, request: FetchRequest, api_version: int) -> tuple[Wanted, ...]:
@@ -208,17 +207,17 @@ def begun(broker: Broker, cached: tuple[Cached, ...], uses_topic_ids: bool, now:
         drawn, chance = chance.uuid()
         session_id = int.from_bytes(drawn[:4], "big") >> 1
     session = Session(1, uses_topic_ids, cached, now)
-    return attrs.evolve(broker, sessions=Sessions(room.by_id.set(session_id, session)), chance=chance), session_id
+    return changed(broker, sessions=Sessions(room.by_id.set(session_id, session)), chance=chance), session_id
 
 
 def with_session(broker: Broker, session_id: int, session: Session) -> Broker:
     """The broker with this session as it now is."""
-    return attrs.evolve(broker, sessions=Sessions(broker.sessions.by_id.set(session_id, session)))
+    return changed(broker, sessions=Sessions(broker.sessions.by_id.set(session_id, session)))
 
 
 def without_session(broker: Broker, session_id: int) -> Broker:
     """The broker without this session."""
-    return attrs.evolve(broker, sessions=sessions.closed(broker.sessions, session_id))
+    return changed(broker, sessions=sessions.closed(broker.sessions, session_id))
 
 
 # Reading
@@ -256,7 +255,7 @@ def read(broker: Broker, wanted: Wanted, plan: FetchPlan, remaining: int, nothin
         leader = FetchResponseLeaderIdAndEpoch()
         if outcome.rung.error == Error.FENCED_LEADER_EPOCH and plan.api_version >= 16:
             leader = FetchResponseLeaderIdAndEpoch(broker.cluster.broker_id, held.leader_epoch)
-        data = attrs.evolve(refused(wanted, outcome.rung, key[0]), current_leader=leader)
+        data = changed(refused(wanted, outcome.rung, key[0]), current_leader=leader)
         return Answer(data, rung=outcome.rung)
     assert isinstance(outcome, Read)
     return Answer(
@@ -337,7 +336,7 @@ def answered(broker: Broker, plan: FetchPlan, answers: tuple[Answer, ...]) -> Ou
         broker = with_answers(broker, plan.session_id, pairs)
     if plan.kind is Kind.INCREMENTAL:
         pairs = [(cached, answer) for cached, answer in pairs if is_news(cached, answer)]
-    endpoints = ()
+    endpoints: tuple[FetchResponseNodeEndpoint, ...] = ()
     if any(answer.data.current_leader.leader_id >= 0 for _, answer in pairs):
         cluster = broker.cluster
         endpoints = (FetchResponseNodeEndpoint(cluster.broker_id, cluster.host, cluster.port, cluster.rack),)
@@ -360,7 +359,7 @@ def with_answers(broker: Broker, session_id: int, pairs: list[tuple[Cached, Answ
         high_watermark = -1 if answer.diverges else answer.data.high_watermark
         updated = Cached(cached.wanted, high_watermark, answer.data.log_start_offset)
         (served if answer.size_bytes else resting).append(updated)
-    return with_session(broker, session_id, attrs.evolve(session, partitions=(*resting, *served)))
+    return with_session(broker, session_id, changed(session, partitions=(*resting, *served)))
 
 
 def grouped(pairs: list[tuple[Cached, Answer]]) -> tuple[FetchableTopicResponse, ...]:
@@ -376,22 +375,19 @@ def grouped(pairs: list[tuple[Cached, Answer]]) -> tuple[FetchableTopicResponse,
 
 def with_parked(parked: Parked, ticket: int, entry: ParkedFetch) -> Parked:
     """One more fetch waits."""
-    with parked.by_partition.mutate() as by_partition:
-        for key in entry.wakes:
-            by_partition[key] = by_partition.get(key, frozenset()) | {ticket}
-        return Parked(parked.fetches.set(ticket, entry), by_partition.finish())
+    by_partition = parked.by_partition
+    for key in entry.wakes:
+        by_partition = by_partition.set(key, by_partition.get(key, frozenset()) | {ticket})
+    return Parked(parked.fetches.set(ticket, entry), by_partition)
 
 
 def without_parked(parked: Parked, ticket: int) -> Parked:
     """The fetch of this ticket waits no more."""
-    with parked.by_partition.mutate() as by_partition:
-        for key in parked.fetches[ticket].wakes:
-            others = by_partition[key] - {ticket}
-            if others:
-                by_partition[key] = others
-            else:
-                del by_partition[key]
-        return Parked(parked.fetches.delete(ticket), by_partition.finish())
+    by_partition = parked.by_partition
+    for key in parked.fetches[ticket].wakes:
+        others = by_partition[key] - {ticket}
+        by_partition = by_partition.set(key, others) if others else by_partition.delete(key)
+    return Parked(parked.fetches.delete(ticket), by_partition)
 
 
 @rule("LOG-FETCH-2")
@@ -401,7 +397,7 @@ def reconsidered(broker: Broker, ticket: int) -> Outcome | None:
     answers = read_all(broker, plan)
     if not is_enough(plan, answers):
         return None
-    return answered(attrs.evolve(broker, parked=without_parked(broker.parked, ticket)), plan, answers)
+    return answered(changed(broker, parked=without_parked(broker.parked, ticket)), plan, answers)
 
 
 @rule("LOG-FETCH-2")
@@ -410,7 +406,7 @@ def timed_out(broker: Broker, ticket: int) -> Outcome | None:
     if ticket not in broker.parked.fetches:
         return None
     plan = broker.parked.fetches[ticket].plan
-    broker = attrs.evolve(broker, parked=without_parked(broker.parked, ticket))
+    broker = changed(broker, parked=without_parked(broker.parked, ticket))
     return answered(broker, plan, read_all(broker, plan))
 
 
@@ -418,5 +414,5 @@ def gone(broker: Broker, connection: int) -> tuple[Broker, tuple[int, ...]]:
     """The broker without the fetches that wait on a connection that is gone, and their tickets."""
     tickets = tuple(ticket for ticket, entry in broker.parked.fetches.items() if entry.connection == connection)
     for ticket in tickets:
-        broker = attrs.evolve(broker, parked=without_parked(broker.parked, ticket))
+        broker = changed(broker, parked=without_parked(broker.parked, ticket))
     return broker, tickets

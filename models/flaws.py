@@ -12,16 +12,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-import attrs
-
 from fiducial.models import fetch, idempotence, kernels, log, partition, sessions
+from fiducial.models.events import Outcome
 from fiducial.models.idempotence import NO_PRODUCERS, UNKNOWN, ProducerEntry, Producers, Written
 from fiducial.models.log import EpochStart, Log, LogConfig, Plan
-from fiducial.models.events import Outcome
 from fiducial.models.partition import READ_UNCOMMITTED, Fetch, Partition, Refused
 from fiducial.models.rules import LADDERS, Ladder, Rung
 from fiducial.models.sessions import Cached, Wanted
-from fiducial.models.values import Uuid, value
+from fiducial.models.values import Uuid, changed, value
 
 if TYPE_CHECKING:
     from fiducial.models.state import Broker
@@ -81,7 +79,7 @@ def switched_on(one: Flaw) -> Iterator[None]:
         setattr(module, function_name, one.replacement)
     for ladder, rungs in ladders.items():
         ladder.rungs = tuple(
-            attrs.evolve(rung, guard=one.replacement) if rung.guard is original else rung for rung in rungs
+            changed(rung, guard=one.replacement) if rung.guard is original else rung for rung in rungs
         )
     try:
         yield
@@ -143,7 +141,7 @@ def fences_nobody(_partition: Partition, _asked: Fetch) -> bool:
     target=partition.become_leader,
 )
 def enters_no_epoch(here: Partition, epoch: int) -> Partition:
-    return attrs.evolve(here, leader_epoch=epoch)
+    return changed(here, leader_epoch=epoch)
 
 
 @flaw(
@@ -174,7 +172,7 @@ def answers_the_end_for_no_epoch(here: Log, epoch: int) -> tuple[int, int]:
 )
 def keeps_contradicted_epochs(here: Partition, epoch: int) -> Partition:
     epochs = (*here.log.epochs, EpochStart(epoch, here.log.end))
-    return attrs.evolve(here, log=attrs.evolve(here.log, epochs=epochs), leader_epoch=epoch)
+    return changed(here, log=changed(here.log, epochs=epochs), leader_epoch=epoch)
 
 
 @flaw(
@@ -206,7 +204,7 @@ def forgets_epochs(
     return tuple(
         entry
         if entry.wanted.key in asked
-        else attrs.evolve(entry, wanted=attrs.evolve(entry.wanted, current_leader_epoch=-1))
+        else changed(entry, wanted=changed(entry.wanted, current_leader_epoch=-1))
         for entry in MERGED(cached, wanted, forgotten)
     )
 
@@ -223,7 +221,7 @@ MERGED = sessions.merged
     target=log.with_high_watermark,
 )
 def takes_any_high_watermark(here: Log, candidate: int) -> Log:
-    return attrs.evolve(here, high_watermark=candidate)
+    return changed(here, high_watermark=candidate)
 
 
 # C. What readers see
@@ -296,9 +294,9 @@ def drops_aborted_list(broker: Broker, ticket: int) -> Outcome | None:
     entry = broker.parked.fetches.get(ticket)
     if entry is None:
         return None
-    plain = attrs.evolve(entry, plan=attrs.evolve(entry.plan, isolation=READ_UNCOMMITTED))
+    plain = changed(entry, plan=changed(entry.plan, isolation=READ_UNCOMMITTED))
     fetches = broker.parked.fetches.set(ticket, plain)
-    return TIMED_OUT(attrs.evolve(broker, parked=attrs.evolve(broker.parked, fetches=fetches)), ticket)
+    return TIMED_OUT(changed(broker, parked=changed(broker.parked, fetches=fetches)), ticket)
 
 
 TIMED_OUT = fetch.timed_out
@@ -360,7 +358,7 @@ def forgets_with_records(here: Partition, offset: int) -> tuple[Partition, parti
     for producer_id, entry in here.producers.items():
         if not entry.window or entry.window[-1].last_offset >= moved.start:
             left = left.set(producer_id, entry)
-    return attrs.evolve(here, log=moved, producers=left), partition.Moved(moved.start)
+    return changed(here, log=moved, producers=left), partition.Moved(moved.start)
 
 
 @flaw(
@@ -396,7 +394,7 @@ def begins_anywhere(_entry: ProducerEntry, _plan: Plan) -> bool:
     target=log.appended,
 )
 def leaves_the_end_behind(here: Log, plan: Plan, config: LogConfig, leader_epoch: int, now: int) -> Log:
-    return attrs.evolve(APPENDED(here, plan, config, leader_epoch, now), end=here.end)
+    return changed(APPENDED(here, plan, config, leader_epoch, now), end=here.end)
 
 
 APPENDED = log.appended
@@ -476,7 +474,7 @@ def finds_beyond_the_bound(here: Partition, _asked: Any) -> int:
     target=log.with_start,
 )
 def starts_one_too_far(here: Log, offset: int) -> Log:
-    return attrs.evolve(here, start=max(here.start, offset + 1))
+    return changed(here, start=max(here.start, offset + 1))
 
 
 @flaw(
@@ -505,7 +503,7 @@ def skips_the_batch_inside(here: Log, offset: int) -> int | None:
 def invents_an_answer(entry: ProducerEntry, plan: Plan) -> Written | None:
     for written in entry.window:
         if (written.first_sequence, written.last_sequence) == (plan.base_sequence, plan.last_sequence):
-            return attrs.evolve(written, base_offset=written.base_offset + 1)
+            return changed(written, base_offset=written.base_offset + 1)
     return None
 
 

@@ -146,10 +146,9 @@ def unexpired(producers: Producers, expiration_ms: int, now: int) -> Producers:
     expired = [producer_id for producer_id, entry in producers.items() if now - entry.appended_ms >= expiration_ms]
     if not expired:
         return producers
-    with producers.mutate() as remaining:
-        for producer_id in expired:
-            del remaining[producer_id]
-        return remaining.finish()
+    for producer_id in expired:
+        producers = producers.delete(producer_id)
+    return producers
 
 
 # Producer ids

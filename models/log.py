@@ -16,7 +16,6 @@ How it reads
 
 from __future__ import annotations
 
-import attrs
 from immutables import Map
 
 from fiducial.models.batches import (
@@ -48,7 +47,7 @@ from fiducial.models.kernels import (
     timestamp_is_too_late,
 )
 from fiducial.models.rules import Ladder, Rung, rule, rung
-from fiducial.models.values import EMPTY, value
+from fiducial.models.values import EMPTY, changed, value
 
 # State
 
@@ -379,7 +378,7 @@ def planned(batch: SentBatch, config: LogConfig, now: int) -> Plan:
     if not keeps_codec(batch, config):
         payload, size_bytes = payload.rebuilt(target_codec(batch, config), config.compression_level)
         records = tuple(
-            record if record.offset_delta == index else attrs.evolve(record, offset_delta=index)
+            record if record.offset_delta == index else changed(record, offset_delta=index)
             for index, record in enumerate(records)
         )
     last_sequence = NO_SEQUENCE
@@ -557,7 +556,7 @@ def with_high_watermark(log: Log, candidate: int) -> Log:
     raised = raised_high_watermark(log.high_watermark, candidate, log.end)
     if raised == log.high_watermark:
         return log
-    return attrs.evolve(log, high_watermark=clamped_high_watermark(raised, log.start, log.end))
+    return changed(log, high_watermark=clamped_high_watermark(raised, log.start, log.end))
 
 
 @rule("LOG-HW-3")
@@ -574,7 +573,7 @@ def with_start(log: Log, offset: int) -> Log:
     if offset <= log.start:
         return log
     assert offset <= log.high_watermark
-    return attrs.evolve(log, start=offset, epochs=epochs_from(log.epochs, offset))
+    return changed(log, start=offset, epochs=epochs_from(log.epochs, offset))
 
 
 def epochs_from(epochs: tuple[EpochStart, ...], offset: int) -> tuple[EpochStart, ...]:
@@ -814,7 +813,7 @@ def without_segments(log: Log, count: int) -> Log:
         for ordinal in range(log.first_segment, first_kept):
             del sealed[ordinal]
         still_sealed = sealed.finish()
-    return attrs.evolve(
+    return changed(
         log,
         start=max(log.start, kept.base_offset),
         batches=remaining,

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import attrs
-
 from fiducial.models import topics
 from fiducial.models.errors import Error
 from fiducial.models.events import Effect, Outcome
@@ -26,7 +24,7 @@ from fiducial.models.messages import (
 )
 from fiducial.models.rules import Ladder, Rung, rule, rung
 from fiducial.models.topics import Draft, Topic
-from fiducial.models.values import ZERO_UUID, Uuid, value
+from fiducial.models.values import ZERO_UUID, Uuid, changed, value
 
 if TYPE_CHECKING:
     from fiducial.models.state import Broker
@@ -202,7 +200,7 @@ def created(broker: Broker, name: str, now: int) -> tuple[Broker, tuple[Effect, 
         return broker, ()
     topic_id, chance = broker.chance.uuid()
     record = topics.creation(broker, wanted, topic_id)
-    return topics.applied(attrs.evolve(broker, chance=chance), (record,), now)
+    return topics.applied(changed(broker, chance=chance), (record,), now)
 
 
 # DescribeTopicPartitions

@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-import attrs
-
 from fiducial.models import idempotence, partition
 from fiducial.models.errors import Error
 from fiducial.models.events import Effect, Outcome, Persist
@@ -39,7 +37,7 @@ from fiducial.models.messages import (
 from fiducial.models.partition import EpochEnd, Moved, Partition, Refused
 from fiducial.models.rules import Ladder, rule, rung
 from fiducial.models.topics import is_internal, is_valid_name
-from fiducial.models.values import ZERO_UUID, Uuid
+from fiducial.models.values import ZERO_UUID, Uuid, changed
 
 if TYPE_CHECKING:
     from fiducial.models.state import Broker
@@ -159,7 +157,7 @@ def delete_records(
             assert here is not None
             after, outcome = partition.step(here, partition.DeleteRecords(offset), now)
             if isinstance(outcome, Moved):
-                broker = attrs.evolve(broker, partitions=broker.partitions.set(key_of(broker, name, index), after))
+                broker = changed(broker, partitions=broker.partitions.set(key_of(broker, name, index), after))
                 answers.setdefault(name, []).append(DeleteRecordsPartitionResult(index, outcome.offset, Error.NONE))
                 continue
             assert isinstance(outcome, Refused)
@@ -320,5 +318,5 @@ def init_producer_id(
         ids = idempotence.evolve(ids, record)
         effects.append(Persist(record))
     given = InitProducerIdResponse(0, Error.NONE, ids.next_id, 0)
-    broker = attrs.evolve(broker, producer_ids=attrs.evolve(ids, next_id=ids.next_id + 1))
+    broker = changed(broker, producer_ids=changed(ids, next_id=ids.next_id + 1))
     return Outcome(broker, given, (), tuple(effects))

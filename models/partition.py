@@ -8,15 +8,23 @@ Laws of this file
 
 from __future__ import annotations
 
-import attrs
-
 from fiducial.models import idempotence, log
 from fiducial.models.batches import SentBatch
 from fiducial.models.errors import Error
 from fiducial.models.idempotence import NO_PRODUCERS, SEQUENCE_CHECK, Producers, Written
-from fiducial.models.log import BATCH_CHECK, PER_RECORD, SIZE_CHECK, EpochStart, Found, Log, LogConfig, Plan, RecordError
+from fiducial.models.log import (
+    BATCH_CHECK,
+    PER_RECORD,
+    SIZE_CHECK,
+    EpochStart,
+    Found,
+    Log,
+    LogConfig,
+    Plan,
+    RecordError,
+)
 from fiducial.models.rules import Ladder, Rung, rule, rung
-from fiducial.models.values import value
+from fiducial.models.values import changed, value
 
 READ_UNCOMMITTED, READ_COMMITTED = 0, 1
 
@@ -183,7 +191,7 @@ def new_partition(config: LogConfig, now: int, leader_epoch: int = 0) -> Partiti
 
 def with_config(partition: Partition, config: LogConfig) -> Partition:
     """The partition under a changed topic configuration; it applies from the next event on."""
-    return attrs.evolve(partition, config=config)
+    return changed(partition, config=config)
 
 
 def step(partition: Partition, event: Event, now: int) -> tuple[Partition, Outcome]:
@@ -192,16 +200,16 @@ def step(partition: Partition, event: Event, now: int) -> tuple[Partition, Outco
         case Produce(batch):
             return produce(partition, batch, now)
         case AdvanceHighWatermark(to):
-            return attrs.evolve(partition, log=log.with_high_watermark(partition.log, to)), DONE
+            return changed(partition, log=log.with_high_watermark(partition.log, to)), DONE
         case DeleteRecords(offset):
             return delete_records(partition, offset)
         case BecomeLeader(epoch):
             return become_leader(partition, epoch), DONE
         case Retain():
-            return attrs.evolve(partition, log=log.retained(partition.log, partition.config, now)), DONE
+            return changed(partition, log=log.retained(partition.log, partition.config, now)), DONE
         case Expire(expiration_ms):
             producers = idempotence.unexpired(partition.producers, expiration_ms, now)
-            return attrs.evolve(partition, producers=producers), DONE
+            return changed(partition, producers=producers), DONE
         case Fetch():
             return partition, fetch(partition, event)
         case LookUp():
@@ -288,7 +296,7 @@ def delete_records(partition: Partition, offset: int) -> tuple[Partition, Outcom
     if refusal is not None:
         return partition, Refused(refusal)
     start = partition.log.high_watermark if offset == -1 else offset
-    moved = attrs.evolve(partition, log=log.with_start(partition.log, start))
+    moved = changed(partition, log=log.with_start(partition.log, start))
     return moved, Moved(moved.log.start)
 
 
@@ -301,7 +309,7 @@ def become_leader(partition: Partition, epoch: int) -> Partition:
     end = partition.log.end
     kept = tuple(entry for entry in partition.log.epochs if entry.epoch < epoch and entry.start_offset < end)
     epochs = (*kept, EpochStart(epoch, end))
-    return attrs.evolve(partition, log=attrs.evolve(partition.log, epochs=epochs), leader_epoch=epoch)
+    return changed(partition, log=changed(partition.log, epochs=epochs), leader_epoch=epoch)
 
 
 @rule("LOG-FETCH-5")

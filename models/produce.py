@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import attrs
-
 from fiducial.models import log, partition
 from fiducial.models.batches import ATTRIBUTE_TRANSACTIONAL, SentRecords
 from fiducial.models.errors import Error
@@ -25,7 +23,7 @@ from fiducial.models.messages import (
 from fiducial.models.partition import AdvanceHighWatermark, Appended, Duplicate, Refused
 from fiducial.models.rules import Ladder, Rung, rule, rung
 from fiducial.models.topics import is_internal
-from fiducial.models.values import ZERO_UUID, Uuid, value
+from fiducial.models.values import ZERO_UUID, Uuid, changed, value
 
 if TYPE_CHECKING:
     from fiducial.models.state import Broker
@@ -186,9 +184,9 @@ def produce(
 def resolved(broker: Broker, target: Target, api_version: int) -> Target:
     """The target with both its topic's name and id, as far as they are known."""
     if api_version >= 13:
-        return attrs.evolve(target, name=broker.topics.by_id.get(target.topic_id, ""))
+        return changed(target, name=broker.topics.by_id.get(target.topic_id, ""))
     topic = broker.topics.by_name.get(target.name)
-    return attrs.evolve(target, topic_id=topic.topic_id if topic else ZERO_UUID)
+    return changed(target, topic_id=topic.topic_id if topic else ZERO_UUID)
 
 
 def produce_to(
@@ -209,15 +207,15 @@ def produce_to(
     start = after.log.start
     match outcome:
         case Refused(refusal, errors):
-            broker = attrs.evolve(broker, partitions=broker.partitions.set(key, after))
+            broker = changed(broker, partitions=broker.partitions.set(key, after))
             shown_start = -1 if refusal.error in WITHOUT_LOG_START else start
             return broker, refused(target.index, refusal, log_start=shown_start, errors=errors), refusal, ()
         case Duplicate(written):
-            broker = attrs.evolve(broker, partitions=broker.partitions.set(key, after))
+            broker = changed(broker, partitions=broker.partitions.set(key, after))
             return broker, accepted(target.index, written.base_offset, written.timestamp, start), None, ()
         case Appended(base_offset, plan):
             after, _ = partition.step(after, AdvanceHighWatermark(partition.replicated_end(after)), now)
-            broker = attrs.evolve(broker, partitions=broker.partitions.set(key, after))
+            broker = changed(broker, partitions=broker.partitions.set(key, after))
             append_time = plan.max_timestamp if plan.has_append_time else -1
             write = Write(
                 target.topic_id,

@@ -7,13 +7,15 @@ promised to producers so far, kept by an observer who sees only requests and ans
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 from fiducial.models import log as log_model
 from fiducial.models import partition as partition_model
+from fiducial.models.batches import StoredBatch
 from fiducial.models.errors import Error
 from fiducial.models.idempotence import SEQUENCE_CHECK, WINDOW_BATCHES
 from fiducial.models.kernels import follows, sequence_after
-from fiducial.models.log import StoredBatch
+from fiducial.models.log import Found
 from fiducial.models.partition import (
     READ_COMMITTED,
     Appended,
@@ -34,7 +36,6 @@ from fiducial.models.partition import (
     Refused,
     Retain,
 )
-from fiducial.models.log import Found
 from fiducial.models.values import value
 
 # The observer
@@ -155,7 +156,8 @@ def states(name: str, *rules: str, witness: Callable[[Step], bool]) -> Callable[
     """Register the decorated check under its name; its docstring is the sentence."""
 
     def register(check: Callable[[Step], bool]) -> Callable[[Step], bool]:
-        assert check.__doc__ is not None and name not in PROPERTIES
+        assert check.__doc__ is not None
+        assert name not in PROPERTIES, f"two properties called {name}"
         PROPERTIES[name] = Property(name, check.__doc__, rules, check, witness)
         return check
 
@@ -369,7 +371,7 @@ def a_lookup_finds_the_first_record_as_late(step: Step) -> bool:
 def epochs_and_their_starts_only_rise(step: Step) -> bool:
     """In the epoch cache each entry has a higher epoch and a higher start than the one before."""
     epochs = step.after.partition.log.epochs
-    return all(a.epoch < b.epoch and a.start_offset < b.start_offset for a, b in zip(epochs, epochs[1:]))
+    return all(a.epoch < b.epoch and a.start_offset < b.start_offset for a, b in pairwise(epochs))
 
 
 @states("EpochCacheMatchesLog", "LOG-EPOCH-2", witness=lambda step: isinstance(step.event, BecomeLeader))

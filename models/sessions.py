@@ -13,12 +13,11 @@ from __future__ import annotations
 
 from enum import Enum
 
-import attrs
 from immutables import Map
 
 from fiducial.models.errors import Error
 from fiducial.models.rules import Ladder, rule, rung
-from fiducial.models.values import EMPTY, ZERO_UUID, Uuid, value
+from fiducial.models.values import EMPTY, ZERO_UUID, Uuid, changed, value
 
 INITIAL_EPOCH, FINAL_EPOCH = 0, -1
 NO_SESSION = 0
@@ -144,7 +143,7 @@ def merged(
     """The partitions of a session after an incremental request: changed ones in place, new ones at the end, forgotten ones gone."""
     asked = {entry.key: entry for entry in wanted}
     kept = [
-        attrs.evolve(entry, wanted=asked.pop(entry.wanted.key, entry.wanted))
+        changed(entry, wanted=asked.pop(entry.wanted.key, entry.wanted))
         for entry in cached
         if entry.wanted.key not in forgotten or entry.wanted.key in asked
     ]

@@ -6,9 +6,10 @@ import hashlib
 
 from immutables import Map
 
-from fiducial.models.fetch import Parked, Sessions
+from fiducial.models.fetch import Parked
 from fiducial.models.idempotence import ProducerIds
 from fiducial.models.partition import Partition
+from fiducial.models.sessions import Sessions
 from fiducial.models.settings import Settings
 from fiducial.models.topics import Topics
 from fiducial.models.values import EMPTY, Uuid, value

@@ -14,7 +14,6 @@ import re
 from collections import Counter
 from typing import TYPE_CHECKING
 
-import attrs
 from immutables import Map
 
 from fiducial.models import configs
@@ -37,7 +36,7 @@ from fiducial.models.messages import (
 )
 from fiducial.models.partition import new_partition, with_config
 from fiducial.models.rules import Ladder, Rung, rule, rung
-from fiducial.models.values import EMPTY, ZERO_UUID, Uuid, value
+from fiducial.models.values import EMPTY, ZERO_UUID, Uuid, changed, value
 
 if TYPE_CHECKING:
     from fiducial.models.state import Broker
@@ -122,18 +121,18 @@ def evolve(topics: Topics, record: Record) -> Topics:
             return Topics(topics.by_name.set(name, topic), topics.by_id.set(topic_id, name), topics.broker_configs)
         case PartitionsAdded(topic_id, partitions):
             name = topics.by_id[topic_id]
-            topic = attrs.evolve(topics.by_name[name], partitions=partitions)
-            return attrs.evolve(topics, by_name=topics.by_name.set(name, topic))
+            topic = changed(topics.by_name[name], partitions=partitions)
+            return changed(topics, by_name=topics.by_name.set(name, topic))
         case TopicDeleted(topic_id):
             name = topics.by_id[topic_id]
             return Topics(topics.by_name.delete(name), topics.by_id.delete(topic_id), topics.broker_configs)
         case ConfigChanged(True, resource, name, text):
             topic = topics.by_name[resource]
-            changed = attrs.evolve(topic, overrides=with_text(topic.overrides, name, text))
-            return attrs.evolve(topics, by_name=topics.by_name.set(resource, changed))
+            altered = changed(topic, overrides=with_text(topic.overrides, name, text))
+            return changed(topics, by_name=topics.by_name.set(resource, altered))
         case ConfigChanged(_, resource, name, text):
             texts = with_text(topics.broker_configs.get(resource, EMPTY), name, text)
-            return attrs.evolve(topics, broker_configs=topics.broker_configs.set(resource, texts))
+            return changed(topics, broker_configs=topics.broker_configs.set(resource, texts))
 
 
 def with_text(texts: Map[str, str], name: str, text: str | None) -> Map[str, str]:
@@ -148,7 +147,7 @@ def applied(broker: Broker, records: tuple[Record, ...], now: int) -> tuple[Brok
     effects: list[Effect] = []
     for record in records:
         effects.append(Persist(record))
-        broker = attrs.evolve(broker, topics=evolve(broker.topics, record))
+        broker = changed(broker, topics=evolve(broker.topics, record))
         match record:
             case TopicCreated(topic_id, name, partitions, _):
                 broker = with_partitions(broker, name, range(partitions), now)
@@ -170,31 +169,31 @@ def with_partitions(broker: Broker, name: str, indexes: range, now: int) -> Brok
     """New, empty partitions of a topic."""
     topic = broker.topics.by_name[name]
     config = configs.log_config(broker, topic)
-    with broker.partitions.mutate() as partitions:
-        for index in indexes:
-            partitions[topic.topic_id, index] = new_partition(config, now)
-        return attrs.evolve(broker, partitions=partitions.finish())
+    partitions = broker.partitions
+    for index in indexes:
+        partitions = partitions.set((topic.topic_id, index), new_partition(config, now))
+    return changed(broker, partitions=partitions)
 
 
 def without_partitions(broker: Broker, topic_id: Uuid) -> Broker:
     """The broker without the partitions of a topic."""
-    with broker.partitions.mutate() as partitions:
-        for key in broker.partitions:
-            if key[0] == topic_id:
-                del partitions[key]
-        return attrs.evolve(broker, partitions=partitions.finish())
+    partitions = broker.partitions
+    for key in broker.partitions:
+        if key[0] == topic_id:
+            partitions = partitions.delete(key)
+    return changed(broker, partitions=partitions)
 
 
 def reconfigured(broker: Broker, names: tuple[str, ...]) -> Broker:
     """The partitions of these topics under the configuration now in force."""
-    with broker.partitions.mutate() as partitions:
-        for name in names:
-            topic = broker.topics.by_name[name]
-            config = configs.log_config(broker, topic)
-            for index in range(topic.partitions):
-                key = (topic.topic_id, index)
-                partitions[key] = with_config(partitions[key], config)
-        return attrs.evolve(broker, partitions=partitions.finish())
+    partitions = broker.partitions
+    for name in names:
+        topic = broker.topics.by_name[name]
+        config = configs.log_config(broker, topic)
+        for index in range(topic.partitions):
+            key = (topic.topic_id, index)
+            partitions = partitions.set(key, with_config(partitions[key], config))
+    return changed(broker, partitions=partitions)
 
 
 # Names
@@ -383,7 +382,7 @@ def create_topics(
             results.append(not_created(draft.topic.name, refusal))
             continue
         topic_id, chance = broker.chance.uuid()
-        broker = attrs.evolve(broker, chance=chance)
+        broker = changed(broker, chance=chance)
         results.append(created(broker, draft.topic, topic_id))
         if not request.validate_only:
             record = creation(broker, draft.topic, topic_id)

@@ -31,3 +31,8 @@ def value(cls: type[T]) -> type[T]:
     if FROZEN:
         return attrs.frozen(cls)
     return attrs.define(unsafe_hash=True)(cls)
+
+
+def changed(one: T, **changes: Any) -> T:
+    """The value with some fields changed (attrs.evolve, which type checkers know for attrs' own decorators only)."""
+    return attrs.evolve(one, **changes)  # type: ignore[misc]

@@ -253,9 +253,9 @@ class Layout:
         if schema is not None:
             assert model is not None
             struct_ = layout(schema, model)
-            read, write = struct_.read, struct_.write
-            if nullable and not many:
-                read, write = struct_.read_nullable, struct_.write_nullable
+            is_maybe = nullable and not many
+            read: Read = struct_.read_nullable if is_maybe else struct_.read
+            write: Write = struct_.write_nullable if is_maybe else struct_.write
         else:
             kind = field.metadata["kafka_type"]
             read, write = primitive_reader(kind, flexible, nullable), primitive_writer(kind, flexible)

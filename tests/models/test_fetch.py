@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import attrs
 import pytest
 from samples import Bench, batch, fetch_request
 
@@ -20,6 +19,7 @@ from fiducial.models.messages import (
     ForgottenTopic,
     PartitionData,
 )
+from fiducial.models.values import changed
 
 V = 12
 
@@ -238,7 +238,7 @@ def test_a_session_remembers_the_leader_epoch_that_was_named() -> None:
     stale = FetchTopic("a", partitions=(FetchPartition(0, current_leader_epoch=0, partition_max_bytes=100),))
     session_id = bench.ask(FetchRequest(max_bytes=1000, session_epoch=0, topics=(stale,)), V).session_id
     key = (bench.id_of("a"), 0)
-    led = attrs.evolve(bench.broker.partitions[key], leader_epoch=1)
-    bench.broker = attrs.evolve(bench.broker, partitions=bench.broker.partitions.set(key, led))
+    led = changed(bench.broker.partitions[key], leader_epoch=1)
+    bench.broker = changed(bench.broker, partitions=bench.broker.partitions.set(key, led))
     body = bench.ask(fetch_request([], session=(session_id, 1)), V)
     assert parts(body)["a", 0].error_code == Error.FENCED_LEADER_EPOCH

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import attrs
 import pytest
 from samples import NOW, Token, after, batch, empty, idempotent, outcome_of, produced, sent
 
@@ -28,6 +27,7 @@ from fiducial.models.partition import (
     Retain,
     step,
 )
+from fiducial.models.values import changed
 
 GZIP, ZSTD, CODEC_5 = 1, 4, 5
 APPEND_TIME, TRANSACTIONAL, CONTROL, DELETE_HORIZON, BIT_7 = 0x08, 0x10, 0x20, 0x40, 0x80
@@ -86,15 +86,15 @@ def odd(count: int = 2, **fields: Any) -> SentBatch:
     """A batch whose records are numbered 0, 2, 4 …"""
     one = batch(count, **fields)
     assert one.records is not None
-    records = tuple(attrs.evolve(record, offset_delta=2 * record.offset_delta) for record in one.records)
-    return attrs.evolve(one, records=records)
+    records = tuple(changed(record, offset_delta=2 * record.offset_delta) for record in one.records)
+    return changed(one, records=records)
 
 
 def keyless(**fields: Any) -> SentBatch:
     """Two records, the second without a key."""
     one = batch(2, **fields)
     assert one.records is not None
-    return attrs.evolve(one, records=(one.records[0], attrs.evolve(one.records[1], has_key=False)))
+    return changed(one, records=(one.records[0], changed(one.records[1], has_key=False)))
 
 
 FAULTS = [
@@ -133,7 +133,7 @@ def test_header_count_and_delta_must_agree(count: int, delta: int) -> None:
 
 @pytest.mark.rule("LOG-BATCH-14")
 def test_the_header_counts_the_records() -> None:
-    assert refusal(empty(), attrs.evolve(batch(2), count=3, last_offset_delta=2)) == ("LOG-BATCH-14", Error.INVALID_RECORD)
+    assert refusal(empty(), changed(batch(2), count=3, last_offset_delta=2)) == ("LOG-BATCH-14", Error.INVALID_RECORD)
 
 
 @pytest.mark.rule("LOG-BATCH-13")
@@ -182,16 +182,16 @@ def test_only_the_broker_sets_append_time(append_time: bool, timestamp: int, is_
 def test_a_bad_timestamp_wins_over_a_missing_key_and_all_are_listed() -> None:
     one = batch(3, timestamps=(NOW, NOW + DAY, NOW))
     assert one.records is not None
-    records = (attrs.evolve(one.records[0], has_key=False), one.records[1], one.records[2])
+    records = (changed(one.records[0], has_key=False), one.records[1], one.records[2])
     here = empty(compacts=True)
-    outcome = outcome_of(here, attrs.evolve(one, records=records))
+    outcome = outcome_of(here, changed(one, records=records))
     assert isinstance(outcome, Refused)
     assert (outcome.rung.rule, outcome.rung.error) == ("LOG-BATCH-18", Error.INVALID_TIMESTAMP)
     assert [(error.index, error.rung.rule) for error in outcome.record_errors] == [
         (0, "LOG-BATCH-15"),
         (1, "LOG-BATCH-16"),
     ]
-    assert after(here, attrs.evolve(one, records=records)).log.end == 0
+    assert after(here, changed(one, records=records)).log.end == 0
 
 
 @pytest.mark.rule("LOG-BATCH-19", "LOG-APPEND-4")
@@ -298,7 +298,7 @@ def test_a_segment_ends_when_its_index_is_full() -> None:
 @pytest.mark.rule("LOG-ROLL-4")
 def test_a_segment_spans_no_more_than_its_index_can_say() -> None:
     here = produced(empty(), batch())
-    far = attrs.evolve(here, log=attrs.evolve(here.log, end=2**31 - 1))
+    far = changed(here, log=changed(here.log, end=2**31 - 1))
     assert after(far, batch()).log.active_segment == 0
     assert after(far, batch(2)).log.active_segment == 1
 
@@ -490,7 +490,7 @@ def test_where_epochs_end() -> None:
         5: EpochEnd(5, 5),
         6: EpochEnd(-1, -1),
     }
-    cut = attrs.evolve(here, log=attrs.evolve(here.log, epochs=here.log.epochs[1:]))
+    cut = changed(here, log=changed(here.log, epochs=here.log.epochs[1:]))
     assert outcome_of(cut, LookUpEpoch(1)) == EpochEnd(1, 3)
 
 
@@ -581,7 +581,7 @@ def test_the_log_start_moves_and_producers_stay() -> None:
 def test_without_delete_only_what_is_below_the_start_goes(compacts: bool) -> None:
     here = three_segments(retention_ms=0, retention_bytes=0, deletes=False, compacts=compacts)
     assert after(here, Retain()).log.first_segment == 0
-    begun = attrs.evolve(here, log=log.with_start(here.log, 2))
+    begun = changed(here, log=log.with_start(here.log, 2))
     assert after(begun, Retain()).log.first_segment == 2
     assert after(begun, Retain()).log.start == 2
 

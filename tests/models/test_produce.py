@@ -11,6 +11,7 @@ from fiducial.models.batches import SentRecords, Tail
 from fiducial.models.errors import Error
 from fiducial.models.events import Close, Reply, Write
 from fiducial.models.messages import PartitionProduceData, PartitionProduceResponse, ProduceRequest, TopicProduceData
+from fiducial.models.values import changed
 
 TRANSACTIONAL = 0x10
 UNREADABLE = SentRecords((), Tail.CORRUPT, tail_magic=9)
@@ -126,11 +127,9 @@ def test_what_the_answers_hold() -> None:
     assert (gap.error_code, gap.base_offset, gap.log_append_time_ms, gap.log_start_offset) == (45, -1, -1, 0)
     large = answers(bench, produce_request({("a", 0): sent(batch(size_bytes=1001))}))["a", 0]
     assert (large.error_code, large.log_start_offset, large.error_message) == (10, -1, None)
-    import attrs
-
     record = batch().records
     assert record is not None
-    keyless = batch(records=(attrs.evolve(record[0], has_key=False),))
+    keyless = batch(records=(changed(record[0], has_key=False),))
     bad = answers(bench, produce_request({("a", 0): sent(keyless)}))["a", 0]
     assert [error.batch_index for error in bad.record_errors] == [0] and bad.error_message and bad.log_start_offset == 0
 

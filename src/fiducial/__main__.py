@@ -1,0 +1,5 @@
+"""`python -m fiducial`."""
+
+from fiducial.cli import main
+
+raise SystemExit(main())
