@@ -65,7 +65,7 @@ def describe_cluster(
     if refusal is not None:
         message = f"endpoint type {request.endpoint_type} is not served here"
         body = DescribeClusterResponse(
-            0, refusal.error, message, request.endpoint_type, "", -1, (), cluster_authorized_operations=NOT_ASKED
+            0, refusal.error, message, BROKERS, "", -1, (), cluster_authorized_operations=NOT_ASKED
         )
         return Outcome(broker, body, (refusal.rule,))
     own = broker.cluster

@@ -106,9 +106,12 @@ RESOURCE_CHECK = Ladder(
         rung(type_is_unknown, Error.INVALID_REQUEST),
         rung(name_is_empty, Error.INVALID_REQUEST),
         rung(topic_name_is_invalid, Error.INVALID_TOPIC_EXCEPTION),
-        rung(topic_is_unknown, Error.UNKNOWN_TOPIC_OR_PARTITION),
         rung(broker_is_another, Error.INVALID_REQUEST),
     ],
+)
+#: The same arguments. A change that is wrong in itself is told so even where there is no such topic.
+EXISTENCE_CHECK = Ladder(
+    "existence of a resource", [rung(topic_is_unknown, Error.UNKNOWN_TOPIC_OR_PARTITION)]
 )
 
 
@@ -122,7 +125,8 @@ def describe_configs(
     rules: list[str] = []
     results: list[DescribeConfigsResult] = []
     for asked in request.resources:
-        refusal = RESOURCE_CHECK.refusal(broker, asked.resource_type, asked.resource_name)
+        what = (broker, asked.resource_type, asked.resource_name)
+        refusal = RESOURCE_CHECK.refusal(*what) or EXISTENCE_CHECK.refusal(*what)
         if refusal is not None:
             rules.append(refusal.rule)
             message = "" if refusal.error == Error.UNKNOWN_TOPIC_OR_PARTITION else f"{refusal.error.name.lower()}: {asked.resource_name!r}"
@@ -249,7 +253,7 @@ def names_of(kind: int) -> Mapping[str, Definition]:
     return {**TOPIC, **HIDDEN} if kind == Resource.TOPIC else DYNAMIC
 
 
-#: Arguments: the broker, the change. Between the two comes RESOURCE_CHECK.
+#: Arguments: the broker, the change. Between the two comes RESOURCE_CHECK, behind them EXISTENCE_CHECK.
 REPEAT_CHECK = Ladder(
     "change of a configuration: repeats",
     [rung(resource_is_named_twice, Error.INVALID_REQUEST)],
@@ -273,7 +277,8 @@ CHANGE_CHECK = Ladder(
 def texts_now(broker: Broker, change: Change) -> Map[str, str]:
     """What the resource sets itself."""
     if change.kind == Resource.TOPIC:
-        return broker.topics.by_name[change.name].overrides
+        topic = broker.topics.by_name.get(change.name)
+        return topic.overrides if topic is not None else EMPTY
     return broker.topics.broker_configs.get(change.name, EMPTY)
 
 
@@ -303,7 +308,8 @@ def relisted(
     elif change.kind == Resource.TOPIC:
         current = configs.entry_of_topic(broker, definition, EMPTY).text
     else:
-        current = configs.broker_origins(broker, one.name)[0].text
+        origins = configs.broker_origins(broker, one.name)
+        current = origins[0].text if origins else ""
     parts = [part for part in (piece.strip() for piece in current.split(",")) if part]
     named = [part for part in (piece.strip() for piece in (one.value or "").split(",")) if part]
     if one.config_operation == Operation.APPEND:
@@ -328,6 +334,7 @@ def altered(
             REPEAT_CHECK.refusal(broker, change)
             or RESOURCE_CHECK.refusal(broker, change.kind, change.name)
             or CHANGE_CHECK.refusal(broker, change)
+            or EXISTENCE_CHECK.refusal(broker, change.kind, change.name)
         )
         if refusal is not None:
             rules.append(refusal.rule)

@@ -65,7 +65,8 @@ def broker_origins(broker: Broker, name: str) -> tuple[Origin, ...]:
             found.append(Origin(name, texts[resource][name], source))
     if name in broker.settings.given:
         found.append(Origin(name, broker.settings.given[name], Source.FILE))
-    found.append(Origin(name, BROKER[name].default, Source.DEFAULT))
+    if BROKER[name].default or BROKER[name].kind in (Kind.LIST, Kind.STRING):
+        found.append(Origin(name, BROKER[name].default, Source.DEFAULT))
     return tuple(found)
 
 
@@ -77,7 +78,7 @@ def entry_of_topic(broker: Broker, definition: Definition, overrides: Map[str, s
         origins = (Origin(definition.name, overrides[definition.name], Source.TOPIC),)
     if definition.synonym:
         origins += broker_origins(broker, definition.synonym)
-    elif not origins:
+    if not origins:
         return Entry(definition, shown(definition, definition.default), Source.DEFAULT, ())
     return Entry(definition, shown(definition, origins[0].text), origins[0].source, origins)
 
@@ -94,8 +95,8 @@ def entries_of_broker(broker: Broker) -> tuple[Entry, ...]:
     found = []
     for name, definition in sorted(BROKER.items()):
         origins = broker_origins(broker, name)
-        text = shown(definition, origins[0].text) if origins[0].text or definition.kind in (Kind.LIST, Kind.STRING) else ""
-        found.append(Entry(definition, text, origins[0].source, origins))
+        text = shown(definition, origins[0].text) if origins else ""
+        found.append(Entry(definition, text, origins[0].source if origins else Source.DEFAULT, origins))
     return tuple(found)
 
 

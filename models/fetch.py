@@ -26,7 +26,7 @@ from fiducial.models.messages import (
     FetchResponseNodeEndpoint,
     PartitionData,
 )
-from fiducial.models.partition import READ_COMMITTED, Read, Refused
+from fiducial.models.partition import READ_COMMITTED, READ_UNCOMMITTED, Read, Refused
 from fiducial.models.rules import Ladder, Rung, rule, rung
 from fiducial.models.sessions import Cached, Kind, Session, SessionRequest, Sessions, Wanted
 from fiducial.models.values import EMPTY, ZERO_UUID, Uuid, changed, value
@@ -94,10 +94,24 @@ def partition_is_unknown(broker: Broker, wanted: Wanted) -> bool:
     return key_of(broker, wanted) not in broker.partitions
 
 
+@rule("LOG-READ-10")
+def isolation_is_unknown(broker: Broker, plan: FetchPlan) -> bool:
+    """0 is read_uncommitted, 1 read_committed; asked of a partition that there is, anything else spoils the request."""
+    return plan.isolation not in (READ_UNCOMMITTED, READ_COMMITTED) and any(
+        WANTED_CHECK.refusal(broker, entry.wanted) is None for entry in plan.partitions
+    )
+
+
+#: Arguments: the broker, the plan.
+FETCH_REQUEST_CHECK = Ladder(
+    "fetch request", [rung(isolation_is_unknown, Error.INVALID_REQUEST, also=(Error.UNKNOWN_SERVER_ERROR,))]
+)
+
+#: Arguments: the broker, what is wanted.
 WANTED_CHECK = Ladder(
     "fetch from a partition",
     [
-        rung(topic_id_never_known, Error.UNKNOWN_TOPIC_ID),
+        rung(topic_id_never_known, Error.UNKNOWN_TOPIC_ID, also=(Error.UNKNOWN_SERVER_ERROR,)),
         rung(topic_was_made_anew, Error.INCONSISTENT_TOPIC_ID),
         rung(partition_is_unknown, Error.UNKNOWN_TOPIC_OR_PARTITION),
     ],
@@ -132,6 +146,9 @@ def fetch(
         if refusal is not None:
             return Outcome(broker, FetchResponse(error_code=refusal.error, session_id=0), (refusal.rule,))
     broker, plan = planned(broker, request, kind, api_version, now)
+    refusal = FETCH_REQUEST_CHECK.refusal(broker, plan)
+    if refusal is not None:
+        return Outcome(broker, spoilt(plan, refusal), (refusal.rule,))
     answers = read_all(broker, plan)
     if request.max_wait_ms <= 0 or is_enough(plan, answers):
         return answered(broker, plan, answers)
@@ -238,7 +255,7 @@ def read(broker: Broker, wanted: Wanted, plan: FetchPlan, remaining: int, nothin
     """Read one partition with what is left of the request's max_bytes; the first that has something gives a whole batch at least."""
     refusal = WANTED_CHECK.refusal(broker, wanted)
     if refusal is not None:
-        return Answer(refused(wanted, refusal, ZERO_UUID), rung=refusal)
+        return Answer(changed(refused(wanted, refusal, ZERO_UUID), aborted_transactions=()), rung=refusal)
     key = key_of(broker, wanted)
     held = broker.partitions[key]
     asked = partition.Fetch(
@@ -326,6 +343,12 @@ def is_news(cached: Cached, answer: Answer) -> bool:
         or answer.data.high_watermark != cached.high_watermark
         or answer.data.log_start_offset != cached.log_start
     )
+
+
+def spoilt(plan: FetchPlan, refusal: Rung) -> FetchResponse:
+    """One error for all; before v13, said of each partition too."""
+    pairs = [(entry, Answer(refused(entry.wanted, refusal, ZERO_UUID))) for entry in plan.partitions]
+    return FetchResponse(error_code=refusal.error, responses=grouped(pairs) if plan.api_version < 13 else ())
 
 
 def answered(broker: Broker, plan: FetchPlan, answers: tuple[Answer, ...]) -> Outcome:

@@ -253,7 +253,10 @@ def describe_topic_partitions(
     names = tuple(sorted(broker.topics.by_name if asks_for_all else {topic.name for topic in request.topics}))
     refusal = CURSOR_CHECK.refusal(names, asks_for_all, request.cursor)
     if refusal is not None:
-        spoilt = tuple(part_of(broker, name, refusal, range(0)) for name in names)
+        spoilt = tuple(
+            DescribeTopicPartitionsResponseTopic(refusal.error, name, topic_authorized_operations=NOT_ASKED)
+            for name in names
+        )
         return Outcome(broker, DescribeTopicPartitionsResponse(topics=spoilt), (refusal.rule,))
     limit = min(max(request.response_partition_limit, 1), broker.settings.max_request_partition_size_limit)
     given, cursor, rules = page(broker, names, request.cursor, limit)

@@ -347,12 +347,6 @@ def stable_offset(partition: Partition) -> int:
     return log.last_stable_offset(partition.log, first_unstable_offset(partition))
 
 
-@rule("LOG-READ-10")
-def isolation_is_unknown(_partition: Partition, asked: Fetch) -> bool:
-    """0 is read_uncommitted, 1 read_committed."""
-    return asked.isolation not in (READ_UNCOMMITTED, READ_COMMITTED)
-
-
 @rule("LOG-READ-12")
 def limit_is_negative(_partition: Partition, asked: Fetch) -> bool:
     """partition_max_bytes below 0."""
@@ -391,7 +385,6 @@ FETCH_CHECK = Ladder(
     [
         *EPOCH_CHECK.rungs,
         rung(replica_is_not_assigned, Error.NOT_LEADER_OR_FOLLOWER, also=(Error.UNKNOWN_LEADER_EPOCH,)),
-        rung(isolation_is_unknown, Error.INVALID_REQUEST, also=(Error.UNKNOWN_SERVER_ERROR,)),
         rung(fetch_is_out_of_range, Error.OFFSET_OUT_OF_RANGE),
         rung(limit_is_negative, Error.INVALID_REQUEST, also=(Error.UNKNOWN_SERVER_ERROR,)),
     ],

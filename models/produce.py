@@ -1,7 +1,7 @@
 """Produce: one request, many partitions, each judged alone but for what spoils the whole request (KIP-98, KIP-467).
 
-The ladders, from the request inwards: WHOLE_REQUEST (every partition gets the error), PARTITION_CHECK (is there such a partition, may it be
-written to), then `log.REQUEST_CHECK` and, for the batch itself, `partition.produce`.
+The ladders, from the request inwards: WHOLE_REQUEST (every partition gets the error), PARTITION_CHECK (is there such a partition),
+`log.REQUEST_CHECK`, ACKS_CHECK, INTERNAL_CHECK, and, for the batch itself, `partition.produce`.
 """
 
 from __future__ import annotations
@@ -125,19 +125,12 @@ def partition_is_unknown(broker: Broker, target: Target, request: ProduceRequest
     return (target.topic_id, target.index) not in broker.partitions
 
 
-@rule("LOG-PRODUCE-1")
-def acks_are_invalid(_broker: Broker, _target: Target, request: ProduceRequest, version: int, _client: str | None) -> bool:
-    """-1, 0 or 1."""
-    return request.acks not in (-1, 0, 1)
-
-
 #: Arguments: the broker, the target with name and id filled in, the request, its version, the client id.
 PARTITION_CHECK = Ladder(
     "produce to a partition",
     [
         rung(topic_id_is_unknown, Error.UNKNOWN_TOPIC_ID),
         rung(partition_is_unknown, Error.UNKNOWN_TOPIC_OR_PARTITION),
-        rung(acks_are_invalid, Error.INVALID_REQUIRED_ACKS),
     ],
 )
 
@@ -148,6 +141,15 @@ def topic_is_internal(target: Target, client_id: str | None) -> bool:
     return is_internal(target.name) and client_id != ADMIN_CLIENT_ID
 
 
+@rule("LOG-PRODUCE-1")
+def acks_are_invalid(request: ProduceRequest) -> bool:
+    """-1, 0 or 1."""
+    return request.acks not in (-1, 0, 1)
+
+
+#: Arguments: the request. Behind REQUEST_CHECK.
+ACKS_CHECK = Ladder("acks of a produce request", [rung(acks_are_invalid, Error.INVALID_REQUIRED_ACKS)])
+#: Arguments: the target, the client id. Behind ACKS_CHECK.
 INTERNAL_CHECK = Ladder("produce to an internal topic", [rung(topic_is_internal, Error.INVALID_TOPIC_EXCEPTION)])
 
 
@@ -196,6 +198,7 @@ def produce_to(
     refusal = (
         PARTITION_CHECK.refusal(broker, target, request, api_version, client_id)
         or REQUEST_CHECK.refusal(target.records, api_version)
+        or ACKS_CHECK.refusal(request)
         or INTERNAL_CHECK.refusal(target, client_id)
     )
     if refusal is not None:

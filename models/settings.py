@@ -221,9 +221,14 @@ BROKER_ONLY: Mapping[str, Definition] = {
     )
 }  # fmt: skip
 
+#: These have no default of their own: unless they are set, their setting in a coarser unit, or nothing at all, decides.
+WITHOUT_DEFAULT = frozenset({"log.flush.interval.ms", "log.retention.ms", "log.roll.jitter.ms", "log.roll.ms"})
+
 #: The broker's settings that can be changed while it runs: those that topics default to.
 DYNAMIC: Mapping[str, Definition] = {
-    row.synonym: Definition(row.synonym, row.kind, row.default, row.accepts, row.accepted, row.doc)
+    row.synonym: Definition(
+        row.synonym, row.kind, "" if row.synonym in WITHOUT_DEFAULT else row.default, row.accepts, row.accepted, row.doc
+    )
     for row in TOPIC.values()
     if row.synonym
 }

@@ -606,7 +606,8 @@ def create_partitions(
         refusal = late or GROW_CHECK.refusal(broker, growth)
         if refusal is not None:
             rules.append(refusal.rule)
-            message = None if refusal.error == Error.REQUEST_TIMED_OUT else f"cannot grow: {refusal.error.name.lower()}"
+            is_plain = refusal.error in (Error.REQUEST_TIMED_OUT, Error.UNKNOWN_TOPIC_OR_PARTITION)
+            message = None if is_plain else f"cannot grow: {refusal.error.name.lower()}"
             results.append(CreatePartitionsTopicResult(wanted.name, refusal.error, message))
             continue
         assert growth.topic is not None

@@ -35,6 +35,9 @@ PREFIX_BYTES, LENGTH_MIN, SMALLEST_HEADER_BYTES = 12, 14, 17
 ATTRIBUTES_KEPT = 0xFF & ~0xC7  # without the codec and the two highest bits
 XERIAL = b"\x82SNAPPY\x00" + struct.pack(">ii", 1, 1)
 XERIAL_BLOCK_BYTES = 32 * 1024
+#: Magic, flags (version 1, independent blocks: Kafka's reader takes no others), blocks of 64 KiB, and the checksum of these two.
+LZ4_FRAME = b"\x04\x22\x4d\x18\x60\x40\x82"
+LZ4_BLOCK_BYTES, LZ4_STORED = 64 * 1024, 1 << 31
 
 
 class Unreadable(ValueError):
@@ -91,11 +94,23 @@ def compressed(body: bytes, codec: int, level: int) -> bytes:
             packed = (bytes(cramjam.snappy.compress_raw(block)) for block in blocks)
             return XERIAL + b"".join(struct.pack(">i", len(block)) + block for block in packed)
         case 3:
-            return bytes(cramjam.lz4.compress(body, level=level))
+            return lz4_frame(body, level)
         case 4:
             return bytes(cramjam.zstd.compress(body, level=level))
         case _:
             return body
+
+
+def lz4_frame(body: bytes, level: int) -> bytes:
+    """An LZ4 frame of independent blocks; one that does not shrink is stored as it is."""
+    out = bytearray(LZ4_FRAME)
+    for begin in range(0, len(body), LZ4_BLOCK_BYTES):
+        block = body[begin : begin + LZ4_BLOCK_BYTES]
+        packed = bytes(cramjam.lz4.compress_block(block, mode="high_compression", compression=level, store_size=False))
+        is_smaller = len(packed) < len(block)
+        out += struct.pack("<I", len(packed) if is_smaller else len(block) | LZ4_STORED)
+        out += packed if is_smaller else block
+    return bytes(out + struct.pack("<I", 0))
 
 
 def decompressed(packed: bytes, codec: int) -> bytes:

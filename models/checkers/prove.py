@@ -624,7 +624,11 @@ def constant(facts: Facts, offsets: Sequence[int]) -> Facts:
         return tuple(z3.IntVal(number) for number in numbers)
 
     return Facts(
-        *integers((facts.start, facts.high_watermark, facts.end, facts.my_epoch, facts.size)),
+        z3.IntVal(facts.start),
+        z3.IntVal(facts.high_watermark),
+        z3.IntVal(facts.end),
+        z3.IntVal(facts.my_epoch),
+        z3.IntVal(facts.size),
         integers(facts.window_first),
         integers(facts.window_last),
         integers(facts.window_base),
@@ -662,7 +666,7 @@ def z3_agrees_on(step: Step) -> bool:
         return True  # a faulty batch need not be a possible event
     log = step.after.partition.log
     live = range(log.batches[log.first_batch].base_offset if log.first_batch < log.end_batch else log.end, log.end + 1)
-    offsets = range(0, max(before.end, after.end) + 1)
+    offsets = range(max(before.end, after.end) + 1)
     transition = Transition(Symbolic())
     facts, event = constant(before, offsets), constant_event(happening)
     made = transition.next_facts(facts, event)
@@ -679,4 +683,4 @@ def z3_agrees_on(step: Step) -> bool:
             same += [made.after.window_base[slot] == after.window_base[slot]]
     for name in STORED_NAMES:
         same += [getattr(made.after.columns, name)(z3.IntVal(at)) == getattr(after.columns, name)(at) for at in live]
-    return z3.is_true(z3.simplify(z3.And(*same)))
+    return bool(z3.is_true(z3.simplify(z3.And(*same))))

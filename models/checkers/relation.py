@@ -13,8 +13,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
-import attrs
-
 from fiducial.models.idempotence import SEQUENCE_CHECK, UNKNOWN, WINDOW_BATCHES, ProducerEntry
 from fiducial.models.kernels import SEQUENCE_MAX
 from fiducial.models.log import Log
@@ -34,7 +32,7 @@ from fiducial.models.partition import (
     Retain,
 )
 from fiducial.models.properties import Step
-from fiducial.models.values import value
+from fiducial.models.values import changed, value
 
 #: An integer or a truth: Python's, or a Z3 term.
 Term = Any
@@ -260,13 +258,13 @@ class Transition:
                 return self.produced(facts, event)
             case ProduceOther(count):
                 columns = self.written(facts, count, False, -1, -1, -1, NO_PREVIOUS)
-                return Made(APPEND, facts.end, attrs.evolve(facts, end=self.moved(facts.end, count), columns=columns))
+                return Made(APPEND, facts.end, changed(facts, end=self.moved(facts.end, count), columns=columns))
             case Raise(to):
-                return Made(NOT_A_PRODUCE, -1, attrs.evolve(facts, high_watermark=self.raised(facts, to)))
+                return Made(NOT_A_PRODUCE, -1, changed(facts, high_watermark=self.raised(facts, to)))
             case Delete(offset):
-                return Made(NOT_A_PRODUCE, -1, attrs.evolve(facts, start=self.deleted(facts, offset)))
+                return Made(NOT_A_PRODUCE, -1, changed(facts, start=self.deleted(facts, offset)))
             case LetGo(kept):
-                return Made(NOT_A_PRODUCE, -1, attrs.evolve(facts, start=kept))
+                return Made(NOT_A_PRODUCE, -1, changed(facts, start=kept))
             case Forget(is_mine):
                 return Made(NOT_A_PRODUCE, -1, self.forgotten(facts, is_mine))
             case Other():
@@ -291,14 +289,18 @@ class Transition:
         is_astray = self.refuses("sequence must be next", every(is_known, same_epoch, no(is_next)))
         refusal = choose(is_old, REFUSE_EPOCH, choose(some(is_late, is_astray), REFUSE_ORDER, APPEND))
         verdict = choose(event.is_sound, choose(is_duplicate, DUPLICATE, refusal), REFUSE_FAULT)
-        answer: Term = facts.end
+        answer = choose(verdict == APPEND, facts.end, -1)
         for slot in SLOTS:
             answer = choose(every(verdict == DUPLICATE, matches[slot]), facts.window_base[slot], answer)
-        answer = choose(some(verdict == APPEND, verdict == DUPLICATE), answer, -1)
-        appended = self.appended(facts, event, last, same_epoch, is_known)
-        refused = facts
-        if "refusal leaves no trace" in self.without:
-            refused = attrs.evolve(appended, end=facts.end, columns=facts.columns)
+
+        def appended() -> Facts:
+            return self.appended(facts, event, last, same_epoch, is_known)
+
+        def refused() -> Facts:
+            if "refusal leaves no trace" in self.without:
+                return changed(appended(), end=facts.end, columns=facts.columns)
+            return facts
+
         return Made(verdict, answer, self.either(verdict == APPEND, appended, refused))
 
     def appended(self, facts: Facts, event: ProduceMine, last: Term, same_epoch: Term, is_known: Term) -> Facts:
@@ -330,7 +332,7 @@ class Transition:
 
     def forgotten(self, facts: Facts, is_mine: Term) -> Facts:
         """`me` is unknown from here on, if it is `me` that expired."""
-        return self.either(is_mine, attrs.evolve(facts, my_epoch=UNKNOWN_EPOCH, size=0), facts)
+        return self.either(is_mine, lambda: changed(facts, my_epoch=UNKNOWN_EPOCH, size=0), lambda: facts)
 
     # The log
 
@@ -382,10 +384,11 @@ class Transition:
         accepted = every(self.algebra.no(beyond), wanted > facts.start)
         return choose(accepted, wanted, facts.start)
 
-    def either(self, condition: Term, one: Facts, other: Facts) -> Facts:
-        """`one` where the condition holds, else `other`."""
+    def either(self, condition: Term, make_one: Callable[[], Facts], make_other: Callable[[], Facts]) -> Facts:
+        """The one where the condition holds, else the other; of plain truths only the one that is wanted is made."""
         if condition is True or condition is False:
-            return one if condition else other
+            return make_one() if condition else make_other()
+        one, other = make_one(), make_other()
         choose = self.algebra.choose
 
         def each(ones: tuple[Term, ...], others: tuple[Term, ...]) -> tuple[Term, ...]:
@@ -549,9 +552,11 @@ def agrees(step: Step, me: int) -> bool:
         # a batch that is refused for a fault may be anything
         return isinstance(happening, ProduceMine) and not happening.is_sound and step.after.partition.log.end == before.end
     made = TRANSITION.next_facts(before, happening)
-    if isinstance(step.event, Produce) and not isinstance(happening, Other):
-        if (made.verdict, made.answer) != verdict_of(step.outcome):
-            return False
+    is_judged = isinstance(step.event, Produce) and not isinstance(happening, Other)
+    if is_judged and (made.verdict, made.answer) != verdict_of(step.outcome):
+        return False
+    if made.after is before and step.after.partition is step.before.partition:
+        return True
     after = facts_of(step.after.partition, me)
     return same_scalars(made.after, after) and same_columns(made.after, after, step)
 

@@ -63,6 +63,14 @@ def test_unknown_partitions_and_ids() -> None:
         assert body.responses[0].partitions[0].error_code == Error.UNKNOWN_TOPIC_ID
 
 
+@pytest.mark.rule("LOG-READ-10")
+def test_an_unknown_isolation_level_spoils_the_request() -> None:
+    bench = Bench("a")
+    by_name = bench.ask(fetch_request([("a", 0, 0)], isolation_level=2), V)
+    assert (by_name.error_code, parts(by_name)["a", 0].error_code) == (Error.INVALID_REQUEST, Error.INVALID_REQUEST)
+    assert bench.ask(fetch_request([("b", 0, 0)], isolation_level=2), V).error_code == Error.NONE
+
+
 @pytest.mark.rule("LOG-FETCH-3")
 def test_max_bytes_is_shared_and_the_first_gets_a_whole_batch() -> None:
     bench = Bench("a", partitions=3)

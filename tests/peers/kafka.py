@@ -1,6 +1,6 @@
 """Apache Kafka 4.3.1, the referee: its jars from Maven Central, one KRaft node on loopback, stopped when the block ends.
 
-    with Kafka({"auto.create.topics.enable": "false"}) as kafka:
+    with Kafka(**{"auto.create.topics.enable": "false"}) as kafka:
         print(kafka.bootstrap)
 
 `python -m peers.kafka` starts one and waits for Ctrl-C; with `--check` it only says how long the start took.
@@ -18,13 +18,16 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
+from types import FrameType, TracebackType
 
 VERSION = "4.3.1"
 START_TIMEOUT_S = 60.0
-API_VERSIONS_V0 = bytes.fromhex("0000000a 0012 0000 00000001 ffff".replace(" ", ""))
+#: An ApiVersions request, version 0, with a null client id.
+API_VERSIONS = bytes.fromhex("0000000a 0012 0000 00000001 ffff")
+#: The exit status of `python -m peers.kafka` when there is no Apache Kafka to be had.
+NOT_RUN = 3
 
 
 class PeerUnavailable(Exception):
@@ -36,35 +39,61 @@ def cache() -> Path:
     return Path(os.environ.get("FIDUCIAL_PEERS_DIR") or Path(__file__).parents[2] / ".peers")
 
 
+def need(tool: str) -> str:
+    """The path of a tool of the machine's."""
+    found = shutil.which(tool)
+    if found is None:
+        raise PeerUnavailable(f"{tool} is not installed")
+    return found
+
+
 def jars() -> Path:
-    """The folder of jars, filled by Maven the first time."""
+    """The folder of jars, filled by Maven the first time; it appears whole or not at all, whoever else fills it meanwhile."""
     folder = cache() / f"kafka-{VERSION}"
-    if (folder / "complete").exists():
+    if folder.exists():
         return folder
-    for tool in ("java", "mvn"):
-        if shutil.which(tool) is None:
-            raise PeerUnavailable(f"{tool} is not installed")
-    folder.mkdir(parents=True, exist_ok=True)
-    pom = Path(__file__).with_name("pom.xml")
-    command = ["mvn", "-B", "-q", "-f", str(pom), "dependency:copy-dependencies", f"-DoutputDirectory={folder}"]
-    print(f"obtaining Apache Kafka {VERSION} from Maven Central", file=sys.stderr)
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise PeerUnavailable(f"Maven could not get the jars: {done.stdout[-500:]}{done.stderr[-500:]}")
-    (folder / "complete").touch()
+    maven = need("mvn")
+    cache().mkdir(parents=True, exist_ok=True)
+    print(f"obtaining Apache Kafka {VERSION} from Maven Central", file=sys.stderr, flush=True)
+    with tempfile.TemporaryDirectory(dir=cache()) as parts:
+        filled = Path(parts, "jars")
+        pom = str(Path(__file__).with_name("pom.xml"))
+        command = [maven, "-B", "-q", "-f", pom, "dependency:copy-dependencies", f"-DoutputDirectory={filled}"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise PeerUnavailable(f"Maven could not get the jars: {last_lines(done.stdout + done.stderr)}")
+        try:
+            filled.rename(folder)
+        except OSError:
+            if not folder.exists():
+                raise
     return folder
 
 
-def java(main_class: str, *args: str, heap: str = "512m") -> list[str]:
+def last_lines(text: str) -> str:
+    """The end of what a program printed, where it says what went wrong."""
+    return text.strip()[-1000:]
+
+
+def java(main_class: str, *args: str) -> list[str]:
     """The command that runs a class of Kafka's."""
     log_level = "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"
-    return ["java", "-Xms256m", f"-Xmx{heap}", log_level, "-cp", f"{jars()}/*", main_class, *args]
+    return [need("java"), "-Xms256m", "-Xmx512m", log_level, "-cp", f"{jars()}/*", main_class, *args]
 
 
-def java_tool(main_class: str, *args: str, timeout_s: float = 120) -> subprocess.CompletedProcess[str]:
+def java_tool(
+    main_class: str, *args: str, stdin: str | None = None, timeout_s: float = 120
+) -> subprocess.CompletedProcess[str]:
     """Run one of Kafka's own command-line tools to its end."""
-    command = java(main_class, *args)
-    return subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False)
+    return subprocess.run(
+        java(main_class, *args), input=stdin, capture_output=True, text=True, timeout=timeout_s, check=False
+    )
+
+
+def ending_with_us(command: list[str]) -> list[str]:
+    """The command, killed by the kernel when this process is: a broker must not outlive a run that was killed hard."""
+    setpriv = shutil.which("setpriv")
+    return [setpriv, "--pdeathsig", "KILL", *command] if setpriv else command
 
 
 def free_ports(count: int) -> list[int]:
@@ -77,12 +106,12 @@ def free_ports(count: int) -> list[int]:
 
 
 class Kafka:
-    """One broker, which is its own controller."""
+    """One broker, which is its own controller; `config` adds to its configuration or overrides it."""
 
-    def __init__(self, config: Mapping[str, str] | None = None) -> None:
+    def __init__(self, **config: str) -> None:
         self.host = "127.0.0.1"
         self.port, self.controller_port = free_ports(2)
-        self.config = dict(config or {})
+        self.config = config
         self.folder = Path(tempfile.mkdtemp(prefix="fiducial-kafka-"))
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -125,22 +154,20 @@ class Kafka:
         cluster_id = base64.urlsafe_b64encode(os.urandom(16)).decode().rstrip("=")
         made = java_tool("kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", str(file))
         if made.returncode != 0:
-            raise PeerUnavailable(f"StorageTool: {made.stdout}{made.stderr}")
+            raise PeerUnavailable(f"StorageTool: {last_lines(made.stdout + made.stderr)}")
         with self.log_path.open("wb") as log:
-            self.process = subprocess.Popen(java("kafka.Kafka", str(file)), stdout=log, stderr=log)
+            self.process = subprocess.Popen(ending_with_us(java("kafka.Kafka", str(file))), stdout=log, stderr=log)
         give_up = time.monotonic() + START_TIMEOUT_S
         while not self.answers():
             if self.process.poll() is not None or time.monotonic() > give_up:
-                text = self.log_path.read_text(errors="replace")[-2000:]
-                self.stop()
-                raise PeerUnavailable(f"Apache Kafka did not start: {text}")
+                raise PeerUnavailable(f"Apache Kafka did not start: {last_lines(self.log_path.read_text())}")
             time.sleep(0.05)
 
     def answers(self) -> bool:
         """Does it answer an ApiVersions request?"""
         try:
             with socket.create_connection((self.host, self.port), timeout=2) as connection:
-                connection.sendall(API_VERSIONS_V0)
+                connection.sendall(API_VERSIONS)
                 return len(connection.recv(4)) == 4
         except OSError:
             return False
@@ -152,9 +179,9 @@ class Kafka:
             self.process.wait()
 
     def stop(self) -> None:
-        """Stop, and remove its data."""
-        if self.process is not None and self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
+        """Stop it in good order, and remove its data."""
+        if self.process is not None:
+            self.process.terminate()
             try:
                 self.process.wait(timeout=10)
             except subprocess.TimeoutExpired:
@@ -176,23 +203,30 @@ class Kafka:
         self.stop()
 
 
+def interrupted(_signal: int, _frame: FrameType | None) -> None:
+    """SIGTERM ends like Ctrl-C: through the blocks that stop the broker."""
+    raise KeyboardInterrupt
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Obtain and start Apache Kafka."""
-    parser = argparse.ArgumentParser(prog="make peers", description="Apache Kafka 4.3.1 on loopback")
+    parser = argparse.ArgumentParser(prog="make peers", description=f"Apache Kafka {VERSION} on loopback")
     parser.add_argument("--check", action="store_true", help="start it, say how long that took, and stop")
     options = parser.parse_args(argv)
+    signal.signal(signal.SIGTERM, interrupted)
     try:
         jars()
         begun = time.monotonic()
         with Kafka() as kafka:
             print(f"Apache Kafka {VERSION} on {kafka.bootstrap} after {time.monotonic() - begun:.1f} s", flush=True)
             if not options.check:
+                print(f"its log is {kafka.log_path}; Ctrl-C stops it", flush=True)
                 signal.pause()
     except PeerUnavailable as reason:
         print(f"NOT RUN: {reason}", file=sys.stderr)
-        return 1
+        return NOT_RUN
     except KeyboardInterrupt:
-        pass
+        print(file=sys.stderr)
     return 0
 
 

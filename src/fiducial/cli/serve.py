@@ -4,53 +4,34 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 
+from fiducial.cli import USAGE, properties
 from fiducial.models.settings import SettingError
 
-USAGE = 2
 
-
-def properties(text: str) -> dict[str, str]:
-    """The settings in a file in Java's properties format: name=value (or name:value), # and ! comments, \\ goes on in the next line."""
-    found: dict[str, str] = {}
-    logical = ""
-    for line in text.splitlines():
-        line = line.lstrip()
-        if not logical and line.startswith(("#", "!")):
-            continue
-        if line.endswith("\\") and not line.endswith("\\\\"):
-            logical += line[:-1]
-            continue
-        logical += line
-        if logical.strip():
-            cut = min((at for at in (logical.find("="), logical.find(":")) if at >= 0), default=len(logical))
-            found[logical[:cut].strip()] = logical[cut + 1 :].strip()
-        logical = ""
-    return found
-
-
-def settings(options: argparse.Namespace) -> dict[str, str]:
+def settings(file: Path | None, assignments: list[str]) -> dict[str, str]:
     """What the file says, then what the command line says."""
     found: dict[str, str] = {}
-    if options.config is not None:
+    if file is not None:
         try:
-            found |= properties(options.config.read_text())
+            found = properties.parse(file.read_text(encoding="latin-1"))  # as Java reads it
         except OSError as error:
-            raise SettingError(f"cannot read {options.config}: {error.strerror}") from None
-    for one in options.set:
-        name, equals, text = one.partition("=")
+            raise SettingError(f"cannot read {file}: {error.strerror}") from None
+    for assignment in assignments:
+        name, equals, text = assignment.partition("=")
         if not equals:
-            raise SettingError(f"--set takes NAME=VALUE, not {one!r}")
+            raise SettingError(f"--set takes NAME=VALUE, not {assignment!r}")
         found[name.strip()] = text.strip()
     return found
 
 
 def address(listen: str) -> tuple[str, int]:
-    """HOST:PORT."""
+    """HOST:PORT, or [HOST]:PORT for an address with colons."""
     host, _, port = listen.rpartition(":")
-    if not host or not port.isdigit() or int(port) > 65535:
+    if not host or not (port.isascii() and port.isdecimal()) or int(port) > 65535:
         raise SettingError(f"--listen takes HOST:PORT, not {listen!r}")
-    return host.strip("[]"), int(port)
+    return host.removeprefix("[").removesuffix("]"), int(port)
 
 
 def serve(options: argparse.Namespace) -> int:
@@ -59,9 +40,10 @@ def serve(options: argparse.Namespace) -> int:
         if options.data is not None:
             raise SettingError("--data: this broker keeps its data in memory; the durable one is not here yet")
         host, port = address(options.listen)
+        given = settings(options.config, options.set)
         from fiducial.reference.server import run
 
-        return run(host, port, settings(options))
+        return run(host, port, given)
     except SettingError as error:
         print(f"fiducial serve: {error}", file=sys.stderr)
         return USAGE

@@ -1,0 +1,1 @@
+"""Random histories, and whoever answers them: the model in process, the reference broker, Apache Kafka."""

@@ -1,0 +1,48 @@
+"""The wheel: one package with everything that serving and explaining need, and nothing of the tests."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import shutil
+import subprocess
+import sys
+import zipfile
+from importlib import resources
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_import_name_holds_the_folders_by_relative_links() -> None:
+    links = [path for path in (ROOT / "src/fiducial").iterdir() if path.is_symlink()]
+    assert {"models", "reference", "spec"} <= {link.name for link in links}
+    for link in links:
+        assert not link.readlink().is_absolute()
+        assert (ROOT / link.name).is_dir() or (ROOT / "tests" / link.name).is_dir()
+
+
+def test_the_specification_is_readable_beside_the_code() -> None:
+    assert resources.files("fiducial").joinpath("spec").is_dir()
+
+
+def test_serving_requires_no_test_tool() -> None:
+    always = [one for one in importlib.metadata.requires("fiducial") or [] if "extra ==" not in one]
+    names = sorted(one.partition(">")[0].partition("=")[0] for one in always)
+    assert names == ["attrs", "cramjam", "crc32c", "immutables", "kio"]
+
+
+def test_the_wheel_holds_one_package(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    ignore = shutil.ignore_patterns("__pycache__", "*.egg-info", ".*", "build")
+    shutil.copytree(ROOT, source, symlinks=True, ignore=ignore)
+    (source / "spec/sample.md").write_text("# A page of the specification\n")
+    command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(tmp_path), str(source)]
+    subprocess.run(command, check=True, timeout=120)
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+    assert {name.partition("/")[0] for name in names} == {"fiducial", "fiducial-0.1.0.dist-info"}
+    for folder, pattern in (("models", "**/*.py"), ("reference", "*.py"), ("spec", "*.md")):
+        expected = {f"fiducial/{path.relative_to(source)}" for path in (source / folder).glob(pattern)}
+        assert expected <= names
+    assert not [name for name in names if "__pycache__" in name or "/test" in name]
