@@ -1,43 +1,51 @@
-# Everything from a checkout: `make run` and `make verify` do all set-up themselves, in .venv, and are quick the second time.
+# Everything from a checkout: each target does its own set-up, in .venv, and is quick the second time.
 .DEFAULT_GOAL := help
-.PHONY: help run verify verify-long test lint peers clean
+.DELETE_ON_ERROR:
+.PHONY: help run verify verify-long test lint peers clients clean
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install -q --disable-pip-version-check
 
 help: ## show this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 $(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or later is needed (make PYTHON=...)")'
 	@$(PYTHON) -m venv $(VENV)
 
+# A stamp is newer than pyproject.toml when what that asks for is installed.
 $(VENV)/serve.stamp: pyproject.toml | $(BIN)/python
 	@echo "setting up $(VENV) for serving"
-	@$(BIN)/pip install -q --disable-pip-version-check -e .
+	@$(PIP) -e .
 	@touch $@
 
-$(VENV)/verify.stamp: pyproject.toml $(VENV)/serve.stamp
+$(VENV)/verify.stamp: pyproject.toml | $(BIN)/python
 	@echo "setting up $(VENV) for verifying"
-	@$(BIN)/pip install -q --disable-pip-version-check -e '.[verify,clients]'
-	@touch $@
+	@$(PIP) -e '.[verify,clients]'
+	@touch $@ $(VENV)/serve.stamp
 
-run: $(VENV)/serve.stamp ## start the broker on 127.0.0.1:9092 (ARGS="--listen 127.0.0.1:0" for more)
-	@$(BIN)/fiducial serve $(ARGS)
+run: $(VENV)/serve.stamp ## start the broker on 127.0.0.1:9092 (ARGS="--listen 127.0.0.1:0" to change that)
+	@exec $(BIN)/fiducial serve $(ARGS)
 
-verify: $(VENV)/verify.stamp ## check everything: rules, models, proofs, Apache Kafka as referee, clients, tests
-	@$(BIN)/fiducial verify
+verify: $(VENV)/verify.stamp ## check everything: lint, models, proofs, Apache Kafka as referee, clients, tests
+	@$(BIN)/fiducial verify $(ARGS)
 
-verify-long: $(VENV)/verify.stamp ## the same, with long campaigns
-	@$(BIN)/fiducial verify --long
+verify-long: $(VENV)/verify.stamp ## the same, with the long campaigns
+	@$(BIN)/fiducial verify --long $(ARGS)
 
-test: $(VENV)/verify.stamp ## the tests alone (ARGS="-k name" for some)
+test: $(VENV)/verify.stamp ## the tests alone (ARGS="-k name" for some of them)
 	@$(BIN)/python -m pytest $(ARGS)
 
 lint: $(VENV)/verify.stamp ## ruff, mypy --strict, import rules
 	@$(BIN)/fiducial verify --only lint
 
-peers: $(VENV)/verify.stamp ## obtain Apache Kafka 4.3.1 and start it on loopback until Ctrl-C
-	@PYTHONPATH=tests $(BIN)/python -m peers.kafka $(ARGS)
+peers: $(VENV)/verify.stamp ## obtain Apache Kafka 4.3.1 and run it on loopback until Ctrl-C (ARGS=--check: only try)
+	@PYTHONPATH=tests exec $(BIN)/python -m peers.kafka $(ARGS)
+
+clients: $(VENV)/verify.stamp ## the tests with real clients alone (kcat too, if it is installed)
+	@$(BIN)/python -m pytest -m clients $(ARGS)
 
 clean: ## remove what the targets above made
-	rm -rf $(VENV) .peers build *.egg-info src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .peers build src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -prune -exec rm -rf {} +

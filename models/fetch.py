@@ -264,7 +264,7 @@ def read(broker: Broker, wanted: Wanted, plan: FetchPlan, remaining: int, nothin
         plan.isolation,
         nothing_yet,
         plan.replica_id,
-        wanted.current_leader_epoch,
+        max(wanted.current_leader_epoch, -1),  # in Fetch, every negative epoch asks for no check
         wanted.last_fetched_epoch,
     )
     outcome = partition.fetch(held, asked)
@@ -305,7 +305,7 @@ def found(wanted: Wanted, topic_id: Uuid, read_: Read, plan: FetchPlan) -> Parti
         last_stable_offset=read_.last_stable_offset,
         log_start_offset=read_.log_start,
         diverging_epoch=diverging,
-        aborted_transactions=() if plan.isolation == READ_COMMITTED else None,
+        aborted_transactions=() if plan.isolation == READ_COMMITTED and read_.diverging_epoch is None else None,
         records=Slice(topic_id, wanted.index, read_.base_offset, read_.size_bytes),
     )
 

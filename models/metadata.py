@@ -136,9 +136,12 @@ def metadata(broker: Broker, request: MetadataRequest, *, api_version: int, now:
     else:
         assert request.topics is not None
         everything = asked_of(broker, request.topics, api_version)
-        spoilt = next((METADATA_REQUEST_CHECK.refusal(one) for one in everything if ids_came_early(one)), None)
         for one in everything:
-            refusal = spoilt or METADATA_CHECK.refusal(one)
+            spoilt = METADATA_REQUEST_CHECK.refusal(one)
+            if spoilt is not None:
+                return Outcome(broker, not_answered(everything, spoilt), (spoilt.rule,))
+        for one in everything:
+            refusal = METADATA_CHECK.refusal(one)
             if refusal is None:
                 assert one.topic is not None
                 found.append(described(broker, one.topic, with_operations))
@@ -158,6 +161,11 @@ def metadata(broker: Broker, request: MetadataRequest, *, api_version: int, now:
         Error.NONE,
     )
     return Outcome(broker, body, tuple(rules), effects)
+
+
+def not_answered(everything: tuple[Asked, ...], spoilt: Rung) -> MetadataResponse:
+    """The error for every topic, and nothing else."""
+    return MetadataResponse(topics=tuple(not_described(one, spoilt, with_operations=False) for one in everything))
 
 
 def brokers_of(broker: Broker) -> tuple[MetadataResponseBroker, ...]:

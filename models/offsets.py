@@ -34,7 +34,7 @@ from fiducial.models.messages import (
     ProducerState,
     TopicResponse,
 )
-from fiducial.models.partition import EpochEnd, Moved, Partition, Refused
+from fiducial.models.partition import EpochEnd, LookUp, Moved, Partition, Refused
 from fiducial.models.rules import Ladder, rule, rung
 from fiducial.models.topics import is_internal, is_valid_name
 from fiducial.models.values import ZERO_UUID, Uuid, changed
@@ -58,21 +58,42 @@ def held(broker: Broker, name: str, index: int) -> Partition | None:
 
 
 @rule("LOG-TIME-6")
-def is_named_twice(times_named: int, _held: Partition | None) -> bool:
+def is_named_twice(times_named: int, _held: Partition | None, _asked: LookUp) -> bool:
     """One answer, an error, for a partition that is asked about twice."""
     return times_named > 1
 
 
+#: The version of ListOffsets with which each special timestamp came.
+SPECIAL_TIMESTAMP_SINCE = {
+    partition.LATEST_TIMESTAMP: 0,
+    partition.EARLIEST_TIMESTAMP: 0,
+    partition.MAX_TIMESTAMP: 7,
+    partition.EARLIEST_LOCAL_TIMESTAMP: 8,
+    partition.LATEST_TIERED_TIMESTAMP: 9,
+    partition.EARLIEST_PENDING_UPLOAD_TIMESTAMP: 11,
+}
+
+
+@rule("LOG-TIME-4")
+def timestamp_is_not_of_version(_times_named: int, _held: Partition | None, asked: LookUp) -> bool:
+    """A special timestamp newer than the request, or any other negative one."""
+    return asked.timestamp < 0 and asked.api_version < SPECIAL_TIMESTAMP_SINCE.get(asked.timestamp, 1 << 15)
+
+
 @rule("LOG-TIME-7")
-def partition_is_unknown(_times_named: int, found: Partition | None) -> bool:
+def partition_is_unknown(_times_named: int, found: Partition | None, _asked: LookUp) -> bool:
     """No such topic or partition."""
     return found is None
 
 
-#: Arguments: how often the request names the partition, the partition.
+#: Arguments: how often the request names the partition, the partition, what is asked of it.
 LIST_OFFSETS_CHECK = Ladder(
     "list offsets of a partition",
-    [rung(is_named_twice, Error.INVALID_REQUEST), rung(partition_is_unknown, Error.UNKNOWN_TOPIC_OR_PARTITION)],
+    [
+        rung(is_named_twice, Error.INVALID_REQUEST),
+        rung(timestamp_is_not_of_version, Error.UNSUPPORTED_VERSION),
+        rung(partition_is_unknown, Error.UNKNOWN_TOPIC_OR_PARTITION),
+    ],
 )
 
 
@@ -98,12 +119,12 @@ def looked_up(
 ) -> tuple[ListOffsetsPartitionResponse, tuple[str, ...]]:
     """The answer for one partition, and the rule that refused it, if any."""
     here = held(broker, name, asked.partition_index)
-    refusal = LIST_OFFSETS_CHECK.refusal(times, here)
+    look_up = LookUp(
+        asked.timestamp, api_version, request.isolation_level, request.replica_id, asked.current_leader_epoch
+    )
+    refusal = LIST_OFFSETS_CHECK.refusal(times, here, look_up)
     if refusal is None:
         assert here is not None
-        look_up = partition.LookUp(
-            asked.timestamp, api_version, request.isolation_level, request.replica_id, asked.current_leader_epoch
-        )
         outcome = partition.look_up(here, look_up)
         if isinstance(outcome, Found):
             answer = ListOffsetsPartitionResponse(

@@ -314,7 +314,7 @@ def become_leader(partition: Partition, epoch: int) -> Partition:
 
 @rule("LOG-FETCH-5")
 def epoch_is_fenced(partition: Partition, asked: Fetch | LookUp | LookUpEpoch) -> bool:
-    """The asker's metadata is older than the leader (KIP-320). -1 asks for no check; anything else below is old."""
+    """The asker's metadata is older than the leader (KIP-320). -1 asks for no check; in ListOffsets anything else below is old."""
     return asked.current_leader_epoch != -1 and asked.current_leader_epoch < partition.leader_epoch
 
 
@@ -427,32 +427,10 @@ def fetch(partition: Partition, asked: Fetch) -> Outcome:
 # ListOffsets
 
 
-#: The version of ListOffsets with which each special timestamp came.
-SPECIAL_TIMESTAMP_SINCE = {
-    LATEST_TIMESTAMP: 0,
-    EARLIEST_TIMESTAMP: 0,
-    MAX_TIMESTAMP: 7,
-    EARLIEST_LOCAL_TIMESTAMP: 8,
-    LATEST_TIERED_TIMESTAMP: 9,
-    EARLIEST_PENDING_UPLOAD_TIMESTAMP: 11,
-}
-
-
-@rule("LOG-TIME-4")
-def timestamp_is_not_of_version(_partition: Partition, asked: LookUp) -> bool:
-    """A special timestamp newer than the request, or any other negative one."""
-    return asked.timestamp < 0 and asked.api_version < SPECIAL_TIMESTAMP_SINCE.get(asked.timestamp, 1 << 15)
-
-
-LOOK_UP_CHECK = Ladder(
-    "list offsets", [rung(timestamp_is_not_of_version, Error.UNSUPPORTED_VERSION), *EPOCH_CHECK.rungs]
-)
-
-
 @rule("LOG-TIME-1")
 def look_up(partition: Partition, asked: LookUp) -> Outcome:
     """Find an offset by time, or by the name of a mark. Beyond what the asker may read there is nothing to be found."""
-    refusal = LOOK_UP_CHECK.refusal(partition, asked)
+    refusal = EPOCH_CHECK.refusal(partition, asked)
     if refusal is not None:
         return Refused(refusal)
     marks = partition.log

@@ -417,6 +417,7 @@ def what_was_written_stays(
 @step_claim(
     "MarksMonotone",
     "high watermark only rises",
+    "count is at least 1",
     actions=ACTIONS,
     premise=lambda facts, _event, made: made.after.high_watermark > facts.high_watermark,
 )

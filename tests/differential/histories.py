@@ -529,6 +529,9 @@ class Pair:
         """Ask both; where they differ."""
         ours, theirs = self.answer(self.ours, step), self.answer(self.theirs, step)
         self.count(step, ours)
+        known = min(len(target.view.sessions) for target in (self.ours, self.theirs))
+        for target in (self.ours, self.theirs):
+            del target.view.sessions[known:]  # one of them was given where the other refused, as a rule allows
         if step.api_key in TOLERATED and isinstance(ours, dict) and isinstance(theirs, dict):
             ours, theirs = TOLERATED[step.api_key](ours, theirs)
         return differences(ours, theirs, allowed_instead(self.ours.rules()))

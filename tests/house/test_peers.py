@@ -17,8 +17,8 @@ def test_without_java_there_is_no_apache_kafka(
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("FIDUCIAL_PEERS_DIR", str(tmp_path))
     (tmp_path / f"kafka-{kafka.VERSION}").mkdir()
-    with pytest.raises(PeerUnavailable, match="java is not installed"):
-        Kafka().start()
+    with pytest.raises(PeerUnavailable, match="java is not installed"), Kafka():
+        pass
     assert kafka.main(["--check"]) == NOT_RUN == PEER_UNAVAILABLE
     assert "NOT RUN: java is not installed" in capsys.readouterr().err
 

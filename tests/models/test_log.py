@@ -364,7 +364,6 @@ def test_nonsense_limits_are_refused() -> None:
 def test_other_leader_epochs_are_fenced(ask: Any) -> None:
     here = after(empty(), BecomeLeader(3))
     assert refusal(here, ask(2)) == ("LOG-FETCH-5", Error.FENCED_LEADER_EPOCH)
-    assert refusal(here, ask(-5)) == ("LOG-FETCH-5", Error.FENCED_LEADER_EPOCH)
     assert refusal(here, ask(4)) == ("LOG-FETCH-8", Error.UNKNOWN_LEADER_EPOCH)
     assert not isinstance(outcome_of(here, ask(3)), Refused)
     assert not isinstance(outcome_of(here, ask(-1)), Refused)
@@ -421,15 +420,6 @@ def test_the_first_record_with_the_greatest_time() -> None:
     assert outcome_of(here, LookUp(-3)) == Found(1, 30, 0)
     assert outcome_of(produced(empty(), batch(2, timestamps=(-1,))), LookUp(-3)) == Found(0, -1, 0)
     assert outcome_of(empty(), LookUp(-3)) == Found(-1, -1, -1)
-
-
-@pytest.mark.rule("LOG-TIME-4")
-@pytest.mark.parametrize(("timestamp", "since"), [(-3, 7), (-4, 8), (-5, 9), (-6, 11), (-7, 99)])
-def test_special_timestamps_have_a_version(timestamp: int, since: int) -> None:
-    here = produced(empty(), batch())
-    assert refusal(here, LookUp(timestamp, api_version=min(since - 1, 11))) == ("LOG-TIME-4", Error.UNSUPPORTED_VERSION)
-    if since <= 11:
-        assert isinstance(outcome_of(here, LookUp(timestamp, api_version=since)), Found)
 
 
 @pytest.mark.rule("LOG-TIME-5")

@@ -40,6 +40,26 @@ def test_offsets_are_listed() -> None:
     assert (found.error_code, found.offset, found.timestamp, found.leader_epoch) == (0, 0, NOW, 0)
 
 
+@pytest.mark.rule("LOG-TIME-4")
+@pytest.mark.parametrize(("timestamp", "since"), [(-3, 7), (-4, 8), (-5, 9), (-6, 11), (-7, 99)])
+def test_special_timestamps_have_a_version(timestamp: int, since: int) -> None:
+    """Also of a partition that there is not."""
+    bench = Bench("a")
+    for name in ("a", "absent"):
+        request = ListOffsetsRequest(-1, 0, (ListOffsetsTopic(name, (ListOffsetsPartition(0, -1, timestamp),)),), 0)
+        for version in range(1, 12):
+            (topic,) = bench.ask(request, version).topics
+            assert (topic.partitions[0].error_code == Error.UNSUPPORTED_VERSION) == (version < since)
+
+
+@pytest.mark.rule("LOG-FETCH-5")
+def test_a_lookup_takes_only_minus_one_for_no_epoch() -> None:
+    bench = Bench("a")
+    for epoch, error in ((-1, 0), (0, 0), (-5, Error.FENCED_LEADER_EPOCH), (1, Error.UNKNOWN_LEADER_EPOCH)):
+        request = ListOffsetsRequest(-1, 0, (ListOffsetsTopic("a", (ListOffsetsPartition(0, epoch, -1),)),), 0)
+        assert bench.ask(request, 11).topics[0].partitions[0].error_code == error
+
+
 @pytest.mark.rule("LOG-TIME-6", "LOG-TIME-7")
 def test_a_partition_is_named_once_and_exists() -> None:
     bench = Bench("a")

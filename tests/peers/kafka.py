@@ -24,6 +24,8 @@ from types import FrameType, TracebackType
 
 VERSION = "4.3.1"
 START_TIMEOUT_S = 60.0
+#: The URL-safe base64 of 16 bytes. Not random: one in 64 would begin with a dash, which StorageTool takes for an option.
+CLUSTER_ID = base64.urlsafe_b64encode(b"fiducial-referee").decode().rstrip("=")
 #: An ApiVersions request, version 0, with a null client id.
 API_VERSIONS = bytes.fromhex("0000000a 0012 0000 00000001 ffff")
 #: The exit status of `python -m peers.kafka` when there is no Apache Kafka to be had.
@@ -148,19 +150,20 @@ class Kafka:
         }
 
     def start(self) -> None:
-        """Format the data folder, start, and wait until the port answers. PeerUnavailable with the log if it does not."""
+        """Format the data folder, start, and wait until the port answers."""
         file = self.folder / "server.properties"
         file.write_text("".join(f"{name}={text}\n" for name, text in self.properties().items()))
-        cluster_id = base64.urlsafe_b64encode(os.urandom(16)).decode().rstrip("=")
-        made = java_tool("kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", str(file))
+        made = java_tool("kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", str(file))
+        if "UnsupportedClassVersionError" in made.stderr:
+            raise PeerUnavailable("java is older than 17")
         if made.returncode != 0:
-            raise PeerUnavailable(f"StorageTool: {last_lines(made.stdout + made.stderr)}")
+            raise RuntimeError(f"StorageTool: {last_lines(made.stdout + made.stderr)}")
         with self.log_path.open("wb") as log:
             self.process = subprocess.Popen(ending_with_us(java("kafka.Kafka", str(file))), stdout=log, stderr=log)
         give_up = time.monotonic() + START_TIMEOUT_S
         while not self.answers():
             if self.process.poll() is not None or time.monotonic() > give_up:
-                raise PeerUnavailable(f"Apache Kafka did not start: {last_lines(self.log_path.read_text())}")
+                raise RuntimeError(f"Apache Kafka did not start: {last_lines(self.log_path.read_text())}")
             time.sleep(0.05)
 
     def answers(self) -> bool:
