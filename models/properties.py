@@ -11,12 +11,13 @@ from itertools import pairwise
 
 from fiducial.models import log as log_model
 from fiducial.models import partition as partition_model
-from fiducial.models.batches import StoredBatch
+from fiducial.models.batches import SentBatch, StoredBatch
 from fiducial.models.errors import Error
 from fiducial.models.idempotence import SEQUENCE_CHECK, WINDOW_BATCHES
-from fiducial.models.kernels import follows, sequence_after
 from fiducial.models.log import Found
 from fiducial.models.partition import (
+    CONSUMER,
+    FUTURE_LOCAL_REPLICA,
     READ_COMMITTED,
     Appended,
     BecomeLeader,
@@ -102,11 +103,20 @@ def history_of(world: World, producer_id: int) -> History | None:
     return None
 
 
+def next_of(sequence: int) -> int:
+    """The sequence that comes after, as the observer counts: not with the model's own arithmetic, which it is to judge."""
+    return (sequence + 1) % 2**31
+
+
+def last_sequence_of(batch: SentBatch) -> int:
+    """The sequence of the batch's last record, as the observer counts; -1 where there is none."""
+    return (batch.base_sequence + batch.last_offset_delta) % 2**31 if batch.base_sequence >= 0 else -1
+
+
 def promised(histories: tuple[History, ...], event: Produce, outcome: Appended, now: int) -> tuple[History, ...]:
     """The histories with one more promise."""
     batch = event.batch
-    last_sequence = sequence_after(batch.base_sequence, batch.last_offset_delta)
-    made = Acknowledged(batch.base_sequence, last_sequence, outcome.base_offset, outcome.plan.max_timestamp)
+    made = Acknowledged(batch.base_sequence, last_sequence_of(batch), outcome.base_offset, outcome.plan.max_timestamp)
     others = tuple(known for known in histories if known.producer_id != batch.producer_id)
     for known in histories:
         if known.producer_id == batch.producer_id and known.epoch == batch.producer_epoch:
@@ -123,9 +133,9 @@ def resent(step: Step) -> Acknowledged | None:
     known = history_of(step.before, batch.producer_id) if batch.producer_id >= 0 else None
     if known is None or known.epoch != batch.producer_epoch:
         return None
-    last_sequence = sequence_after(batch.base_sequence, batch.last_offset_delta) if batch.base_sequence >= 0 else -1
+    sequences = batch.base_sequence, last_sequence_of(batch)
     for promise in known.recent:
-        if (promise.first_sequence, promise.last_sequence) == (batch.base_sequence, last_sequence):
+        if (promise.first_sequence, promise.last_sequence) == sequences:
             return promise
     return None
 
@@ -295,15 +305,20 @@ def batches_in(step: Step, read: Read) -> list[StoredBatch]:
     ]
 
 
+def bound_of(step: Step, asked: Fetch) -> int:
+    """The offset that a read stays below: the high watermark, the last stable offset if that was asked for, or the end for a future replica."""
+    here = step.after.partition
+    if asked.replica_id == FUTURE_LOCAL_REPLICA:
+        return here.log.end
+    return partition_model.stable_offset(here) if asked.isolation == READ_COMMITTED else here.log.high_watermark
+
+
 @states("ReadsBelowHighWatermark", "LOG-READ-2", "LOG-READ-4", witness=lambda step: reads_something(step) and step.after.partition.log.high_watermark < step.after.partition.log.end)
 def nothing_uncommitted_is_read(step: Step) -> bool:
     """A consumer never gets a batch that begins at or beyond the high watermark, or the last stable offset if it asked for that."""
     if not isinstance(step.outcome, Read) or not isinstance(step.event, Fetch) or step.outcome.size_bytes == 0:
         return True
-    if partition_model.reads_to_log_end(step.event):
-        return True
-    here = step.after.partition
-    bound = partition_model.stable_offset(here) if step.event.isolation == READ_COMMITTED else here.log.high_watermark
+    bound = bound_of(step, step.event)
     return all(batch.base_offset < bound for batch in batches_in(step, step.outcome))
 
 
@@ -324,7 +339,7 @@ def a_reader_below_the_bound_gets_something(step: Step) -> bool:
     if not step.event.whole_first or step.outcome.diverging_epoch is not None or step.outcome.size_bytes > 0:
         return True
     log = step.after.partition.log
-    bound = partition_model.read_bound(step.after.partition, step.event)
+    bound = bound_of(step, step.event)
     stored = (log.batches[ordinal] for ordinal in range(log.first_batch, log.end_batch))
     first = next((batch for batch in stored if batch.last_offset >= step.event.offset), None)
     return first is None or first.last_offset >= bound
@@ -360,7 +375,7 @@ def a_lookup_finds_the_first_record_as_late(step: Step) -> bool:
         for offset, timestamp in log_model.timestamps(here.log.batches[ordinal])
         if here.log.start <= offset < step.outcome.offset and timestamp >= step.event.timestamp
     ]
-    below = here.log.end if step.event.replica_id != partition_model.CONSUMER else here.log.high_watermark
+    below = here.log.end if step.event.replica_id != CONSUMER else here.log.high_watermark
     return not earlier and step.outcome.timestamp >= step.event.timestamp and step.outcome.offset < below
 
 
@@ -438,8 +453,7 @@ def an_epoch_is_written_without_gap(step: Step) -> bool:
     first = step.event.batch.base_sequence
     if known.epoch != step.event.batch.producer_epoch:
         return first == 0
-    last = known.recent[-1].last_sequence
-    return first == (0 if last == 2**31 - 1 else last + 1)
+    return first == next_of(known.recent[-1].last_sequence)
 
 
 @states("ProducerEpochMonotone", "IDEM-EPOCH-1", witness=appends_for_known_producer)
@@ -464,7 +478,7 @@ def the_next_batch_is_never_out_of_order(step: Step) -> bool:
     if known is None:
         is_next = True
     elif batch.producer_epoch == known.epoch:
-        is_next = follows(known.recent[-1].last_sequence, batch.base_sequence)
+        is_next = batch.base_sequence == next_of(known.recent[-1].last_sequence)
     else:
         is_next = batch.producer_epoch > known.epoch and batch.base_sequence == 0
     return not is_next or not is_refused_by_sequence(step.outcome)

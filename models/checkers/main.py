@@ -426,7 +426,7 @@ def ladders_of_partitions() -> tuple[Ladder, ...]:
         idempotence.SEQUENCE_CHECK,
         partition.DELETE_CHECK,
         partition.FETCH_CHECK,
-        partition.LOOK_UP_CHECK,
+        partition.EPOCH_CHECK,
     )
 
 

@@ -11,11 +11,11 @@ from typing import TextIO
 class Screen:
     """Where a run is shown. Progress is for terminals only; NO_COLOR is heeded."""
 
-    def __init__(self, out: TextIO = sys.stdout, progress: TextIO = sys.stderr) -> None:
-        self.out = out
-        self.progress_out = progress
-        self.is_live = progress.isatty() and os.environ.get("TERM") != "dumb"
-        self.has_colour = out.isatty() and "NO_COLOR" not in os.environ
+    def __init__(self, out: TextIO | None = None, progress: TextIO | None = None) -> None:
+        self.out = out or sys.stdout
+        self.progress_out = progress or sys.stderr
+        self.is_live = self.progress_out.isatty() and os.environ.get("TERM") != "dumb"
+        self.has_colour = self.out.isatty() and "NO_COLOR" not in os.environ
 
     def say(self, line: str = "") -> None:
         """One line that stays."""

@@ -352,7 +352,6 @@ LOOK_UPS = (
     *(LookUp(timestamp) for timestamp in (-1, -2, -3, -4, -5, *TIMES)),
     LookUp(START_MS, replica_id=FUTURE_LOCAL_REPLICA),
 )
-FAULTY_LOOK_UPS = (LookUp(-7), LookUp(-3, 6))
 EPOCH_FETCHES = tuple(
     Fetch(offset, 1000, READ_UNCOMMITTED, True, CONSUMER, current, last)
     for offset in (0, 1, 3)
@@ -479,7 +478,7 @@ EVERYTHING_CHANGES: Mapping[str, Sequence[Event]] = {
 }
 EVERYTHING_READS: Mapping[str, Sequence[Event]] = {
     "fetch": (*FETCHES, *(Fetch(offset, 1000) for offset in range(7, 14)), *EPOCH_FETCHES, *FAULTY_FETCHES),
-    "look up": (*LOOK_UPS, *FAULTY_LOOK_UPS, *FENCED_LOOK_UPS),
+    "look up": (*LOOK_UPS, *FENCED_LOOK_UPS),
     "look up epoch": EPOCH_LOOK_UPS,
 }
 
