@@ -1,7 +1,7 @@
 # Everything from a checkout: each target does its own set-up, in .venv, and is quick the second time.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run verify verify-long test lint peers clients clean
+.PHONY: help run verify verify-long test lint spec peers clients clean
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -39,6 +39,9 @@ test: $(VENV)/verify.stamp ## the tests alone (ARGS="-k name" for some of them)
 
 lint: $(VENV)/verify.stamp ## ruff, mypy --strict, import rules
 	@$(BIN)/fiducial verify --only lint
+
+spec: $(VENV)/verify.stamp ## write anew what is generated in spec/: ladders, traces, the coverage matrix
+	@PYTHONPATH=tests $(BIN)/python -m house.matrix
 
 peers: $(VENV)/verify.stamp ## obtain Apache Kafka 4.3.1 and run it on loopback until Ctrl-C (ARGS=--check: only try)
 	@PYTHONPATH=tests exec $(BIN)/python -m peers.kafka $(ARGS)

@@ -85,6 +85,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
             return verify(options.long, options.only)
         case _:
-            from fiducial.models import explain
+            from fiducial.cli.explain import explain
 
-            return explain.main([options.what])
+            return explain(options.what)
