@@ -132,7 +132,7 @@ def handle(broker: Broker, request: Request, now: int) -> tuple[Broker, tuple[Ef
     return after, (*outcome.effects, answer, *woken)
 
 
-@rule("LOG-PRODUCE-9")
+@rule("LOG-PRODUCE-9", "IDEM-DUP-7")
 def closes(request: Request, outcome: Outcome) -> bool:
     """With acks=0 nobody listens for an error: the end of the connection is the only way to tell."""
     return isinstance(request.body, ProduceRequest) and request.body.acks == 0 and bool(outcome.rules)

@@ -157,6 +157,7 @@ def fetch(
     return changed(broker, parked=with_parked(broker.parked, ticket, parked))
 
 
+@rule("LOG-FETCH-11")
 def wanted_of(broker: Broker, request: FetchRequest, api_version: int) -> tuple[Wanted, ...]:
     """Each partition once, the last entry for it, with the topic's name beside an id that is known."""
     wanted = {}
@@ -177,7 +178,7 @@ def wanted_of(broker: Broker, request: FetchRequest, api_version: int) -> tuple[
     return tuple(wanted.values())
 
 
-@rule("LOG-SESSION-1")
+@rule("LOG-SESSION-1", "LOG-SESSION-11", "LOG-FETCH-12", "LOG-FETCH-13")
 def planned(broker: Broker, request: FetchRequest, kind: Kind, api_version: int, now: int) -> tuple[Broker, FetchPlan]:
     """The session brought up to date, and what is to be read."""
     wanted = wanted_of(broker, request, api_version)
@@ -201,6 +202,7 @@ def planned(broker: Broker, request: FetchRequest, kind: Kind, api_version: int,
         session_id = 0
         if kind is Kind.FULL:
             broker, session_id = begun(broker, cached, api_version >= 13, now)
+    max_bytes = min(request.max_bytes, broker.settings.fetch_max_bytes)
     plan = FetchPlan(
         kind,
         session_id,
@@ -208,8 +210,8 @@ def planned(broker: Broker, request: FetchRequest, kind: Kind, api_version: int,
         api_version,
         request.isolation_level,
         request.replica_state.replica_id if api_version >= 15 else request.replica_id,
-        request.min_bytes,
-        min(request.max_bytes, broker.settings.fetch_max_bytes),
+        min(request.min_bytes, max_bytes),
+        max_bytes,
     )
     return broker, plan
 

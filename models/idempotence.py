@@ -71,15 +71,15 @@ NO_PRODUCERS: Producers = EMPTY
 # The verdict
 
 
-@rule("IDEM-SEQ-5")
+@rule("IDEM-SEQ-5", "IDEM-SEQ-8")
 def is_idempotent(plan: Plan) -> bool:
-    """A negative producer id, not only -1, is no producer: nothing is checked and nothing remembered."""
+    """A negative producer id, not only -1, is no producer: nothing is checked and nothing remembered. Acks play no part."""
     return plan.producer_id > NO_PRODUCER
 
 
-@rule("IDEM-SEQ-7")
+@rule("IDEM-SEQ-7", "IDEM-ID-6")
 def entry_of(producers: Producers, plan: Plan) -> ProducerEntry:
-    """What this partition knows of the batch's producer."""
+    """What this partition knows of the batch's producer; whether its id was ever given out, nobody asks."""
     return producers.get(plan.producer_id, UNKNOWN)
 
 

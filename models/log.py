@@ -186,6 +186,11 @@ def claims_append_time(batch: SentBatch) -> bool:
     return batch.attributes & ATTRIBUTE_LOG_APPEND_TIME != 0
 
 
+def time_of(record: Record, batch: SentBatch) -> int:
+    """A record's timestamp as the format has it: the header's, if the batch claims append time."""
+    return batch.max_timestamp if claims_append_time(batch) else record.timestamp
+
+
 @rule("LOG-BATCH-7")
 def base_offset_is_not_zero(batch: SentBatch, _config: LogConfig, _now: int) -> bool:
     """A client numbers its records from 0."""
@@ -244,7 +249,7 @@ def key_is_missing(record: Record, config: LogConfig) -> bool:
 @rule("LOG-BATCH-16")
 def timestamp_is_out_of_range(record: Record, batch: SentBatch, config: LogConfig, now: int) -> bool:
     """On a CreateTime topic, a record's time is near the broker's; no timestamp (-1) always passes."""
-    timestamp = batch.max_timestamp if claims_append_time(batch) else record.timestamp
+    timestamp = time_of(record, batch)
     if config.append_time or timestamp == NO_TIMESTAMP:
         return False
     return timestamp_is_too_early(timestamp, now, config.timestamp_before_max_ms) or timestamp_is_too_late(
@@ -367,7 +372,7 @@ def stored_timestamp(batch: SentBatch, config: LogConfig, now: int) -> int:
     """The header's max timestamp as stored: the broker's time, or the greatest of the records', whatever the client's header said."""
     if config.append_time:
         return now
-    return max((record.timestamp for record in batch.records or ()), default=NO_TIMESTAMP)
+    return max((time_of(record, batch) for record in batch.records or ()), default=NO_TIMESTAMP)
 
 
 @rule("LOG-APPEND-2", "LOG-APPEND-4", "LOG-BATCH-23")
@@ -378,8 +383,7 @@ def planned(batch: SentBatch, config: LogConfig, now: int) -> Plan:
     if not keeps_codec(batch, config):
         payload, size_bytes = payload.rebuilt(target_codec(batch, config), config.compression_level)
         records = tuple(
-            record if record.offset_delta == index else changed(record, offset_delta=index)
-            for index, record in enumerate(records)
+            Record(index, time_of(record, batch), record.has_key) for index, record in enumerate(records)
         )
     last_sequence = NO_SEQUENCE
     if batch.producer_id > NO_PRODUCER:
@@ -521,6 +525,7 @@ def appended(log: Log, plan: Plan, config: LogConfig, leader_epoch: int, now: in
     )
 
 
+@rule("LOG-ROLL-7")
 def grown(segment: Segment, plan: Plan, config: LogConfig, now: int) -> Segment:
     """The segment after one more batch; an index entry is due when enough bytes have passed since the last."""
     max_timestamp = max(segment.max_timestamp, plan.max_timestamp)
@@ -726,8 +731,8 @@ def first_with_max_timestamp(log: Log) -> Found:
     for number in batches_of(log, best_ordinal):
         batch = log.batches[number]
         if batch.max_timestamp == best.max_timestamp:
-            offset = next(offset for offset, timestamp in timestamps(batch) if timestamp == batch.max_timestamp)
-            return Found(offset, batch.max_timestamp, batch.leader_epoch)
+            offsets = [offset for offset, timestamp in timestamps(batch) if timestamp == batch.max_timestamp]
+            return Found(offsets[0], batch.max_timestamp, batch.leader_epoch) if offsets else NOTHING_FOUND
     return NOTHING_FOUND
 
 

@@ -320,7 +320,7 @@ INIT_PRODUCER_ID_CHECK = Ladder(
     [
         rung(transactional_id_is_empty, Error.INVALID_REQUEST),
         rung(half_of_the_pair_is_missing, Error.INVALID_REQUEST),
-        rung(asks_for_transactions, Error.COORDINATOR_NOT_AVAILABLE),
+        rung(asks_for_transactions, Error.NOT_COORDINATOR),
     ],
 )
 

@@ -1,7 +1,7 @@
 """Produce: one request, many partitions, each judged alone but for what spoils the whole request (KIP-98, KIP-467).
 
 The ladders, from the request inwards: WHOLE_REQUEST (every partition gets the error), PARTITION_CHECK (is there such a partition),
-`log.REQUEST_CHECK`, ACKS_CHECK, INTERNAL_CHECK, and, for the batch itself, `partition.produce`.
+`log.REQUEST_CHECK`, TRANSACTION_CHECK, ACKS_CHECK, INTERNAL_CHECK, and, for the batch itself, `partition.produce`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fiducial.models import log, partition
-from fiducial.models.batches import ATTRIBUTE_TRANSACTIONAL, SentRecords
+from fiducial.models.batches import ATTRIBUTE_TRANSACTIONAL, NO_PRODUCER, SentRecords
 from fiducial.models.errors import Error
 from fiducial.models.events import Effect, Outcome, Write
 from fiducial.models.log import REQUEST_CHECK
@@ -59,6 +59,7 @@ def targets_of(request: ProduceRequest) -> tuple[Target, ...]:
 # What spoils the whole request
 
 
+@rule("LOG-PRODUCE-12")
 def begins_transactional(records: SentRecords | None) -> bool:
     """Is the first batch part of a transaction?"""
     return (
@@ -135,6 +136,12 @@ PARTITION_CHECK = Ladder(
 )
 
 
+@rule("LOG-PRODUCE-10")
+def transaction_is_unverified(records: SentRecords | None) -> bool:
+    """A producer's batch in a transaction, which only a coordinator could confirm (KIP-890); there is none yet."""
+    return begins_transactional(records) and records is not None and records.batches[0].producer_id > NO_PRODUCER
+
+
 @rule("LOG-PRODUCE-4")
 def topic_is_internal(target: Target, client_id: str | None) -> bool:
     """Only coordinators, and Kafka's own admin tools, write to internal topics."""
@@ -147,7 +154,11 @@ def acks_are_invalid(request: ProduceRequest) -> bool:
     return request.acks not in (-1, 0, 1)
 
 
-#: Arguments: the request. Behind REQUEST_CHECK.
+#: Arguments: the records of one partition. Behind REQUEST_CHECK.
+TRANSACTION_CHECK = Ladder(
+    "produce in a transaction", [rung(transaction_is_unverified, Error.NOT_ENOUGH_REPLICAS)]
+)
+#: Arguments: the request. Behind TRANSACTION_CHECK.
 ACKS_CHECK = Ladder("acks of a produce request", [rung(acks_are_invalid, Error.INVALID_REQUIRED_ACKS)])
 #: Arguments: the target, the client id. Behind ACKS_CHECK.
 INTERNAL_CHECK = Ladder("produce to an internal topic", [rung(topic_is_internal, Error.INVALID_TOPIC_EXCEPTION)])
@@ -156,7 +167,7 @@ INTERNAL_CHECK = Ladder("produce to an internal topic", [rung(topic_is_internal,
 # The request
 
 
-@rule("LOG-PRODUCE-5", "LOG-PRODUCE-7")
+@rule("LOG-PRODUCE-5", "LOG-PRODUCE-7", "LOG-PRODUCE-11")
 def produce(
     broker: Broker, request: ProduceRequest, *, api_version: int, now: int, client_id: str | None
 ) -> Outcome:
@@ -198,11 +209,13 @@ def produce_to(
     refusal = (
         PARTITION_CHECK.refusal(broker, target, request, api_version, client_id)
         or REQUEST_CHECK.refusal(target.records, api_version)
+        or TRANSACTION_CHECK.refusal(target.records)
         or ACKS_CHECK.refusal(request)
         or INTERNAL_CHECK.refusal(target, client_id)
     )
     if refusal is not None:
-        return broker, refused(target.index, refusal), refusal, ()
+        message = "there is no transaction coordinator" if refusal in TRANSACTION_CHECK.rungs else None
+        return broker, refused(target.index, refusal, message=message), refusal, ()
     assert target.records is not None
     key = (target.topic_id, target.index)
     before = broker.partitions[key]
@@ -248,7 +261,7 @@ def refused(
     errors: tuple[log.RecordError, ...] = (),
     message: str | None = None,
 ) -> PartitionProduceResponse:
-    """The answer to a batch that was refused; a message only where records are named, or for an unreadable header."""
+    """The answer to a batch that was refused; a message only where records are named, for an unreadable header, or for want of a coordinator."""
     record_errors = tuple(BatchIndexAndErrorMessage(error.index, error.message) for error in errors)
     if errors:
         message = f"{len(errors)} of the records refused: {errors[0].message}"

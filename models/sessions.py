@@ -137,15 +137,16 @@ def closed(sessions: Sessions, session_id: int) -> Sessions:
     return Sessions(sessions.by_id.delete(session_id))
 
 
+@rule("LOG-SESSION-10")
 def merged(
     cached: tuple[Cached, ...], wanted: tuple[Wanted, ...], forgotten: frozenset[tuple[str | Uuid, int]]
 ) -> tuple[Cached, ...]:
-    """The partitions of a session after an incremental request: changed ones in place, new ones at the end, forgotten ones gone."""
-    asked = {entry.key: entry for entry in wanted}
+    """The partitions of a session after an incremental request: changed ones in place, new ones at the end, forgotten ones gone, asked for or not."""
+    asked = {entry.key: entry for entry in wanted if entry.key not in forgotten}
     kept = [
         changed(entry, wanted=asked.pop(entry.wanted.key, entry.wanted))
         for entry in cached
-        if entry.wanted.key not in forgotten or entry.wanted.key in asked
+        if entry.wanted.key not in forgotten
     ]
     return (*kept, *(Cached(entry) for entry in asked.values()))
 

@@ -51,10 +51,13 @@ class EncodedBatch:
     data: bytes
 
     def rebuilt(self, codec: int, level: int) -> tuple[Payload, int]:
-        """The same records in another codec, numbered 0, 1, 2 …; unused attribute bits are dropped."""
+        """The same records in another codec, numbered 0, 1, 2 …; unused attribute bits are dropped, append time becomes each record's own."""
         header = list(HEADER.unpack_from(self.data))
         attributes = header[5]
-        body = renumbered(decompressed(self.data[BATCH_OVERHEAD_BYTES:], attributes & ATTRIBUTE_CODEC))
+        keeps_time = not attributes & ATTRIBUTE_LOG_APPEND_TIME
+        if not keeps_time:
+            header[7] = header[8]
+        body = rewritten(decompressed(self.data[BATCH_OVERHEAD_BYTES:], attributes & ATTRIBUTE_CODEC), keeps_time=keeps_time)
         packed = compressed(body, codec, level)
         header[1] = BATCH_OVERHEAD_BYTES - PREFIX_BYTES + len(packed)
         header[5] = attributes & ATTRIBUTES_KEPT | codec
@@ -216,16 +219,17 @@ def check_content(body: bytes, position: int, end: int) -> None:
         raise Unreadable("a record is not as long as it says")
 
 
-def renumbered(body: bytes) -> bytes:
-    """The records with offset deltas 0, 1, 2 …"""
+def rewritten(body: bytes, *, keeps_time: bool) -> bytes:
+    """The records with offset deltas 0, 1, 2 … and, unless they keep their time, timestamp deltas 0."""
     found = spans(body)
-    if all(offset_delta == index for index, (_, _, _, offset_delta, _) in enumerate(found)):
+    if keeps_time and all(offset_delta == index for index, (_, _, _, offset_delta, _) in enumerate(found)):
         return body
     out = bytearray()
-    for index, (begin, end, _, _, _) in enumerate(found):
+    for index, (begin, end, time_delta, _, _) in enumerate(found):
         _, after_time = signed_varint(body, begin + 1, 10)
         _, after_offset = signed_varint(body, after_time, 5)
-        content = body[begin:after_time] + packed_varint(index) + body[after_offset:end]
+        deltas = packed_varint(time_delta if keeps_time else 0) + packed_varint(index)
+        content = body[begin : begin + 1] + deltas + body[after_offset:end]
         out += packed_varint(len(content)) + content
     return bytes(out)
 
@@ -278,10 +282,13 @@ def parsed(data: bytes | None) -> SentRecords | None:
         return None
     batches: list[SentBatch] = []
     position = 0
-    while len(data) - position >= SMALLEST_HEADER_BYTES:
-        length, magic = struct.unpack_from(">i", data, position + 8)[0], struct.unpack_from(">b", data, position + 16)[0]
+    while len(data) - position >= PREFIX_BYTES:
+        (length,) = struct.unpack_from(">i", data, position + 8)
         if length < LENGTH_MIN:
             return SentRecords(tuple(batches), Tail.CORRUPT)
+        if len(data) - position < SMALLEST_HEADER_BYTES:
+            break
+        (magic,) = struct.unpack_from(">b", data, position + 16)
         if not 0 <= magic <= 2:
             return SentRecords(tuple(batches), Tail.CORRUPT, magic)
         end = position + PREFIX_BYTES + length

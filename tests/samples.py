@@ -43,21 +43,21 @@ class Token:
 def batch(count: int = 1, *, timestamps: Sequence[int] = (NOW,), **fields: Any) -> SentBatch:
     """A sound batch of `count` records; `fields` override what the test is about."""
     records = tuple(Record(index, timestamps[index % len(timestamps)]) for index in range(count))
-    sound: dict[str, Any] = dict(
-        size_bytes=100,
-        base_offset=0,
-        magic=2,
-        crc_is_good=True,
-        attributes=0,
-        last_offset_delta=count - 1,
-        max_timestamp=max((record.timestamp for record in records), default=-1),
-        producer_id=-1,
-        producer_epoch=-1,
-        base_sequence=-1,
-        count=count,
-        records=records,
-        payload=Token(),
-    )
+    sound: dict[str, Any] = {
+        "size_bytes": 100,
+        "base_offset": 0,
+        "magic": 2,
+        "crc_is_good": True,
+        "attributes": 0,
+        "last_offset_delta": count - 1,
+        "max_timestamp": max((record.timestamp for record in records), default=-1),
+        "producer_id": -1,
+        "producer_epoch": -1,
+        "base_sequence": -1,
+        "count": count,
+        "records": records,
+        "payload": Token(),
+    }
     return SentBatch(**(sound | fields))
 
 
@@ -177,7 +177,12 @@ def fetch_request(
         FetchTopic(name, partitions=(FetchPartition(index, fetch_offset=offset, partition_max_bytes=partition_max_bytes),))
         for name, index, offset in wanted
     )
-    sound: dict[str, Any] = dict(
-        max_wait_ms=0, min_bytes=1, max_bytes=1_000_000, session_id=session[0], session_epoch=session[1], topics=topics
-    )
+    sound: dict[str, Any] = {
+        "max_wait_ms": 0,
+        "min_bytes": 1,
+        "max_bytes": 1_000_000,
+        "session_id": session[0],
+        "session_epoch": session[1],
+        "topics": topics,
+    }
     return FetchRequest(**(sound | fields))

@@ -83,6 +83,33 @@ def test_max_bytes_is_shared_and_the_first_gets_a_whole_batch() -> None:
     assert sizes(bench.ask(fetch_request(wanted, partition_max_bytes=150), V)) == [150, 150, 150]
 
 
+@pytest.mark.rule("LOG-FETCH-11")
+def test_the_last_entry_for_a_partition_counts_in_the_place_of_the_first() -> None:
+    bench = Bench("a", partitions=2)
+    bench.produce("a", batch())
+    wanted = [("a", 0, 99), ("a", 1, 0), ("a", 0, 0)]
+    answered = parts(bench.ask(fetch_request(wanted), V))
+    assert list(answered) == [("a", 0), ("a", 1)]
+    assert answered["a", 0].error_code == Error.NONE
+
+
+@pytest.mark.rule("LOG-FETCH-12")
+def test_the_broker_has_a_ceiling_of_its_own() -> None:
+    bench = Bench("a", settings={"fetch.max.bytes": "1024"})
+    bench.produce("a", *[batch(size_bytes=500)] * 3)
+    assert sizes(bench.ask(fetch_request([("a", 0, 0)]), V)) == [1024]
+    assert sizes(bench.ask(fetch_request([("a", 0, 0)], max_bytes=600), V)) == [600]
+
+
+@pytest.mark.rule("LOG-FETCH-13")
+def test_nobody_waits_for_more_than_may_be_returned() -> None:
+    bench = Bench("a")
+    bench.produce("a", batch())
+    greedy = fetch_request([("a", 0, 0)], max_wait_ms=500, min_bytes=150, max_bytes=100)
+    assert isinstance(bench.send(greedy, V), Reply)
+    assert bench.send(changed(greedy, max_bytes=101), V) is None
+
+
 @pytest.mark.rule("LOG-FETCH-1")
 @pytest.mark.parametrize(
     "request_", [fetch_request([], max_wait_ms=500), fetch_request([("a", 0, 0)]), fetch_request([("a", 0, 99)], max_wait_ms=500)]
@@ -96,7 +123,7 @@ def test_a_fetch_waits_for_bytes() -> None:
     bench = Bench("a")
     assert bench.send(fetch_request([("a", 0, 0)], max_wait_ms=500, min_bytes=150), V) is None
     ticket = bench.tickets
-    assert bench.effects == (SetTimer(ticket, bench.now + 500),)
+    assert list(bench.effects) == [SetTimer(ticket, bench.now + 500)]
     bench.produce("a", batch())
     assert bench.reply_to(ticket) is None
     bench.produce("a", batch())
@@ -104,7 +131,7 @@ def test_a_fetch_waits_for_bytes() -> None:
     reply = bench.reply_to(ticket)
     assert isinstance(reply, Reply) and sizes(reply.body) == [200]
     bench.happens(Timer(ticket))
-    assert bench.effects == ()
+    assert not bench.effects
 
 
 @pytest.mark.rule("LOG-FETCH-2")
@@ -193,7 +220,7 @@ def test_an_incremental_answer_holds_what_is_news() -> None:
     assert parts(again)["a", 1].error_code == Error.OFFSET_OUT_OF_RANGE
 
 
-@pytest.mark.rule("LOG-SESSION-6")
+@pytest.mark.rule("LOG-SESSION-10", "LOG-SESSION-11")
 def test_forgotten_partitions_are_fetched_no_more() -> None:
     bench = Bench("a", partitions=2)
     session_id = begun(bench, [("a", 0, 0), ("a", 1, 0)])
@@ -203,6 +230,19 @@ def test_forgotten_partitions_are_fetched_no_more() -> None:
     rest = fetch_request([], session=(session_id, 2), forgotten_topics_data=(ForgottenTopic("a", partitions=(1,)),))
     assert bench.ask(rest, V).session_id == 0
     assert not bench.broker.sessions.by_id
+
+
+@pytest.mark.rule("LOG-SESSION-10")
+def test_a_session_grows_and_what_is_asked_for_and_forgotten_at_once_is_forgotten() -> None:
+    bench = Bench("a", partitions=3)
+    session_id = begun(bench, [("a", 0, 0)])
+    for index in range(3):
+        bench.produce("a", batch(), index=index)
+    forget = (ForgottenTopic("a", partitions=(0, 2)),)
+    wanted = [("a", 0, 0), ("a", 1, 0), ("a", 2, 0)]
+    both = bench.ask(fetch_request(wanted, session=(session_id, 1), forgotten_topics_data=forget), V)
+    assert list(parts(both)) == [("a", 1)]
+    assert list(parts(bench.ask(fetch_request([], session=(session_id, 2)), V))) == [("a", 1)]
 
 
 @pytest.mark.rule("LOG-SESSION-7")

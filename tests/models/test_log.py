@@ -97,7 +97,7 @@ def keyless(**fields: Any) -> SentBatch:
     return changed(one, records=(one.records[0], changed(one.records[1], has_key=False)))
 
 
-FAULTS = [
+FAULTS: list[tuple[str, Error, dict[str, Any]]] = [
     ("LOG-BATCH-7", Error.INVALID_RECORD, {"base_offset": 1}),
     ("LOG-BATCH-8", Error.MESSAGE_TOO_LARGE, {"size_bytes": 1001}),
     ("LOG-BATCH-9", Error.CORRUPT_MESSAGE, {"crc_is_good": False}),
@@ -260,7 +260,19 @@ def test_append_time_is_the_brokers() -> None:
 @pytest.mark.rule("LOG-APPEND-6")
 def test_create_time_is_computed_from_the_records() -> None:
     here = produced(empty(), batch(2, timestamps=(9, 5), max_timestamp=1234))
-    assert here.log.batches[0].max_timestamp == 9
+    assert (here.log.batches[0].max_timestamp, here.log.batches[0].has_append_time) == (9, False)
+
+
+@pytest.mark.rule("LOG-APPEND-6", "LOG-BATCH-17", "LOG-TIME-3")
+def test_append_time_of_a_client_is_the_time_of_the_header_alone_or_of_all_records_encoded_anew() -> None:
+    claimed = batch(2, timestamps=(NOW - 9, NOW - 5), attributes=APPEND_TIME, max_timestamp=NOW - 1)
+    kept, rebuilt = produced(empty(), claimed), produced(empty(compression=GZIP), claimed)
+    for here, times in ((kept, [NOW - 9, NOW - 5]), (rebuilt, [NOW - 1, NOW - 1])):
+        stored = here.log.batches[0]
+        assert (stored.max_timestamp, stored.has_append_time) == (NOW - 1, False)
+        assert [record.timestamp for record in stored.records] == times
+    assert outcome_of(kept, LookUp(-3)) == Found(-1, -1, -1)
+    assert outcome_of(rebuilt, LookUp(-3)) == Found(0, NOW - 1, 0)
 
 
 # Rolling
@@ -293,6 +305,18 @@ def test_a_segment_ends_when_its_index_is_full() -> None:
     same_time = produced(empty(index_interval_bytes=0, segment_index_bytes=48), *[batch(timestamps=(1,))] * 7)
     assert (same_time.log.active.index_entries, same_time.log.active.time_index_entries) == (6, 1)
     assert after(same_time, batch(timestamps=(1,))).log.active_segment == 1
+
+
+@pytest.mark.rule("LOG-ROLL-7")
+def test_an_index_entry_is_due_once_enough_bytes_are_behind_the_last() -> None:
+    here = empty(index_interval_bytes=150)
+    entries = []
+    for timestamp in (1, 2, 5, 4, 3, 6, 7):
+        here = produced(here, batch(timestamps=(timestamp,)))
+        entries.append((here.log.active.index_entries, here.log.active.time_index_entries))
+    assert entries == [(0, 0), (0, 0), (1, 1), (1, 1), (2, 1), (2, 1), (3, 2)]
+    exactly = produced(empty(index_interval_bytes=100), batch(), batch())
+    assert exactly.log.active.index_entries == 0
 
 
 @pytest.mark.rule("LOG-ROLL-4")
@@ -501,7 +525,7 @@ def test_epochs_below_the_log_start_go() -> None:
 
 def three_segments(**config: Any) -> Partition:
     """Offsets 0, 1, 2, each in a segment of its own, 100 bytes each, written at 100, 200, 300."""
-    settings: dict[str, Any] = dict(segment_bytes=100, retention_ms=-1) | config
+    settings = {"segment_bytes": 100, "retention_ms": -1} | config
     return produced(empty(**settings), *(batch(timestamps=(time,)) for time in (100, 200, 300)))
 
 

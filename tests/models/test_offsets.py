@@ -147,7 +147,7 @@ def test_a_block_of_ids_is_made_durable_first() -> None:
         ({"producer_id": 5}, Error.INVALID_REQUEST),
         ({"producer_epoch": 5}, Error.INVALID_REQUEST),
         ({"transactional_id": ""}, Error.INVALID_REQUEST),
-        ({"transactional_id": "t"}, Error.COORDINATOR_NOT_AVAILABLE),
+        ({"transactional_id": "t"}, Error.NOT_COORDINATOR),
     ],
 )
 def test_what_is_refused(fields: dict[str, object], error: Error) -> None:

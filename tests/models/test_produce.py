@@ -117,6 +117,52 @@ def test_without_acks_an_error_ends_the_connection() -> None:
     assert bench.partition("a").log.end == 2
 
 
+@pytest.mark.rule("IDEM-DUP-7", "IDEM-SEQ-8")
+def test_without_acks_a_duplicate_is_silent_and_a_gap_ends_the_connection() -> None:
+    bench = Bench("a")
+    for acks, kind in ((1, idempotent(0)), (0, idempotent(0)), (0, idempotent(1)), (1, idempotent(1))):
+        reply = bench.send(produce_request({("a", 0): sent(kind)}, acks=acks), 12)
+        assert isinstance(reply, Reply)
+        assert (reply.body is None) == (acks == 0)
+    assert bench.partition("a").log.end == 2
+    assert isinstance(bench.send(produce_request({("a", 0): sent(idempotent(9))}, acks=0), 12), Close)
+
+
+@pytest.mark.rule("LOG-PRODUCE-10")
+def test_a_transaction_waits_for_a_coordinator() -> None:
+    bench = Bench("a", partitions=3)
+    begun = idempotent(0, attributes=TRANSACTIONAL)
+    wanted = {("a", 0): sent(changed(begun, crc_is_good=False)), ("a", 1): sent(begun, begun), ("b", 0): sent(begun), ("a", 2): sent(batch())}
+    given = answers(bench, produce_request(wanted, transactional_id="t"))
+    assert {where: part.error_code for where, part in given.items()} == {
+        ("a", 0): Error.NOT_ENOUGH_REPLICAS,
+        ("a", 1): Error.INVALID_RECORD,
+        ("b", 0): Error.UNKNOWN_TOPIC_OR_PARTITION,
+        ("a", 2): Error.NONE,
+    }
+    assert [bool(part.error_message) for part in given.values()] == [True, False, False, False]
+    assert (given["a", 0].base_offset, given["a", 0].log_start_offset) == (-1, -1)
+    of_acks = errors(bench, produce_request({("a", 0): sent(begun), ("a", 1): sent(batch())}, transactional_id="t", acks=2))
+    assert of_acks == {("a", 0): Error.NOT_ENOUGH_REPLICAS, ("a", 1): Error.INVALID_REQUIRED_ACKS}
+
+
+@pytest.mark.rule("LOG-PRODUCE-11")
+@pytest.mark.parametrize("timeout_ms", [1, 0, -1, -(2**31)])
+def test_the_timeout_is_not_looked_at(timeout_ms: int) -> None:
+    bench = Bench("a")
+    request = changed(produce_request({("a", 0): sent(batch())}), timeout_ms=timeout_ms)
+    assert errors(bench, request) == {("a", 0): Error.NONE}
+
+
+@pytest.mark.rule("LOG-PRODUCE-12")
+def test_only_a_batch_of_a_producer_can_be_part_of_a_transaction() -> None:
+    bench = Bench("a", partitions=2)
+    wanted = {("a", 0): sent(idempotent(0)), ("a", 1): sent(batch(attributes=TRANSACTIONAL))}
+    assert set(errors(bench, produce_request(wanted, transactional_id="t")).values()) == {Error.NONE}
+    again = answers(bench, produce_request({("a", 0): sent(idempotent(0))}, transactional_id="t"))["a", 0]
+    assert (again.error_code, again.base_offset) == (Error.NONE, 0)
+
+
 @pytest.mark.rule("LOG-APPEND-7", "LOG-BATCH-22", "IDEM-DUP-5")
 def test_what_the_answers_hold() -> None:
     bench = Bench("a", max_message_bytes="1000", cleanup_policy="compact")
