@@ -234,7 +234,7 @@ def first_unstable_offset(_partition: Partition) -> int | None:
 # Produce
 
 
-@rule("LOG-BATCH-24", "IDEM-DUP-2", "IDEM-SEQ-6")
+@rule("LOG-BATCH-24", "IDEM-DUP-2", "IDEM-DUP-6", "IDEM-SEQ-6")
 def produce(partition: Partition, batch: SentBatch, now: int) -> tuple[Partition, Outcome]:
     """Append one batch, or say why not: batch check, size check, roll, duplicate, sequence check, append, in this order."""
     config = partition.config
@@ -289,7 +289,7 @@ DELETE_CHECK = Ladder(
 )
 
 
-@rule("LOG-DELETE-4")
+@rule("LOG-DELETE-4", "IDEM-EXPIRE-2")
 def delete_records(partition: Partition, offset: int) -> tuple[Partition, Outcome]:
     """Move the log start up to `offset`; the answer is the low watermark: the log start of the replica that has the lowest."""
     refusal = DELETE_CHECK.refusal(partition, offset)
