@@ -194,22 +194,31 @@ def with_config(partition: Partition, config: LogConfig) -> Partition:
     return changed(partition, config=config)
 
 
+def with_log(partition: Partition, changed_log: Log) -> Partition:
+    """The partition with its log changed; the very partition if it was not."""
+    return partition if changed_log is partition.log else changed(partition, log=changed_log)
+
+
+def with_producers(partition: Partition, producers: Producers) -> Partition:
+    """The partition with its producers changed; the very partition if they were not."""
+    return partition if producers is partition.producers else changed(partition, producers=producers)
+
+
 def step(partition: Partition, event: Event, now: int) -> tuple[Partition, Outcome]:
     """The one transition of a partition. `now` in ms."""
     match event:
         case Produce(batch):
             return produce(partition, batch, now)
         case AdvanceHighWatermark(to):
-            return changed(partition, log=log.with_high_watermark(partition.log, to)), DONE
+            return with_log(partition, log.with_high_watermark(partition.log, to)), DONE
         case DeleteRecords(offset):
             return delete_records(partition, offset)
         case BecomeLeader(epoch):
             return become_leader(partition, epoch), DONE
         case Retain():
-            return changed(partition, log=log.retained(partition.log, partition.config, now)), DONE
+            return with_log(partition, log.retained(partition.log, partition.config, now)), DONE
         case Expire(expiration_ms):
-            producers = idempotence.unexpired(partition.producers, expiration_ms, now)
-            return changed(partition, producers=producers), DONE
+            return with_producers(partition, idempotence.unexpired(partition.producers, expiration_ms, now)), DONE
         case Fetch():
             return partition, fetch(partition, event)
         case LookUp():
@@ -296,7 +305,7 @@ def delete_records(partition: Partition, offset: int) -> tuple[Partition, Outcom
     if refusal is not None:
         return partition, Refused(refusal)
     start = partition.log.high_watermark if offset == -1 else offset
-    moved = changed(partition, log=log.with_start(partition.log, start))
+    moved = with_log(partition, log.with_start(partition.log, start))
     return moved, Moved(moved.log.start)
 
 

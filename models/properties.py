@@ -91,7 +91,10 @@ def take(world: World, event: Event, now: int) -> Step:
         if event.batch.producer_id >= 0 and event.batch.producer_epoch >= 0:
             histories = promised(histories, event, outcome, now)
     elif isinstance(event, Expire):
-        histories = tuple(known for known in histories if now - known.last_ms < event.expiration_ms)
+        left = tuple(known for known in histories if now - known.last_ms < event.expiration_ms)
+        histories = histories if len(left) == len(histories) else left
+    if after is world.partition and histories is world.histories:
+        return Step(world, event, now, world, outcome)
     return Step(world, event, now, World(after, histories, unused), outcome)
 
 
@@ -157,18 +160,35 @@ class Property:
     rules: tuple[str, ...]
     check: Callable[[Step], bool]
     witness: Callable[[Step], bool]  # the sentence says something about this step
+    events: tuple[type, ...] = ()  # the classes of events and of outcomes that the sentence is about; none named: any
+    outcomes: tuple[type, ...] = ()
+
+    def speaks_of(self, event: type, outcome: type, is_same: bool) -> bool:
+        """Can a step with such an event and outcome, after which the world is the very same or not, make the sentence false?
+
+        A sentence that names neither is about the world, or about how it changed: it holds of a step that changes nothing, if it held before.
+        """
+        if not self.events and not self.outcomes:
+            return not is_same
+        return (not self.events or event in self.events) and (not self.outcomes or outcome in self.outcomes)
 
 
 PROPERTIES: dict[str, Property] = {}
 
 
-def states(name: str, *rules: str, witness: Callable[[Step], bool]) -> Callable[[Callable[[Step], bool]], Callable[[Step], bool]]:
+def states(
+    name: str,
+    *rules: str,
+    witness: Callable[[Step], bool],
+    events: tuple[type, ...] = (),
+    outcomes: tuple[type, ...] = (),
+) -> Callable[[Callable[[Step], bool]], Callable[[Step], bool]]:
     """Register the decorated check under its name; its docstring is the sentence."""
 
     def register(check: Callable[[Step], bool]) -> Callable[[Step], bool]:
         assert check.__doc__ is not None
         assert name not in PROPERTIES, f"two properties called {name}"
-        PROPERTIES[name] = Property(name, check.__doc__, rules, check, witness)
+        PROPERTIES[name] = Property(name, check.__doc__, rules, check, witness, events, outcomes)
         return check
 
     return register
@@ -197,13 +217,13 @@ def reads_something(step: Step) -> bool:
 # The log
 
 
-@states("OffsetsUnique", "LOG-APPEND-1", witness=lambda step: appends(step) and step.before.unused > 0)
+@states("OffsetsUnique", "LOG-APPEND-1", outcomes=(Appended,), witness=lambda step: appends(step) and step.before.unused > 0)
 def no_offset_is_given_out_twice(step: Step) -> bool:
     """A batch never gets an offset that any batch had before."""
     return not isinstance(step.outcome, Appended) or step.outcome.base_offset >= step.before.unused
 
 
-@states("OffsetsDense", "LOG-APPEND-1", "LOG-APPEND-9", witness=appends)
+@states("OffsetsDense", "LOG-APPEND-1", "LOG-APPEND-9", outcomes=(Appended,), witness=appends)
 def every_append_takes_the_next_offsets(step: Step) -> bool:
     """A batch of n records takes exactly the n offsets from the log end on, and the log end moves by n."""
     if not isinstance(step.outcome, Appended) or not isinstance(step.event, Produce):
@@ -212,7 +232,7 @@ def every_append_takes_the_next_offsets(step: Step) -> bool:
     return step.outcome.base_offset == before.end and after.end == before.end + step.event.batch.count
 
 
-@states("BatchAtomicAppend", "LOG-APPEND-9", witness=appends)
+@states("BatchAtomicAppend", "LOG-APPEND-9", outcomes=(Appended,), witness=appends)
 def an_append_adds_one_whole_batch(step: Step) -> bool:
     """What was in the log stays as it was, and the new batch stands behind it, whole."""
     if not isinstance(step.outcome, Appended) or not isinstance(step.event, Produce):
@@ -227,7 +247,7 @@ def an_append_adds_one_whole_batch(step: Step) -> bool:
     )
 
 
-@states("FailedAppendLeavesState", "IDEM-SEQ-6", "IDEM-DUP-6", "LOG-APPEND-8", witness=changes_nothing)
+@states("FailedAppendLeavesState", "IDEM-SEQ-6", "IDEM-DUP-6", "LOG-APPEND-8", events=(Produce,), outcomes=(Refused, Duplicate), witness=changes_nothing)
 def failed_append_changes_nothing(step: Step) -> bool:
     """A batch that is refused or recognised leaves records, marks and producers as they were; a roll may stand."""
     if not changes_nothing(step):
@@ -266,7 +286,7 @@ def only_a_committed_prefix_is_let_go(step: Step) -> bool:
     )
 
 
-@states("SegmentsMatchBatches", "LOG-ROLL-1", "LOG-ROLL-6", witness=lambda step: appends(step) and step.after.partition.log.active_segment > 0)
+@states("SegmentsMatchBatches", "LOG-ROLL-1", "LOG-ROLL-6", outcomes=(Appended,), witness=lambda step: appends(step) and step.after.partition.log.active_segment > 0)
 def a_batch_lies_within_one_segment(step: Step) -> bool:
     """The batch appended last ends where its segment ends, and no segment with more than one batch is larger than segment.bytes."""
     if not appends(step):
@@ -280,7 +300,7 @@ def a_batch_lies_within_one_segment(step: Step) -> bool:
     )
 
 
-@states("SegmentsSpanTime", "LOG-ROLL-2", "LOG-ROLL-5", witness=lambda step: appends(step) and step.after.partition.log.active.first_batch < step.after.partition.log.end_batch - 1)
+@states("SegmentsSpanTime", "LOG-ROLL-2", "LOG-ROLL-5", outcomes=(Appended,), witness=lambda step: appends(step) and step.after.partition.log.active.first_batch < step.after.partition.log.end_batch - 1)
 def a_segment_spans_no_more_than_segment_ms(step: Step) -> bool:
     """A batch joins a segment only if it is not more than segment.ms younger than the segment's first."""
     if not appends(step):
@@ -313,7 +333,7 @@ def bound_of(step: Step, asked: Fetch) -> int:
     return partition_model.stable_offset(here) if asked.isolation == READ_COMMITTED else here.log.high_watermark
 
 
-@states("ReadsBelowHighWatermark", "LOG-READ-2", "LOG-READ-4", witness=lambda step: reads_something(step) and step.after.partition.log.high_watermark < step.after.partition.log.end)
+@states("ReadsBelowHighWatermark", "LOG-READ-2", "LOG-READ-4", outcomes=(Read,), witness=lambda step: reads_something(step) and step.after.partition.log.high_watermark < step.after.partition.log.end)
 def nothing_uncommitted_is_read(step: Step) -> bool:
     """A consumer never gets a batch that begins at or beyond the high watermark, or the last stable offset if it asked for that."""
     if not isinstance(step.outcome, Read) or not isinstance(step.event, Fetch) or step.outcome.size_bytes == 0:
@@ -322,7 +342,7 @@ def nothing_uncommitted_is_read(step: Step) -> bool:
     return all(batch.base_offset < bound for batch in batches_in(step, step.outcome))
 
 
-@states("ConsistentRead", "LOG-READ-3", "LOG-READ-6", witness=lambda step: reads_something(step) and isinstance(step.event, Fetch) and step.event.offset > 0)
+@states("ConsistentRead", "LOG-READ-3", "LOG-READ-6", outcomes=(Read,), witness=lambda step: reads_something(step) and isinstance(step.event, Fetch) and step.event.offset > 0)
 def a_read_begins_with_the_batch_that_holds_the_offset(step: Step) -> bool:
     """The first batch returned holds the offset asked for, or is the first behind it; it is returned whole."""
     if not isinstance(step.outcome, Read) or not isinstance(step.event, Fetch) or step.outcome.size_bytes == 0:
@@ -331,7 +351,7 @@ def a_read_begins_with_the_batch_that_holds_the_offset(step: Step) -> bool:
     return first.last_offset >= step.event.offset >= first.base_offset and step.outcome.size_bytes >= first.size_bytes
 
 
-@states("ReadersProgress", "LOG-READ-5", witness=reads_something)
+@states("ReadersProgress", "LOG-READ-5", outcomes=(Read,), witness=reads_something)
 def a_reader_below_the_bound_gets_something(step: Step) -> bool:
     """Where a whole batch behind the offset asked for lies below the bound, and a whole first batch is promised, a read is never empty."""
     if not isinstance(step.outcome, Read) or not isinstance(step.event, Fetch):
@@ -345,7 +365,7 @@ def a_reader_below_the_bound_gets_something(step: Step) -> bool:
     return first is None or first.last_offset >= bound
 
 
-@states("BelowStartIsOutOfRange", "LOG-READ-1", witness=lambda step: isinstance(step.event, Fetch) and step.event.offset < step.before.partition.log.start)
+@states("BelowStartIsOutOfRange", "LOG-READ-1", events=(Fetch,), witness=lambda step: isinstance(step.event, Fetch) and step.event.offset < step.before.partition.log.start)
 def a_fetch_below_the_log_start_is_out_of_range(step: Step) -> bool:
     """Whatever epoch it carries, a fetch below the log start is told so."""
     if not isinstance(step.event, Fetch) or step.event.offset >= step.before.partition.log.start:
@@ -353,7 +373,7 @@ def a_fetch_below_the_log_start_is_out_of_range(step: Step) -> bool:
     return isinstance(step.outcome, Refused)
 
 
-@states("StaleAskersAreFenced", "LOG-FETCH-5", "LOG-FETCH-8", witness=lambda step: isinstance(step.event, Fetch) and -1 < step.event.current_leader_epoch < step.before.partition.leader_epoch)
+@states("StaleAskersAreFenced", "LOG-FETCH-5", "LOG-FETCH-8", events=(Fetch,), witness=lambda step: isinstance(step.event, Fetch) and -1 < step.event.current_leader_epoch < step.before.partition.leader_epoch)
 def an_asker_with_other_metadata_gets_no_data(step: Step) -> bool:
     """A fetch that names a leader epoch other than the leader's own is refused."""
     if not isinstance(step.event, Fetch) or step.event.current_leader_epoch in (-1, step.before.partition.leader_epoch):
@@ -361,7 +381,7 @@ def an_asker_with_other_metadata_gets_no_data(step: Step) -> bool:
     return isinstance(step.outcome, Refused)
 
 
-@states("LookUpByTime", "LOG-TIME-2", witness=lambda step: isinstance(step.event, LookUp) and isinstance(step.outcome, Found) and step.event.timestamp >= 0 and step.outcome.offset >= 0)
+@states("LookUpByTime", "LOG-TIME-2", events=(LookUp,), outcomes=(Found,), witness=lambda step: isinstance(step.event, LookUp) and isinstance(step.outcome, Found) and step.event.timestamp >= 0 and step.outcome.offset >= 0)
 def a_lookup_finds_the_first_record_as_late(step: Step) -> bool:
     """What a lookup finds is readable, as late as asked, and nothing before it in its segment is."""
     if not isinstance(step.event, LookUp) or not isinstance(step.outcome, Found) or step.event.timestamp < 0:
@@ -401,7 +421,7 @@ def the_leader_knows_where_its_epoch_began(step: Step) -> bool:
     return last.base_offset < here.log.start or log_model.epoch_at(here.log, last.base_offset) == last.leader_epoch
 
 
-@states("EpochEndIsTrue", "LOG-EPOCH-1", witness=lambda step: isinstance(step.outcome, EpochEnd) and step.outcome.epoch >= 0)
+@states("EpochEndIsTrue", "LOG-EPOCH-1", outcomes=(EpochEnd,), witness=lambda step: isinstance(step.outcome, EpochEnd) and step.outcome.epoch >= 0)
 def an_epoch_end_lets_logs_agree(step: Step) -> bool:
     """The answer names the largest epoch known that is not above the one asked for, and the offset where a later one began."""
     if not isinstance(step.event, LookUpEpoch) or not isinstance(step.outcome, EpochEnd):
@@ -420,13 +440,13 @@ def an_epoch_end_lets_logs_agree(step: Step) -> bool:
 # The idempotent producer
 
 
-@states("NoDuplicateInWindow", "IDEM-DUP-1", "IDEM-DUP-2", witness=lambda step: resent(step) is not None)
+@states("NoDuplicateInWindow", "IDEM-DUP-1", "IDEM-DUP-2", events=(Produce,), witness=lambda step: resent(step) is not None)
 def a_resent_batch_is_written_once(step: Step) -> bool:
     """A resend of one of the last five batches of a producer's epoch is never written again."""
     return resent(step) is None or not appends(step)
 
 
-@states("ResendIsAnswered", "IDEM-DUP-1", "IDEM-DUP-5", witness=lambda step: resent(step) is not None)
+@states("ResendIsAnswered", "IDEM-DUP-1", "IDEM-DUP-5", events=(Produce,), witness=lambda step: resent(step) is not None)
 def a_resent_batch_gets_its_first_answer(step: Step) -> bool:
     """A resend of one of the last five batches, if the batch is sound, is answered with the offset it got first."""
     promise = resent(step)
@@ -435,7 +455,7 @@ def a_resent_batch_gets_its_first_answer(step: Step) -> bool:
     return isinstance(step.outcome, Duplicate) and step.outcome.written.base_offset == promise.base_offset
 
 
-@states("DuplicateWasPromised", "IDEM-DUP-1", "IDEM-DUP-3", "IDEM-EPOCH-3", witness=lambda step: isinstance(step.outcome, Duplicate))
+@states("DuplicateWasPromised", "IDEM-DUP-1", "IDEM-DUP-3", "IDEM-EPOCH-3", outcomes=(Duplicate,), witness=lambda step: isinstance(step.outcome, Duplicate))
 def only_a_resend_is_a_duplicate(step: Step) -> bool:
     """A batch is called a duplicate only if its producer was promised exactly these sequences, in this epoch, among its last five."""
     if not isinstance(step.outcome, Duplicate) or not isinstance(step.event, Produce):
@@ -443,7 +463,7 @@ def only_a_resend_is_a_duplicate(step: Step) -> bool:
     return resent(step) is not None or step.event.batch.producer_epoch < 0
 
 
-@states("NoGapInEpoch", "IDEM-SEQ-2", "IDEM-SEQ-3", "IDEM-EPOCH-2", witness=appends_for_known_producer)
+@states("NoGapInEpoch", "IDEM-SEQ-2", "IDEM-SEQ-3", "IDEM-EPOCH-2", outcomes=(Appended,), witness=appends_for_known_producer)
 def an_epoch_is_written_without_gap(step: Step) -> bool:
     """Within an epoch each batch begins one after the last; a new epoch begins at 0."""
     if not isinstance(step.event, Produce) or not appends_for_known_producer(step):
@@ -456,7 +476,7 @@ def an_epoch_is_written_without_gap(step: Step) -> bool:
     return first == next_of(known.recent[-1].last_sequence)
 
 
-@states("ProducerEpochMonotone", "IDEM-EPOCH-1", witness=appends_for_known_producer)
+@states("ProducerEpochMonotone", "IDEM-EPOCH-1", outcomes=(Appended,), witness=appends_for_known_producer)
 def an_older_epoch_writes_no_more(step: Step) -> bool:
     """Once a producer epoch has written, no older one does."""
     if not isinstance(step.event, Produce) or not appends_for_known_producer(step):
@@ -466,7 +486,7 @@ def an_older_epoch_writes_no_more(step: Step) -> bool:
     return step.event.batch.producer_epoch >= known.epoch
 
 
-@states("NextIsAccepted", "IDEM-SEQ-1", "IDEM-SEQ-2", "IDEM-SEQ-3", witness=lambda step: appends(step) and isinstance(step.event, Produce) and step.event.batch.producer_id >= 0)
+@states("NextIsAccepted", "IDEM-SEQ-1", "IDEM-SEQ-2", "IDEM-SEQ-3", events=(Produce,), witness=lambda step: appends(step) and isinstance(step.event, Produce) and step.event.batch.producer_id >= 0)
 def the_next_batch_is_never_out_of_order(step: Step) -> bool:
     """The batch that comes next in its epoch, the first of a new epoch, and any first batch of an unknown producer are not refused for their sequence."""
     if not isinstance(step.event, Produce) or step.event.batch.producer_id < 0:
@@ -484,7 +504,7 @@ def the_next_batch_is_never_out_of_order(step: Step) -> bool:
     return not is_next or not is_refused_by_sequence(step.outcome)
 
 
-@states("RetentionKeepsProducers", "LOG-RETAIN-7", witness=lambda step: isinstance(step.event, Retain | DeleteRecords) and bool(step.before.partition.producers))
+@states("RetentionKeepsProducers", "LOG-RETAIN-7", events=(Retain, DeleteRecords), witness=lambda step: isinstance(step.event, Retain | DeleteRecords) and bool(step.before.partition.producers))
 def letting_records_go_forgets_no_producer(step: Step) -> bool:
     """Retention and DeleteRecords leave every producer known."""
     if not isinstance(step.event, Retain | DeleteRecords):
@@ -492,7 +512,7 @@ def letting_records_go_forgets_no_producer(step: Step) -> bool:
     return step.after.partition.producers == step.before.partition.producers
 
 
-@states("LowWatermark", "LOG-DELETE-4", witness=lambda step: isinstance(step.outcome, Moved))
+@states("LowWatermark", "LOG-DELETE-4", outcomes=(Moved,), witness=lambda step: isinstance(step.outcome, Moved))
 def deleted_records_are_below_the_low_watermark(step: Step) -> bool:
     """After DeleteRecords the log start is at least what was asked, and is what was answered."""
     if not isinstance(step.event, DeleteRecords) or not isinstance(step.outcome, Moved):
@@ -501,7 +521,7 @@ def deleted_records_are_below_the_low_watermark(step: Step) -> bool:
     return step.outcome.offset == step.after.partition.log.start >= asked
 
 
-@states("OutOfRangeIsTrue", "LOG-READ-1", witness=lambda step: isinstance(step.outcome, Refused) and step.outcome.rung.error == Error.OFFSET_OUT_OF_RANGE)
+@states("OutOfRangeIsTrue", "LOG-READ-1", events=(Fetch,), witness=lambda step: isinstance(step.outcome, Refused) and step.outcome.rung.error == Error.OFFSET_OUT_OF_RANGE)
 def out_of_range_means_out_of_range(step: Step) -> bool:
     """A plain fetch within [log start, log end] is never out of range."""
     if not isinstance(step.event, Fetch) or step.event.last_fetched_epoch >= 0:

@@ -8,6 +8,9 @@ frozen; one test run of `make verify` has it on.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from functools import cache
+from operator import attrgetter
 from typing import Any, TypeVar, dataclass_transform
 
 import attrs
@@ -34,5 +37,19 @@ def value(cls: type[T]) -> type[T]:
 
 
 def changed(one: T, **changes: Any) -> T:
-    """The value with some fields changed (attrs.evolve, which type checkers know for attrs' own decorators only)."""
-    return attrs.evolve(one, **changes)  # type: ignore[misc]
+    """The value with some fields changed: attrs.evolve at half its price, since the fields of a class are looked up once."""
+    cls: type[Any] = type(one)
+    read, places = layout(cls)
+    fields = list(read(one))
+    for name, field in changes.items():
+        fields[places[name]] = field
+    made: T = cls(*fields)
+    return made
+
+
+@cache
+def layout(cls: type) -> tuple[Callable[[Any], tuple[Any, ...]], dict[str, int]]:
+    """What reads all fields of a value of this class, in the order in which it is made of them, and the place of each."""
+    names = [field.name for field in attrs.fields(cls)]
+    read = attrgetter(*names)
+    return (read if len(names) > 1 else lambda one: (read(one),)), {name: place for place, name in enumerate(names)}

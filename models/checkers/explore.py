@@ -6,17 +6,13 @@ from collections.abc import Callable, Sequence
 from time import perf_counter
 from typing import Any
 
+from fiducial.models.checkers.judge import Judge, Relation
 from fiducial.models.checkers.universe import Universe
 from fiducial.models.properties import Property
 from fiducial.models.values import value
 
 #: Tells how far the search is: distinct states, depth.
 Progress = Callable[[int, int], None]
-
-#: The transition written once more: does it allow this step? None for a universe that has no such relation.
-Relation = Callable[[Any], bool]
-
-RELATION = "the transition relation"
 
 
 @value
@@ -62,8 +58,7 @@ def explore(
     began = perf_counter()
     first = universe.initial()
     came_from: dict[Any, tuple[Any, Any]] = {first: (None, None)}
-    checks = [(one.name, one.check) for one in properties]
-    unwitnessed = {one.name: one.witness for one in properties}
+    judge = Judge(properties, relation)
     level, depth, steps, cut = [first], 0, 0, False
     found: Violation | None = None
     while level and depth < depth_max and not cut and found is None:
@@ -74,13 +69,11 @@ def explore(
                     taken = universe.step(state, event)
                     steps += 1
                     if taken.step is not None:
-                        broken = broken_by(taken.step, checks, relation)
+                        broken = judge.broken_by(taken.step)
                         if broken is not None:
                             found = Violation(broken, story_to(universe, came_from, state, event))
                             break
-                        if unwitnessed:
-                            drop_witnessed(unwitnessed, taken.step)
-                    if taken.after not in came_from:
+                    if taken.after is not state and taken.after not in came_from:
                         came_from[taken.after] = (state, event)
                         following.append(taken.after)
                 if found is not None:
@@ -103,24 +96,8 @@ def explore(
         not level and not cut and found is None,
         perf_counter() - began,
         found,
-        frozenset(one.name for one in properties) - frozenset(unwitnessed),
+        frozenset(judge.witnessed),
     )
-
-
-def broken_by(step: Any, checks: Sequence[tuple[str, Callable[[Any], bool]]], relation: Relation | None) -> str | None:
-    """The name of the first property that the step breaks, None if it breaks none."""
-    for name, check in checks:
-        if not check(step):
-            return name
-    if relation is not None and not relation(step):
-        return RELATION
-    return None
-
-
-def drop_witnessed(unwitnessed: dict[str, Callable[[Any], bool]], step: Any) -> None:
-    """Forget the witnesses that have been found: they are looked for once only."""
-    for name in [name for name, witness in unwitnessed.items() if witness(step)]:
-        del unwitnessed[name]
 
 
 def story_to(universe: Universe, came_from: dict[Any, tuple[Any, Any]], state: Any, event: Any) -> tuple[str, ...]:

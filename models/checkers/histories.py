@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, Phase, Verbosity, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 
-from fiducial.models.checkers.explore import Relation, Violation, broken_by
+from fiducial.models.checkers.explore import Violation
+from fiducial.models.checkers.judge import Judge, Relation
 from fiducial.models.checkers.universe import Universe
 from fiducial.models.properties import Property
 from fiducial.models.values import value
@@ -39,7 +40,7 @@ def machine_of(
     universe: Universe, properties: Sequence[Property], relation: Relation | None, counts: list[int]
 ) -> type[RuleBasedStateMachine]:
     """A state machine with one rule: some action of the state, some instance of it. `counts` becomes [histories, steps]."""
-    checks = [(one.name, one.check) for one in properties]
+    judge = Judge(properties, relation)
 
     class History(RuleBasedStateMachine):
         """One history."""
@@ -59,7 +60,7 @@ def machine_of(
             counts[1] += 1
             self.story.append(universe.told(event, taken))
             if taken.step is not None:
-                broken = broken_by(taken.step, checks, relation)
+                broken = judge.broken_by(taken.step)
                 if broken is not None:
                     raise Broken(Violation(broken, tuple(self.story)))
             self.state = taken.after

@@ -115,9 +115,14 @@ class Facts:
     window_first: tuple[Term, ...]
     window_last: tuple[Term, ...]
     window_base: tuple[Term, ...]
-    columns: Columns
+    columns: Columns | StoredColumns
     since: Term = 0  # where `me`'s epoch began: remembered by the proof, not by a partition
     born: Term = 0  # where `me` became known, or known again
+
+
+def with_mark(facts: Facts, name: str, mark: Term) -> Facts:
+    """The facts with one mark moved; the very facts if it stays."""
+    return facts if mark is getattr(facts, name) else changed(facts, **{name: mark})
 
 
 def is_used(slot: int, size: Term) -> Term:
@@ -260,11 +265,11 @@ class Transition:
                 columns = self.written(facts, count, False, -1, -1, -1, NO_PREVIOUS)
                 return Made(APPEND, facts.end, changed(facts, end=self.moved(facts.end, count), columns=columns))
             case Raise(to):
-                return Made(NOT_A_PRODUCE, -1, changed(facts, high_watermark=self.raised(facts, to)))
+                return Made(NOT_A_PRODUCE, -1, with_mark(facts, "high_watermark", self.raised(facts, to)))
             case Delete(offset):
-                return Made(NOT_A_PRODUCE, -1, changed(facts, start=self.deleted(facts, offset)))
+                return Made(NOT_A_PRODUCE, -1, with_mark(facts, "start", self.deleted(facts, offset)))
             case LetGo(kept):
-                return Made(NOT_A_PRODUCE, -1, changed(facts, start=kept))
+                return Made(NOT_A_PRODUCE, -1, with_mark(facts, "start", kept))
             case Forget(is_mine):
                 return Made(NOT_A_PRODUCE, -1, self.forgotten(facts, is_mine))
             case Other():
@@ -278,11 +283,12 @@ class Transition:
         last = self.sequence_after(event.first, event.count - 1)
         same_epoch = event.epoch == facts.my_epoch
         is_known = facts.my_epoch != UNKNOWN_EPOCH
-        matches = [
-            every(is_used(slot, facts.size), facts.window_first[slot] == event.first, facts.window_last[slot] == last)
-            for slot in SLOTS
-        ]
-        is_duplicate = self.refuses("duplicates are looked for", every(same_epoch, some(*matches)))
+        matches = list[tuple[int, Term]]()
+        for slot in SLOTS:
+            used, is_first = is_used(slot, facts.size), facts.window_first[slot] == event.first
+            if used is not False and is_first is not False:  # of plain numbers no more is asked than is needed
+                matches.append((slot, every(used, is_first, facts.window_last[slot] == last)))
+        is_duplicate = self.refuses("duplicates are looked for", every(same_epoch, some(*[match for _, match in matches])))
         is_old = self.refuses("older epoch is refused", event.epoch < facts.my_epoch)
         is_late = self.refuses("new epoch begins at 0", every(is_known, event.epoch > facts.my_epoch, event.first != 0))
         is_next = event.first == self.sequence_after(facts.window_last[-1], 1)
@@ -290,8 +296,8 @@ class Transition:
         refusal = choose(is_old, REFUSE_EPOCH, choose(some(is_late, is_astray), REFUSE_ORDER, APPEND))
         verdict = choose(event.is_sound, choose(is_duplicate, DUPLICATE, refusal), REFUSE_FAULT)
         answer = choose(verdict == APPEND, facts.end, -1)
-        for slot in SLOTS:
-            answer = choose(every(verdict == DUPLICATE, matches[slot]), facts.window_base[slot], answer)
+        for slot, match in matches:
+            answer = choose(every(verdict == DUPLICATE, match), facts.window_base[slot], answer)
 
         def appended() -> Facts:
             return self.appended(facts, event, last, same_epoch, is_known)
@@ -346,7 +352,11 @@ class Transition:
         reach = count if "batch is written to its end" not in self.without else 1
 
         def column(at: At, written: Term) -> At:
-            return lambda offset: choose(every(offset >= begin, offset < end + reach), written, at(offset))
+            def after(offset: Term) -> Term:
+                is_new = every(offset >= begin, offset < end + reach)
+                return written if is_new is True else choose(is_new, written, at(offset))
+
+            return after
 
         def given(offset: Term) -> Term:
             more = choose(every(offset >= end, offset < end + count), 1, 0)
@@ -416,70 +426,112 @@ class Transition:
 COLUMN_NAMES = ("given", "head", "is_mine", "epoch", "first", "last", "previous")
 #: What a partition's batches say; `previous` is remembered by the proof alone.
 STORED_NAMES = ("given", "head", "is_mine", "epoch", "first", "last")
+Row = tuple[int, int, bool, int, int, int]
 
 
 # The tie: a step of the model, as facts
 
 #: What stands in the slots that are not in use, by how many are.
 UNUSED = tuple((-1,) * (WINDOW_BATCHES - size) for size in range(WINDOW_BATCHES + 1))
-RECENT: dict[int, tuple[Partition, Facts]] = {}
 VERDICTS = {rung.rule: REFUSE_EPOCH if rung.error.name == "INVALID_PRODUCER_EPOCH" else REFUSE_ORDER for rung in SEQUENCE_CHECK.rungs}
 TRANSITION = Transition(PLAIN)
 
 
-def columns_of(log: Log, me: int) -> Columns:
-    """What the batches that are still there say, offset by offset; -1 where there is none."""
-    batches, ordinals = log.batches, range(log.first_batch, log.end_batch)
+class StoredColumns:
+    """Columns of the batches that are still there; -1 where there is none."""
 
-    def given(offset: int) -> int:
-        return sum(batches[ordinal].base_offset <= offset <= batches[ordinal].last_offset for ordinal in ordinals)
+    def __init__(self, log: Log, me: int) -> None:
+        self.log = log
+        self.me = me
+        self.rows: dict[int, Row] = {}
 
-    def said(read: Callable[[Any], Any], otherwise: Any) -> At:
-        def at(offset: int) -> Any:
-            for ordinal in ordinals:
-                batch = batches[ordinal]
-                if batch.base_offset <= offset <= batch.last_offset:
-                    return read(batch)
-            return otherwise
+    def row(self, offset: int) -> Row:
+        """All that is said at an offset, in the order of STORED_NAMES."""
+        row = self.rows.get(offset)
+        if row is None:
+            row = self.rows[offset] = self.read(offset)
+        return row
 
-        return at
+    def read(self, offset: int) -> Row:
+        """From the batch that holds the offset; in a sound log no other does."""
+        batches = self.log.batches
+        every = (batches[ordinal] for ordinal in range(self.log.first_batch, self.log.end_batch))
+        found = [batch for batch in every if batch.base_offset <= offset <= batch.last_offset]
+        if not found:
+            return 0, -1, False, -1, -1, -1
+        batch = found[0]
+        if batch.producer_id != self.me:
+            return len(found), batch.base_offset, False, -1, -1, -1
+        return len(found), batch.base_offset, True, batch.producer_epoch, batch.base_sequence, batch.last_sequence
 
-    def mine(read: Callable[[Any], Any]) -> At:
-        return said(lambda batch: read(batch) if batch.producer_id == me else -1, -1)
+    def given(self, offset: int) -> int:
+        """How many batches hold the offset."""
+        return self.row(offset)[0]
 
-    return Columns(
-        given,
-        said(lambda batch: batch.base_offset, -1),
-        said(lambda batch: batch.producer_id == me, False),
-        mine(lambda batch: batch.producer_epoch),
-        mine(lambda batch: batch.base_sequence),
-        mine(lambda batch: batch.last_sequence),
-        lambda _offset: NO_PREVIOUS,
-    )
+    def head(self, offset: int) -> int:
+        """The base offset of its batch."""
+        return self.row(offset)[1]
+
+    def is_mine(self, offset: int) -> bool:
+        """Was it written by `me`?"""
+        return self.row(offset)[2]
+
+    def epoch(self, offset: int) -> int:
+        """The producer epoch of its batch."""
+        return self.row(offset)[3]
+
+    def first(self, offset: int) -> int:
+        """The first sequence of its batch."""
+        return self.row(offset)[4]
+
+    def last(self, offset: int) -> int:
+        """The last sequence of its batch."""
+        return self.row(offset)[5]
+
+    def previous(self, _offset: int) -> int:
+        """No partition remembers it."""
+        return NO_PREVIOUS
+
+
+class Memory:
+    """The facts of the partitions seen last, by producer: a walk's before is the after of the step before; a search's is the same for many steps."""
+
+    def __init__(self) -> None:
+        self.before: dict[int, tuple[Partition, Facts]] = {}
+        self.after: dict[int, tuple[Partition, Facts]] = {}
+
+    def facts_before(self, partition: Partition, me: int) -> Facts:
+        """Of the partition that a step begins with."""
+        kept = self.before.get(me)
+        if kept is None or kept[0] is not partition:
+            kept = self.after.get(me)
+            if kept is None or kept[0] is not partition:
+                kept = partition, facts_of(partition, me)
+            self.before[me] = kept
+        return kept[1]
+
+    def facts_after(self, partition: Partition, me: int) -> Facts:
+        """Of the partition that a step ends with."""
+        facts = facts_of(partition, me)
+        self.after[me] = partition, facts
+        return facts
+
+
+MEMORY = Memory()
 
 
 def facts_of(partition: Partition, me: int) -> Facts:
-    """The partition as producer `me` sees it. What was made last is kept: a step's before is often the one before's."""
-    kept = RECENT.get(me)
-    if kept is not None and kept[0] is partition:
-        return kept[1]
+    """The partition as producer `me` sees it."""
     log = partition.log
     entry: ProducerEntry = partition.producers.get(me, UNKNOWN)
     window = entry.window
-    unused = UNUSED[len(window)]
-    facts = Facts(
-        log.start,
-        log.high_watermark,
-        log.end,
-        entry.epoch,
-        len(window),
-        (*unused, *[written.first_sequence for written in window]),
-        (*unused, *[written.last_sequence for written in window]),
-        (*unused, *[written.base_offset for written in window]),
-        columns_of(log, me),
-    )
-    RECENT[me] = partition, facts
-    return facts
+    firsts = lasts = bases = unused = UNUSED[len(window)]
+    if window:
+        firsts = (*unused, *[written.first_sequence for written in window])
+        lasts = (*unused, *[written.last_sequence for written in window])
+        bases = (*unused, *[written.base_offset for written in window])
+    columns = StoredColumns(log, me)
+    return Facts(log.start, log.high_watermark, log.end, entry.epoch, len(window), firsts, lasts, bases, columns)
 
 
 def happening_of(step: Step, me: int) -> Happening:
@@ -547,7 +599,7 @@ def is_kept(before: Partition, after: Partition, me: int) -> bool:
 
 def agrees(step: Step, me: int) -> bool:
     """Is what the model made of the step what the transition makes of it, as `me` sees it?"""
-    before, happening = facts_of(step.before.partition, me), happening_of(step, me)
+    before, happening = MEMORY.facts_before(step.before.partition, me), happening_of(step, me)
     if not TRANSITION.is_possible(before, happening):
         # a batch that is refused for a fault may be anything
         return isinstance(happening, ProduceMine) and not happening.is_sound and step.after.partition.log.end == before.end
@@ -557,8 +609,8 @@ def agrees(step: Step, me: int) -> bool:
         return False
     if made.after is before and step.after.partition is step.before.partition:
         return True
-    after = facts_of(step.after.partition, me)
-    return same_scalars(made.after, after) and same_columns(made.after, after, step)
+    after = MEMORY.facts_after(step.after.partition, me)
+    return same_scalars(made.after, after) and same_columns(made.after, me, step)
 
 
 def same_scalars(one: Facts, other: Facts) -> bool:
@@ -579,7 +631,7 @@ def same_scalars(one: Facts, other: Facts) -> bool:
     )
 
 
-def same_columns(made: Facts, after: Facts, step: Step) -> bool:
+def same_columns(made: Facts, me: int, step: Step) -> bool:
     """The same log? What is still there must be the very batches that were; of a new one, its first and last offset and those beside are read."""
     before_log, after_log = step.before.partition.log, step.after.partition.log
     if before_log.batches is after_log.batches:
@@ -589,8 +641,9 @@ def same_columns(made: Facts, after: Facts, step: Step) -> bool:
             return False
     if after_log.end_batch == before_log.end_batch:
         return True
+    stored = StoredColumns(after_log, me)
     for offset in {before_log.end - 1, before_log.end, after_log.end - 1, after_log.end}:
-        for name in STORED_NAMES:
-            if getattr(made.columns, name)(offset) != getattr(after.columns, name)(offset):
-                return False
+        said = tuple([getattr(made.columns, name)(offset) for name in STORED_NAMES])
+        if said != stored.row(offset):
+            return False
     return True

@@ -59,14 +59,17 @@ Menu = Mapping[str, Sequence[Any]]
 
 @value
 class Taken:
-    """One step of a universe: the state after it, and the step as properties see it (None: nothing that a property could judge)."""
+    """One step of a universe: the state after it, and the step as properties see it (None: nothing that a property could judge).
+
+    What properties see has a world before and after, an event and an outcome, as `properties.Step` has.
+    """
 
     after: Any
     step: Any
 
 
 class Universe(Protocol):
-    """All that an engine knows of what it explores. States are hashable values."""
+    """All that an engine knows of what it explores. States are hashable values; a step that changes nothing leaves the very state it began in."""
 
     name: str
     bounds: str
@@ -173,6 +176,8 @@ class PartitionUniverse:
         if isinstance(event, Tick):
             return Taken(Moment(state.world, state.now + event.milliseconds), None)
         step = take(state.world, event, state.now)
+        if step.after is state.world:
+            return Taken(state, step)
         return Taken(Moment(step.after, state.now), step)
 
     def label(self, taken: Taken) -> tuple[str, str]:

@@ -13,7 +13,8 @@ from random import Random
 from time import perf_counter
 from typing import Any
 
-from fiducial.models.checkers.explore import Relation, Violation, broken_by, drop_witnessed
+from fiducial.models.checkers.explore import Violation
+from fiducial.models.checkers.judge import Judge, Relation
 from fiducial.models.checkers.universe import Menu, Universe
 from fiducial.models.properties import Property
 from fiducial.models.values import value
@@ -58,8 +59,7 @@ def walk(
 ) -> Walked:
     """Walks of `length` steps, each from the beginning, until `steps_max` steps are done or a property is broken."""
     began, random = perf_counter(), Random(seed).random
-    checks = [(one.name, one.check) for one in properties]
-    unwitnessed = {one.name: one.witness for one in properties}
+    judge = Judge(properties, relation)
     actions: Counter[str] = Counter()
     outcomes: Counter[tuple[str, str]] = Counter()
     choose = by_action if choice is Choice.ACTION else by_successor
@@ -75,12 +75,10 @@ def walk(
             actions[name] += 1
             outcomes[universe.label(taken)] += 1
             if taken.step is not None:
-                broken = broken_by(taken.step, checks, relation)
+                broken = judge.broken_by(taken.step)
                 if broken is not None:
                     found = Violation(broken, retold(universe, events))
                     break
-                if unwitnessed:
-                    drop_witnessed(unwitnessed, taken.step)
             state = taken.after
         if progress is not None:
             progress(steps)
@@ -92,7 +90,7 @@ def walk(
         steps,
         perf_counter() - began,
         found,
-        frozenset(one.name for one in properties) - frozenset(unwitnessed),
+        frozenset(judge.witnessed),
         actions,
         outcomes,
     )

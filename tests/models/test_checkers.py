@@ -12,8 +12,9 @@ import pytest
 
 from fiducial.models import kernels, properties
 from fiducial.models.checkers import contracts, kernel_contracts, main, prove
-from fiducial.models.checkers.explore import RELATION, explore
+from fiducial.models.checkers.explore import explore
 from fiducial.models.checkers.histories import tell
+from fiducial.models.checkers.judge import RELATION, Judge
 from fiducial.models.checkers.kernel_contracts import BROKEN, KEPT
 from fiducial.models.checkers.relation import PARTS, holds_on
 from fiducial.models.checkers.report import Screen, shown
@@ -32,9 +33,19 @@ from fiducial.models.flaws import FLAWS, switched_on
 from fiducial.models.idempotence import UNKNOWN
 from fiducial.models.partition import AdvanceHighWatermark, Appended, DeleteRecords, Partition
 from fiducial.models.properties import PROPERTIES, Property, Step
-from fiducial.models.values import changed
+from fiducial.models.values import changed, value
 
 # A universe that everyone can hold in the head: a number, from 0 to 20
+
+
+@value
+class Counted:
+    """A step from one number to another."""
+
+    before: int
+    event: int
+    after: int
+    outcome: None = None
 
 
 class Numbers:
@@ -52,7 +63,7 @@ class Numbers:
         return {name: events for name, events in menu.items() if events}
 
     def step(self, state: int, event: int) -> Taken:
-        return Taken(event, (state, event))
+        return Taken(event, Counted(state, event, event))
 
     def label(self, taken: Taken) -> tuple[str, str]:
         return "Number", "NONE"
@@ -65,10 +76,10 @@ def never(number: int) -> Property:
     """The property that a number is not reached; its witness is the number 1."""
 
     def is_another(step: Any) -> bool:
-        return bool(step[1] != number)
+        return bool(step.after != number)
 
     def is_one(step: Any) -> bool:
-        return bool(step[1] == 1)
+        return bool(step.after == 1)
 
     return Property(f"Never{number}", "", (), is_another, is_one)
 
@@ -104,7 +115,7 @@ def test_a_search_asks_the_relation_about_every_step() -> None:
 
     seen = explore(Numbers(), [], relation=allows)
     assert asked.total() == seen.steps
-    broken = explore(Numbers(), [], relation=lambda step: step != (1, 6))
+    broken = explore(Numbers(), [], relation=lambda step: step != Counted(1, 6, 6))
     assert broken.violation is not None and broken.violation.property == RELATION
 
 
@@ -145,6 +156,21 @@ def test_small_universes_are_exhausted_without_complaint(universe: PartitionUniv
     seen = explore(universe, tuple(PROPERTIES.values()), relation=holds_on)
     assert seen.violation is None, seen.violation
     assert seen.is_exhausted
+
+
+@pytest.mark.parametrize("universe", walked_universes(), ids=lambda one: one.name)
+def test_what_no_engine_asks_would_have_held(universe: PartitionUniverse) -> None:
+    """Also of the first state, which no step leads to."""
+    judge, unasked = Judge(tuple(PROPERTIES.values()), None), Counter[str]()
+
+    def holds(step: Any) -> bool:
+        judge.broken_by(step)
+        asked = {name for name, _ in judge.asked[step.event.__class__, step.outcome.__class__, step.after is step.before]}
+        unasked.update(name for name, one in PROPERTIES.items() if name not in asked and one.check(step))
+        return all(name in asked or one.check(step) for name, one in PROPERTIES.items())
+
+    assert walk(universe, (), seed=11, steps_max=5_000, relation=holds).violation is None
+    assert set(unasked) == set(PROPERTIES)
 
 
 def test_every_property_has_a_witness_in_some_walk() -> None:
