@@ -369,10 +369,13 @@ def deltas_are_dense(batch: SentBatch) -> bool:
 
 @rule("LOG-APPEND-5", "LOG-APPEND-6")
 def stored_timestamp(batch: SentBatch, config: LogConfig, now: int) -> int:
-    """The header's max timestamp as stored: the broker's time, or the greatest of the records', whatever the client's header said."""
+    """The header's max timestamp as stored: the broker's time, or the greatest of the records', whatever the client's header said.
+
+    Where all are negative it is -1, none.
+    """
     if config.append_time:
         return now
-    return max((time_of(record, batch) for record in batch.records or ()), default=NO_TIMESTAMP)
+    return max([NO_TIMESTAMP, *(time_of(record, batch) for record in batch.records or ())])
 
 
 @rule("LOG-APPEND-2", "LOG-APPEND-4", "LOG-BATCH-23")
@@ -471,12 +474,15 @@ def rolled_for(log: Log, plan: Plan, config: LogConfig, now: int) -> Log:
 
 @rule("LOG-ROLL-6")
 def rolled(log: Log, now: int) -> Log:
-    """The active segment sealed, an empty one begun at the log end."""
+    """The active segment sealed, an empty one begun at the log end. One with nothing in it is begun anew: two cannot have one name."""
+    begun = Segment(log.end, log.end_batch, now, modified_ms=now)
+    if log.active.size_bytes == 0:
+        return changed(log, active=begun)
     return Log(
         log.start,
         log.high_watermark,
         log.end,
-        Segment(log.end, log.end_batch, now, modified_ms=now),
+        begun,
         log.batches,
         log.first_batch,
         log.end_batch,

@@ -286,6 +286,14 @@ def test_a_segment_ends_before_it_is_too_large() -> None:
     assert (here.log.active_segment, here.log.active.base_offset, here.log.active.size_bytes) == (1, 2, 100)
 
 
+@pytest.mark.rule("LOG-ROLL-6")
+def test_an_empty_segment_that_rolls_is_begun_anew() -> None:
+    """An index without room for one entry is always full."""
+    here = produced(empty(segment_index_bytes=4), batch(), now=NOW + 5)
+    assert (here.log.active_segment, here.log.active.created_ms) == (0, NOW + 5)
+    assert produced(here, batch()).log.active_segment == 1
+
+
 @pytest.mark.rule("LOG-ROLL-2", "LOG-ROLL-5")
 def test_a_segment_ends_by_record_time() -> None:
     here = produced(empty(segment_ms=10), batch(timestamps=(100,)))
