@@ -22,6 +22,9 @@ ATTRIBUTE_LOG_APPEND_TIME = 0x08
 ATTRIBUTE_TRANSACTIONAL = 0x10
 ATTRIBUTE_CONTROL = 0x20
 
+#: What a batch may unpack to: as much as the default of socket.request.max.bytes lets anybody send plain.
+UNPACKED_BYTES_MAX = 104_857_600
+
 #: The header of a v2 batch, in bytes; the 12 bytes of base offset and length are part of it.
 BATCH_OVERHEAD_BYTES = 61
 
@@ -60,6 +63,7 @@ class SentBatch:
     count: int
     records: tuple[Record, ...] | None  # None: the bytes behind the header cannot be read as records
     payload: Payload
+    unpacks_too_far: bool = False  # to more than UNPACKED_BYTES_MAX: nobody looked further, and `records` is None
 
 
 class Tail(Enum):

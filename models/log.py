@@ -227,6 +227,12 @@ def lacks_sequence(batch: SentBatch, _config: LogConfig, _now: int) -> bool:
     return batch.producer_id > NO_PRODUCER and batch.base_sequence < 0
 
 
+@rule("LOG-BATCH-25")
+def unpacks_too_far(batch: SentBatch, _config: LogConfig, _now: int) -> bool:
+    """Packed, it is small enough; unpacked, more than a whole request may be. Kafka has no such limit, since it streams."""
+    return batch.unpacks_too_far
+
+
 @rule("LOG-BATCH-13")
 def records_are_unreadable(batch: SentBatch, _config: LogConfig, _now: int) -> bool:
     """An unknown codec, bytes that are not of the codec, a varint that does not end."""
@@ -320,6 +326,7 @@ BATCH_CHECK = Ladder(
         rung(count_is_wrong, Error.INVALID_RECORD),
         rung(is_control_batch, Error.INVALID_RECORD),
         rung(lacks_sequence, Error.INVALID_RECORD),
+        rung(unpacks_too_far, Error.MESSAGE_TOO_LARGE, also=(Error.NONE, Error.UNKNOWN_SERVER_ERROR)),
         rung(records_are_unreadable, Error.INVALID_RECORD, also=(Error.UNKNOWN_SERVER_ERROR,)),
         rung(count_of_records_is_wrong, Error.INVALID_RECORD),
         rung(some_record_has_bad_time, Error.INVALID_TIMESTAMP),

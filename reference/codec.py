@@ -1,8 +1,8 @@
 """Bytes <-> the version-free messages of `models.messages`, by the layouts that kio brings for every API and version.
 
 kio says which fields a version has, in which order, of which type; a field goes to the model's field of the same name (kio leaves "_ms" out
-of times). Primitives are read here rather than by kio, because what a broker forgives is part of the protocol (WIRE-FRAME-8): bad UTF-8 and
-unknown tags, but no length beyond the bytes there are.
+of times). Primitives are read here rather than by kio, because what a broker forgives is part of the protocol (WIRE-FRAME-8, -9): bad UTF-8
+and unknown tags, but no length beyond the bytes there are. Nothing is taken or made on the word of a length alone.
 """
 
 from __future__ import annotations
@@ -13,13 +13,17 @@ import importlib
 import struct
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import attrs
 from kio.schema.index import api_key_map
 
 from fiducial.models.apis import APIS
+from fiducial.models.rules import rule
+
+#: A string has a length of 16 bits, also where a version writes it as a varint.
+STRING_BYTES_MAX = 32767
 
 RecordsIn = Callable[[bytes | None], Any]
 RecordsOut = Callable[[Any], bytes | None]
@@ -65,7 +69,7 @@ class Reader:
         return layout.unpack_from(self.buffer, begin)[0]
 
     def varint(self) -> int:
-        """An unsigned varint of at most 5 bytes; longer than it need be is fine."""
+        """An unsigned varint of at most 5 bytes; longer than it need be is fine, and bits above 32 fall away."""
         number = 0
         for shift in range(0, 35, 7):
             byte = self.take(1)[0]
@@ -74,11 +78,21 @@ class Reader:
                 return number & 0xFFFFFFFF
         raise Malformed("a varint of more than 5 bytes")
 
+    def tags(self) -> Iterator[tuple[int, int]]:
+        """Of each tagged field its tag and the size it claims; whoever is given them reads the value, or skips it."""
+        for _ in range(signed(self.varint())):
+            yield self.varint(), self.varint()
+
+    @rule("WIRE-FRAME-6")
     def skip_tags(self) -> None:
         """Tagged fields, all unknown."""
-        for _ in range(self.varint()):
-            self.varint()
-            self.take(self.varint())
+        for _, size in self.tags():
+            self.take(size)
+
+
+def signed(number: int) -> int:
+    """The number that these 32 bits are to Java."""
+    return (number + 2**31) % 2**32 - 2**31
 
 
 INT8, INT16, INT32, INT64, UINT16, FLOAT64 = (struct.Struct(code) for code in (">b", ">h", ">i", ">q", ">H", ">d"))
@@ -99,10 +113,11 @@ Read = Callable[[Reader], Any]
 Write = Callable[[bytearray, Any, RecordsOut], None]
 
 
+@rule("WIRE-FRAME-8")
 def read_size(reader: Reader, flexible: bool, is_short: bool) -> int:
-    """The length in front of a string, bytes or array; negative for null."""
+    """The length in front of a string, bytes or array; anything negative is null."""
     if flexible:
-        return reader.varint() - 1
+        return signed(reader.varint() - 1)
     return int(reader.number(INT16 if is_short else INT32))
 
 
@@ -118,10 +133,19 @@ def sized_reader(kind: str, flexible: bool, nullable: bool) -> Read:
             return reader.records(None) if kind == "records" else None
         taken = reader.take(size)
         if is_string:
-            return taken.decode("utf-8", "replace")
+            return text_of(taken)
         return reader.records(taken) if kind == "records" else taken
 
     return read
+
+
+@rule("WIRE-FRAME-8")
+def text_of(taken: bytes) -> str:
+    """A string; what is not UTF-8 becomes U+FFFD. Longer than can be said again, it is refused."""
+    text = taken.decode("utf-8", "replace")
+    if len(text.encode()) > STRING_BYTES_MAX:
+        raise Malformed(f"a string of more than {STRING_BYTES_MAX} bytes")
+    return text
 
 
 def primitive_reader(kind: str, flexible: bool, nullable: bool) -> Read:
@@ -183,12 +207,20 @@ def primitive_writer(kind: str, flexible: bool) -> Write:
     is_string = kind == "string"
 
     def write(out: bytearray, value: Any, records: RecordsOut) -> None:
-        encoded = value.encode() if is_string and value is not None else records(value) if kind == "records" else value
+        encoded = written_text(value) if is_string and value is not None else records(value) if kind == "records" else value
         write_size(out, -1 if encoded is None else len(encoded), flexible, is_string)
         if encoded is not None:
             out += encoded
 
     return write
+
+
+def written_text(text: str) -> bytes:
+    """A string as UTF-8. One that is too long is cut: names came in as strings, so that it can only be a message for people."""
+    encoded = text.encode()
+    if len(encoded) > STRING_BYTES_MAX:
+        return encoded[:STRING_BYTES_MAX].decode("utf-8", "ignore").encode()
+    return encoded
 
 
 def array_writer(element: Write, flexible: bool) -> Write:
@@ -263,12 +295,12 @@ class Layout:
             return array_reader(read, flexible, nullable), array_writer(write, flexible)
         return read, write
 
+    @rule("WIRE-FRAME-9")
     def read(self, reader: Reader) -> Any:
-        """One struct. Unknown tags are skipped; a known one is read by its type, whatever size it claims."""
+        """One struct. Unknown tags are skipped; a known one is read by its type, whatever size it claims, and the last one wins."""
         values = {name: read(reader) for name, read, _ in self.fields}
         if self.flexible:
-            for _ in range(reader.varint()):
-                tag, size = reader.varint(), reader.varint()
+            for tag, size in reader.tags():
                 if tag in self.tagged:
                     name, read, _, _ = self.tagged[tag]
                     values[name] = read(reader)

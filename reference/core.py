@@ -6,9 +6,11 @@ One request of a connection is under way at a time; who holds the sockets gives 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from fiducial.models import apis, broker, events
 from fiducial.models.apis import Verdict
+from fiducial.models.rules import rule
 from fiducial.models.settings import Settings
 from fiducial.models.state import Cluster
 from fiducial.reference import codec, records
@@ -61,14 +63,27 @@ class Waiting:
     header: Header
 
 
+@rule("WIRE-FRAME-2")
 def read_header(reader: Reader) -> Header:
     """The header; Malformed if the frame ends in it."""
     api_key, api_version, correlation_id = reader.number(INT16), reader.number(INT16), reader.number(INT32)
-    size = reader.number(INT16)
-    client_id = reader.take(size).decode("utf-8", "replace") if size >= 0 else None
+    client_id = read_client_id(reader)
     if apis.has_flexible_header(api_key, api_version):
         reader.skip_tags()
     return Header(api_key, api_version, correlation_id, client_id)
+
+
+@rule("WIRE-FRAME-5")
+def read_client_id(reader: Reader) -> str | None:
+    """Whatever a client calls itself; a negative length is none. Unlike other strings its length is 16 bits in every version."""
+    size = reader.number(INT16)
+    return reader.take(size).decode("utf-8", "replace") if size >= 0 else None
+
+
+@rule("WIRE-FRAME-7")
+def read_body(header: Header, reader: Reader) -> Any:
+    """The request; bytes behind it are ignored."""
+    return codec.layout_of(header.api_key, header.api_version, "request").read(reader)
 
 
 class Core:
@@ -93,9 +108,7 @@ class Core:
             if verdict is Verdict.TELL_VERSIONS:
                 body = codec.encode(apis.unsupported(), header.api_key, 0, "response")
                 return [Send(connection, framed(header, body, is_flexible=False))]
-            request = codec.layout_of(header.api_key, header.api_version, "request").read(reader)
-            if header.api_key == 3 and header.api_version == 0 and request.topics is None:
-                raise Malformed("null where an array must be")
+            request = read_body(header, reader)
         except Malformed as error:
             return [Hangup(connection, f"malformed request: {error}")]
         self.tickets += 1
@@ -157,7 +170,8 @@ class Core:
         return Send(waiting.connection, framed(header, body, is_flexible))
 
 
+@rule("WIRE-FRAME-11")
 def framed(header: Header, body: bytearray, is_flexible: bool) -> bytes:
-    """Length, correlation id, tags if the header has them, body."""
+    """Length, the request's correlation id, tags if the header has them, body."""
     tags = b"\x00" if is_flexible else b""
     return INT32.pack(4 + len(tags) + len(body)) + INT32.pack(header.correlation_id) + tags + bytes(body)

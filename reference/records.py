@@ -6,8 +6,10 @@ Offsets in a batch header:  0 base offset · 8 length · 12 leader epoch · 16 m
 
 from __future__ import annotations
 
+import mmap
 import struct
 import zlib
+from collections.abc import Callable, Iterator
 
 import cramjam
 from crc32c import crc32c
@@ -21,27 +23,37 @@ from fiducial.models.batches import (
     CODEC_NONE,
     CODEC_SNAPPY,
     CODEC_ZSTD,
+    UNPACKED_BYTES_MAX,
     Payload,
     Record,
     SentBatch,
     SentRecords,
     Tail,
 )
+from fiducial.models.rules import rule
 from fiducial.models.values import value
 
 HEADER = struct.Struct(">qiibIhiqqqhii")
+#: Of a varint, by the bytes it may have.
+UNSIGNED_MAX = {5: 2**32 - 1, 10: 2**64 - 1}
 #: Base offset and length, which the length does not count; and with them the rest of the smallest header there can be.
 PREFIX_BYTES, LENGTH_MIN, SMALLEST_HEADER_BYTES = 12, 14, 17
 ATTRIBUTES_KEPT = 0xFF & ~0xC7  # without the codec and the two highest bits
+GZIP = b"\x1f\x8b\x08"
 XERIAL = b"\x82SNAPPY\x00" + struct.pack(">ii", 1, 1)
 XERIAL_BLOCK_BYTES = 32 * 1024
-#: Magic, flags (version 1, independent blocks: Kafka's reader takes no others), blocks of 64 KiB, and the checksum of these two.
+#: Magic, flags (version 1, independent blocks), blocks of 64 KiB, and the checksum of these two.
 LZ4_FRAME = b"\x04\x22\x4d\x18\x60\x40\x82"
 LZ4_BLOCK_BYTES, LZ4_STORED = 64 * 1024, 1 << 31
+LZ4_BLOCK_CHECKSUM, LZ4_CONTENT_SIZE, LZ4_CONTENT_CHECKSUM = 0x10, 0x08, 0x04
 
 
 class Unreadable(ValueError):
     """The bytes behind a header are not records."""
+
+
+class UnpacksTooFar(Unreadable):
+    """They unpack to more than is taken."""
 
 
 @value
@@ -88,20 +100,18 @@ def with_checksum(data: bytes) -> bytes:
 
 def compressed(body: bytes, codec: int, level: int) -> bytes:
     """The records as `codec` packs them at `level` (its own scale; snappy has none)."""
-    match codec:
-        case 1:
-            packer = zlib.compressobj(level, zlib.DEFLATED, 31)
-            return packer.compress(body) + packer.flush()
-        case 2:
-            blocks = (body[begin : begin + XERIAL_BLOCK_BYTES] for begin in range(0, len(body), XERIAL_BLOCK_BYTES))
-            packed = (bytes(cramjam.snappy.compress_raw(block)) for block in blocks)
-            return XERIAL + b"".join(struct.pack(">i", len(block)) + block for block in packed)
-        case 3:
-            return lz4_frame(body, level)
-        case 4:
-            return bytes(cramjam.zstd.compress(body, level=level))
-        case _:
-            return body
+    if codec == CODEC_GZIP:
+        packer = zlib.compressobj(level, zlib.DEFLATED, 31)
+        return packer.compress(body) + packer.flush()
+    if codec == CODEC_SNAPPY:
+        blocks = (body[begin : begin + XERIAL_BLOCK_BYTES] for begin in range(0, len(body), XERIAL_BLOCK_BYTES))
+        packed = (bytes(cramjam.snappy.compress_raw(block)) for block in blocks)
+        return XERIAL + b"".join(struct.pack(">i", len(block)) + block for block in packed)
+    if codec == CODEC_LZ4:
+        return lz4_frame(body, level)
+    if codec == CODEC_ZSTD:
+        return bytes(cramjam.zstd.compress(body, level=level))
+    return body
 
 
 def lz4_frame(body: bytes, level: int) -> bytes:
@@ -126,43 +136,90 @@ def decompressed(packed: bytes, codec: int) -> bytes:
         if codec == CODEC_SNAPPY:
             return unsnapped(packed)
         if codec == CODEC_LZ4:
-            return bytes(cramjam.lz4.decompress(packed))
+            return unpacked(cramjam.lz4.decompress_into, first_lz4_frame(packed))
         if codec == CODEC_ZSTD:
-            return bytes(cramjam.zstd.decompress(packed))
-    except (cramjam.DecompressionError, zlib.error, struct.error) as error:
+            return unpacked(cramjam.zstd.decompress_into, packed)
+    except (cramjam.DecompressionError, zlib.error) as error:
         raise Unreadable(str(error)) from None
     raise Unreadable(f"{codec} is no codec")
 
 
+@rule("LOG-BATCH-25")
+def check_unpacked(size_bytes: int) -> None:
+    """What a batch unpacks to is never more than anybody could send plain: no batch takes the memory of a thousand."""
+    if size_bytes > UNPACKED_BYTES_MAX:
+        raise UnpacksTooFar(f"more than {UNPACKED_BYTES_MAX} bytes")
+
+
+def unpacked(unpack: Callable[[bytes, mmap.mmap], int], packed: bytes) -> bytes:
+    """What `unpack` makes of the bytes, in room that takes memory only as it is filled."""
+    with mmap.mmap(-1, UNPACKED_BYTES_MAX + 1) as room:
+        try:
+            size_bytes = unpack(packed, room)
+        except cramjam.DecompressionError as error:
+            if "whole buffer" not in str(error):  # cramjam's one exception has this text when the room is full
+                raise
+            size_bytes = len(room)
+        check_unpacked(size_bytes)
+        return room[:size_bytes]
+
+
 def gunzipped(packed: bytes) -> bytes:
-    """One gzip stream; what is behind its end is ignored."""
-    unpacker = zlib.decompressobj(31)
-    body = unpacker.decompress(packed)
-    if not unpacker.eof:
-        raise Unreadable("the gzip stream does not end")
-    return body
+    """One gzip stream after another; what is behind them is ignored."""
+    body, rest = bytearray(), packed
+    while True:
+        unpacker = zlib.decompressobj(31)
+        body += unpacker.decompress(rest, UNPACKED_BYTES_MAX + 1 - len(body))
+        check_unpacked(len(body))
+        if not unpacker.eof:
+            raise Unreadable("the gzip stream does not end")
+        rest = unpacker.unused_data
+        if not rest.startswith(GZIP):
+            return bytes(body)
 
 
 def unsnapped(packed: bytes) -> bytes:
-    """Snappy in the blocks of snappy-java, as Kafka's clients send it, or in one."""
+    """Snappy in the blocks of snappy-java, as Kafka's clients send it, or in one; fewer than four bytes at the end are ignored."""
     if not packed.startswith(XERIAL[:8]):
-        return bytes(cramjam.snappy.decompress_raw(packed))
-    blocks, position = [], len(XERIAL)
-    while position < len(packed):
+        return unsnapped_block(packed, 0)
+    body, position = bytearray(), 0
+    while len(packed) - position >= 4:
+        if packed.startswith(XERIAL[:8], position):
+            position += len(XERIAL)
+            continue
         (size,) = struct.unpack_from(">i", packed, position)
         block = packed[position + 4 : position + 4 + size]
         if size < 0 or len(block) < size:
             raise Unreadable("a snappy block is cut short")
-        blocks.append(bytes(cramjam.snappy.decompress_raw(block)))
+        body += unsnapped_block(block, len(body))
         position += 4 + size
-    return b"".join(blocks)
+    return bytes(body)
+
+
+def unsnapped_block(block: bytes, before_bytes: int) -> bytes:
+    """One block, which says how much it unpacks to."""
+    check_unpacked(before_bytes + cramjam.snappy.decompress_raw_len(block))
+    return bytes(cramjam.snappy.decompress_raw(block))
+
+
+def first_lz4_frame(packed: bytes) -> bytes:
+    """The LZ4 frame at the front, if Kafka's readers take it: no linked blocks, no dictionary. What is behind it is ignored."""
+    if not packed.startswith(LZ4_FRAME[:4]) or len(packed) < len(LZ4_FRAME):
+        raise Unreadable("not an LZ4 frame")
+    flags = packed[4]
+    if flags & ~(LZ4_BLOCK_CHECKSUM | LZ4_CONTENT_SIZE | LZ4_CONTENT_CHECKSUM) != LZ4_FRAME[4]:
+        raise Unreadable(f"an LZ4 frame with flags {flags:#x}")
+    position = len(LZ4_FRAME) + (8 if flags & LZ4_CONTENT_SIZE else 0)
+    while size := int.from_bytes(packed[position : position + 4], "little") & ~LZ4_STORED:
+        position += 4 + size + (4 if flags & LZ4_BLOCK_CHECKSUM else 0)
+    return packed[: position + 4 + (4 if flags & LZ4_CONTENT_CHECKSUM else 0)]
 
 
 # Records
 
 
 def signed_varint(body: bytes, position: int, bytes_max: int) -> tuple[int, int]:
-    """(number, position behind it) of a zigzag varint."""
+    """(number, position behind it) of a zigzag varint of 32 bits (5 bytes) or 64 (10); bits beyond these are ignored."""
     number = 0
     for shift in range(0, 7 * bytes_max, 7):
         if position >= len(body):
@@ -171,6 +228,7 @@ def signed_varint(body: bytes, position: int, bytes_max: int) -> tuple[int, int]
         position += 1
         number |= (byte & 0x7F) << shift
         if byte < 0x80:
+            number &= UNSIGNED_MAX[bytes_max]
             return (number >> 1) ^ -(number & 1), position
     raise Unreadable(f"a varint of more than {bytes_max} bytes")
 
@@ -185,9 +243,9 @@ def packed_varint(number: int) -> bytes:
     return bytes(out)
 
 
-def spans(body: bytes) -> list[tuple[int, int, int, int, bool]]:
+def spans(body: bytes) -> Iterator[tuple[int, int, int, int, bool]]:
     """Of each record: (begin of its content, end, timestamp delta, offset delta, has a key)."""
-    found, position = [], 0
+    position = 0
     while position < len(body):
         size, begin = signed_varint(body, position, 5)
         end = begin + size
@@ -197,9 +255,8 @@ def spans(body: bytes) -> list[tuple[int, int, int, int, bool]]:
         offset_delta, at = signed_varint(body, at, 5)
         key_size, at = signed_varint(body, at, 5)
         check_content(body, at + max(key_size, 0), end)
-        found.append((begin, end, time_delta, offset_delta, key_size >= 0))
+        yield begin, end, time_delta, offset_delta, key_size >= 0
         position = end
-    return found
 
 
 def check_content(body: bytes, position: int, end: int) -> None:
@@ -221,7 +278,7 @@ def check_content(body: bytes, position: int, end: int) -> None:
 
 def rewritten(body: bytes, *, keeps_time: bool) -> bytes:
     """The records with offset deltas 0, 1, 2 … and, unless they keep their time, timestamp deltas 0."""
-    found = spans(body)
+    found = list(spans(body))
     if keeps_time and all(offset_delta == index for index, (_, _, _, offset_delta, _) in enumerate(found)):
         return body
     out = bytearray()
@@ -234,15 +291,20 @@ def rewritten(body: bytes, *, keeps_time: bool) -> bytes:
     return bytes(out)
 
 
-def records_of(data: bytes, attributes: int, base_timestamp: int) -> tuple[Record, ...] | None:
-    """What the model sees of the records, None if they cannot be read."""
-    try:
-        body = decompressed(data[BATCH_OVERHEAD_BYTES:], attributes & ATTRIBUTE_CODEC)
-        return tuple(
-            [Record(offset_delta, base_timestamp + delta, has_key) for _, _, delta, offset_delta, has_key in spans(body)]
-        )
-    except Unreadable:
-        return None
+def wrapped(number: int) -> int:
+    """A sum as 64 bits have it: a timestamp beyond the last one begins again at the first, as in Kafka."""
+    return (number + 2**63) % 2**64 - 2**63
+
+
+def records_of(data: bytes, attributes: int, base_timestamp: int) -> tuple[Record, ...]:
+    """What the model sees of the records."""
+    body = decompressed(data[BATCH_OVERHEAD_BYTES:], attributes & ATTRIBUTE_CODEC)
+    return tuple(
+        [
+            Record(offset_delta, wrapped(base_timestamp + delta), has_key)
+            for _, _, delta, offset_delta, has_key in spans(body)
+        ]
+    )
 
 
 # Batches
@@ -257,8 +319,13 @@ def parsed_batch(data: bytes) -> SentBatch:
     _, _, _, _, checksum, attributes, last_delta, base_time, max_time, producer, epoch, sequence, count = (
         HEADER.unpack_from(data)
     )
-    is_good = crc32c(data[21:]) == checksum
-    records = records_of(data, attributes, base_time) if is_good else None
+    is_good = crc32c(memoryview(data)[21:]) == checksum
+    records, unpacks_too_far = None, False
+    if is_good:
+        try:
+            records = records_of(data, attributes, base_time)
+        except Unreadable as error:
+            unpacks_too_far = isinstance(error, UnpacksTooFar)
     return SentBatch(
         len(data),
         base_offset,
@@ -273,6 +340,7 @@ def parsed_batch(data: bytes) -> SentBatch:
         count,
         records,
         EncodedBatch(data),
+        unpacks_too_far,
     )
 
 

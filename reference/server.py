@@ -1,6 +1,8 @@
 """The reference broker on a socket: one asyncio loop, frames in, answers out, in order, with bounded memory.
 
-A connection that sends faster than it is answered, or does not read its answers, is not read from until it does.
+    bytes ──▶ buffer ──cut──▶ frames ──one at a time──▶ core ──▶ answer ──▶ the client
+
+A connection has one request under way; what comes behind it waits in `frames`, then in the kernel, then in the client.
 """
 
 from __future__ import annotations
@@ -17,14 +19,17 @@ from collections.abc import Mapping
 from typing import cast
 
 from fiducial.models import apis
+from fiducial.models.rules import rule
 from fiducial.models.settings import Settings, parse
 from fiducial.models.state import Cluster
 from fiducial.reference.core import Action, Core, Hangup, Send, Wake
 
 log = logging.getLogger("fiducial")
 
-#: A connection with this much unread in its queue is not read from.
+#: A connection with this much waiting in `frames` is not read from.
 QUEUED_BYTES_MAX = 1 << 20
+#: Connections that the kernel holds until they are accepted.
+BACKLOG = 1024
 
 
 def now_ms() -> int:
@@ -38,23 +43,29 @@ class Connection(asyncio.Protocol):
     def __init__(self, server: Server) -> None:
         self.server = server
         self.id = server.next_id()
-        self.buffer = bytearray()
+        self.buffer = bytearray()  # less than one frame, as far as it has come
         self.frames: deque[bytes] = deque()
         self.queued_bytes = 0
-        self.busy = False
+        self.busy = False  # a request is under way
         self.is_blocked = False  # the client does not read its answers
         self.is_ending = False  # the client has said all it has to say
         self.touched = time.monotonic()
+        self.unsent_bytes = 0  # when it was last looked whether the connection is idle
         self.transport: asyncio.Transport
+        self.watchdog: asyncio.TimerHandle
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
         self.server.connections[self.id] = self
+        self.end_if_idle()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self.watchdog.cancel()
         del self.server.connections[self.id]
         self.frames.clear()
         self.server.perform(self.server.core.disconnected(self.id, now_ms()))
+
+    # Reading
 
     def data_received(self, data: bytes) -> None:
         self.touched = time.monotonic()
@@ -62,54 +73,53 @@ class Connection(asyncio.Protocol):
         self.cut()
         self.go_on()
 
+    @rule("WIRE-FRAME-12")
     def eof_received(self) -> bool:
+        """The client has said all; it still hears what is pending."""
         self.is_ending = True
         self.end_if_done()
-        return True  # pending answers are still sent
-
-    def pause_writing(self) -> None:
-        self.is_blocked = True
-
-    def resume_writing(self) -> None:
-        self.is_blocked = False
-        self.go_on()
+        return True
 
     def cut(self) -> None:
         """Whole frames out of the buffer; a refused size ends the connection once what came before is answered."""
         position = 0
-        while len(self.buffer) - position >= 4:
-            size = int.from_bytes(self.buffer[position : position + 4], "big", signed=True)
-            if apis.size_is_refused(size, self.server.settings.socket_request_max_bytes):
-                self.refuse(f"a frame of {size} bytes")
-                return
-            if len(self.buffer) - position - 4 < size:
-                break
-            self.frames.append(bytes(self.buffer[position + 4 : position + 4 + size]))
-            self.queued_bytes += size
-            position += 4 + size
+        with memoryview(self.buffer) as view:
+            while len(view) - position >= 4:
+                size = int.from_bytes(view[position : position + 4], "big", signed=True)
+                if apis.size_is_refused(size, self.server.settings.socket_request_max_bytes):
+                    log.warning("closing %s: a frame of %d bytes", self.peer(), size)
+                    self.is_ending = True
+                    self.transport.pause_reading()
+                    position = len(view)
+                    break
+                if len(view) - position - 4 < size:
+                    break
+                self.frames.append(bytes(view[position + 4 : position + 4 + size]))
+                self.queued_bytes += size
+                position += 4 + size
         del self.buffer[:position]
 
-    def refuse(self, reason: str) -> None:
-        """Read no more; end when the frames before are answered."""
-        self.buffer.clear()
-        self.is_ending = True
-        self.transport.pause_reading()
-        log.warning("closing %s: %s", self.peer(), reason)
-        self.end_if_done()
+    @rule("WIRE-FRAME-14")
+    def read_or_not(self) -> None:
+        """Who does not read the answers, or is far ahead of them, is not read from."""
+        if self.is_blocked or self.queued_bytes > QUEUED_BYTES_MAX:
+            self.transport.pause_reading()
+        elif not self.is_ending:
+            self.transport.resume_reading()
 
+    # Answering
+
+    @rule("WIRE-FRAME-10")
     def go_on(self) -> None:
-        """Hand over the next frames, while the client reads its answers."""
-        while self.frames and not self.busy and not self.is_blocked and not self.transport.is_closing():
+        """Hand over the next frame once the one before is answered and the client reads; other connections get their turn between."""
+        if self.transport.is_closing():
+            return
+        if self.frames and not self.busy and not self.is_blocked:
             frame = self.frames.popleft()
             self.queued_bytes -= len(frame)
             self.busy = True
             self.server.handle(self, frame)
-        if self.transport.is_closing():
-            return
-        if self.queued_bytes > QUEUED_BYTES_MAX or self.is_blocked:
-            self.transport.pause_reading()
-        elif not self.is_ending:
-            self.transport.resume_reading()
+        self.read_or_not()
         self.end_if_done()
 
     def finished(self, data: bytes) -> None:
@@ -118,17 +128,42 @@ class Connection(asyncio.Protocol):
         self.busy = False
         if data:
             self.transport.write(data)
+        asyncio.get_running_loop().call_soon(self.go_on)
+
+    def pause_writing(self) -> None:
+        self.is_blocked = True
+        self.read_or_not()
+
+    def resume_writing(self) -> None:
+        self.is_blocked = False
+        self.go_on()
+
+    # Ending
 
     def end_if_done(self) -> None:
         """Close once the client has said all and heard all."""
         if self.is_ending and not self.busy and not self.frames:
             self.transport.close()
 
-    def hang_up(self, reason: str) -> None:
-        """End the connection now."""
-        log.warning("closing %s: %s", self.peer(), reason)
+    def hang_up(self, reason: str, *, is_our_fault: bool = False) -> None:
+        """End the connection; only the answers already given are still sent."""
+        log.log(logging.ERROR if is_our_fault else logging.WARNING, "closing %s: %s", self.peer(), reason, exc_info=is_our_fault)
         self.frames.clear()
         self.transport.close()
+
+    @rule("WIRE-FRAME-13")
+    def end_if_idle(self) -> None:
+        """End once no byte went either way for connections.max.idle.ms, also while a request is under way; else look again later."""
+        limit_s = self.server.settings.connections_max_idle_ms / 1000
+        unsent_bytes = self.transport.get_write_buffer_size()
+        if unsent_bytes != self.unsent_bytes:
+            self.unsent_bytes, self.touched = unsent_bytes, time.monotonic()
+        left_s = self.touched + limit_s - time.monotonic()
+        if left_s <= 0:
+            log.warning("closing %s: idle for %g s", self.peer(), limit_s)
+            self.transport.abort()
+        else:
+            self.watchdog = asyncio.get_running_loop().call_later(left_s, self.end_if_idle)
 
     def peer(self) -> str:
         """Who it is, for the log."""
@@ -156,27 +191,22 @@ class Server:
         try:
             actions = self.core.frame(connection.id, frame, now_ms())
         except Exception:
-            log.exception("internal error on a request of %s", connection.peer())
-            connection.hang_up("internal error")
+            connection.hang_up("internal error", is_our_fault=True)
             return
         self.perform(actions)
 
     def perform(self, actions: list[Action]) -> None:
-        """Do what the core says, and let the connections that were answered go on."""
-        answered: list[Connection] = []
+        """Do what the core says; a connection that is gone needs nothing any more."""
         for action in actions:
             match action:
                 case Send(connection_id, data):
                     if connection_id in self.connections:
                         self.connections[connection_id].finished(data)
-                        answered.append(self.connections[connection_id])
                 case Hangup(connection_id, reason):
                     if connection_id in self.connections:
                         self.connections[connection_id].hang_up(reason)
                 case Wake(ticket, at_ms):
                     self.set_timer(ticket, at_ms)
-        for connection in answered:
-            asyncio.get_running_loop().call_soon(connection.go_on)
 
     def set_timer(self, ticket: int, at_ms: int | None) -> None:
         """Set or clear the timer of a ticket."""
@@ -192,53 +222,40 @@ class Server:
         self.timers.pop(ticket, None)
         self.perform(self.core.timer(ticket, now_ms()))
 
-    async def keep_house(self) -> None:
-        """Retention and expiry, for ever."""
-        while True:
-            await asyncio.sleep(self.settings.log_retention_check_interval_ms / 1000)
-            self.perform(self.core.housekeeping(now_ms()))
-
-    async def close_idle(self) -> None:
-        """Connections on which nothing was read or written for connections.max.idle.ms, also in the middle of a request."""
-        limit_s = self.settings.connections_max_idle_ms / 1000
-        while True:
-            await asyncio.sleep(min(limit_s / 4, 10.0))
-            for connection in list(self.connections.values()):
-                if time.monotonic() - connection.touched > limit_s:
-                    connection.hang_up(f"idle for {limit_s:g} s")
+    def keep_house(self) -> None:
+        """Retention and expiry, now and every log.retention.check.interval.ms."""
+        interval_s = self.settings.log_retention_check_interval_ms / 1000
+        asyncio.get_running_loop().call_later(interval_s, self.keep_house)
+        self.perform(self.core.housekeeping(now_ms()))
 
 
-async def serve(host: str, port: int, settings: Settings) -> None:
-    """Serve until SIGINT or SIGTERM."""
+async def serve(host: str, port: int, settings: Settings) -> int:
+    """Serve until SIGINT or SIGTERM; the exit status."""
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    holder: list[Server] = []
-    listener = await loop.create_server(lambda: Connection(holder[0]), host, port, start_serving=False)
+    server: Server  # made when the port is known, before anybody is let in
+    try:
+        listener = await loop.create_server(lambda: Connection(server), host, port, backlog=BACKLOG, start_serving=False)
+    except (OSError, UnicodeError) as error:
+        print(f"fiducial: cannot listen on {host}:{port}: {error}", file=sys.stderr)
+        return 1
     port = listener.sockets[0].getsockname()[1]
     cluster_id = base64.urlsafe_b64encode(os.urandom(16)).decode().rstrip("=")
     server = Server(Cluster(cluster_id, settings.broker_id, host, port), settings, int.from_bytes(os.urandom(8), "big"))
-    holder.append(server)
+    server.keep_house()
     await listener.start_serving()
-    print(f"listening on {host}:{port}", flush=True)
-    print(f"try: kcat -b {host}:{port} -L", flush=True)
-    tasks = [asyncio.create_task(server.keep_house()), asyncio.create_task(server.close_idle())]
+    address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    print(f"listening on {address}\ntry: kcat -b {address} -L", flush=True)
     await stop.wait()
-    for task in tasks:
-        task.cancel()
     listener.close()
     for connection in list(server.connections.values()):
         connection.transport.abort()
+    return 0
 
 
 def run(host: str, port: int, settings: Mapping[str, str]) -> int:
     """Serve from memory until told to stop; the exit status. SettingError for a setting that is not accepted."""
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    parsed = parse(settings)
-    try:
-        asyncio.run(serve(host, port, parsed))
-    except OSError as error:
-        print(f"fiducial: cannot listen on {host}:{port}: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return asyncio.run(serve(host, port, parse(settings)))
