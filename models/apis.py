@@ -133,7 +133,7 @@ def software_is_unnamed(request: ApiVersionsRequest, api_version: int) -> bool:
 VERSIONS_CHECK = Ladder("api versions", [rung(software_is_unnamed, Error.INVALID_REQUEST)])
 
 
-@rule("WIRE-VERSIONS-4")
+@rule("WIRE-VERSIONS-4", "WIRE-VERSIONS-5", "WIRE-VERSIONS-6")
 def api_versions(
     broker: Broker, request: ApiVersionsRequest, *, api_version: int, now: int, client_id: str | None
 ) -> Outcome:

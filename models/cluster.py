@@ -19,7 +19,7 @@ from fiducial.models.messages import (
     FindCoordinatorRequest,
     FindCoordinatorResponse,
 )
-from fiducial.models.metadata import CLUSTER_OPERATIONS, NOT_ASKED
+from fiducial.models.metadata import CLUSTER_OPERATIONS, NOT_ASKED, operations
 from fiducial.models.rules import Ladder, Rung, rule, rung
 
 if TYPE_CHECKING:
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 BROKERS, CONTROLLERS = 1, 2
 
-#: Coordinators of groups, transactions and share groups.
-COORDINATED = (0, 1, 2)
+#: What has a coordinator, by key type.
+GROUP, TRANSACTION, SHARE = 0, 1, 2
 
 # DescribeCluster
 
@@ -60,7 +60,6 @@ def describe_cluster(
     broker: Broker, request: DescribeClusterRequest, *, api_version: int, now: int, client_id: str | None
 ) -> Outcome:
     """The brokers and the controller: this one is both."""
-    operations = CLUSTER_OPERATIONS if request.include_cluster_authorized_operations else NOT_ASKED
     refusal = ENDPOINT_CHECK.refusal(request.endpoint_type)
     if refusal is not None:
         message = f"endpoint type {request.endpoint_type} is not served here"
@@ -70,7 +69,8 @@ def describe_cluster(
         return Outcome(broker, body, (refusal.rule,))
     own = broker.cluster
     brokers = (DescribeClusterBroker(own.broker_id, own.host, own.port, own.rack, False),)
-    body = DescribeClusterResponse(0, Error.NONE, None, BROKERS, own.cluster_id, own.broker_id, brokers, operations)
+    allowed = operations(CLUSTER_OPERATIONS, request.include_cluster_authorized_operations)
+    body = DescribeClusterResponse(0, Error.NONE, None, BROKERS, own.cluster_id, own.broker_id, brokers, allowed)
     return Outcome(broker, body)
 
 
@@ -78,30 +78,31 @@ def describe_cluster(
 
 
 @rule("WIRE-CLUSTER-4")
-def key_type_is_unknown(key_type: int) -> bool:
-    """0 is a group, 1 a transactional id, 2 a share group."""
-    return key_type not in COORDINATED
+def key_type_is_unknown(key_type: int, api_version: int) -> bool:
+    """0 is a group, 1 a transactional id, and 2, from v6 on, a share group."""
+    return key_type not in (GROUP, TRANSACTION, SHARE) or (key_type == SHARE and api_version < 6)
 
 
 @rule("WIRE-CLUSTER-5")
-def has_no_coordinator(_key_type: int) -> bool:
+def has_no_coordinator(_key_type: int, _api_version: int) -> bool:
     """Neither groups nor transactions are served yet."""
     return True
 
 
-#: Arguments: the key type.
+#: Arguments: the key type, the version.
 COORDINATOR_CHECK = Ladder(
     "find a coordinator",
     [rung(key_type_is_unknown, Error.INVALID_REQUEST), rung(has_no_coordinator, Error.COORDINATOR_NOT_AVAILABLE)],
 )
 
 
+@rule("WIRE-CLUSTER-6")
 def find_coordinator(
     broker: Broker, request: FindCoordinatorRequest, *, api_version: int, now: int, client_id: str | None
 ) -> Outcome:
     """From v4 on, many keys at once."""
     keys = request.coordinator_keys if api_version >= 4 else (request.key,)
-    refusal = COORDINATOR_CHECK.refusal(request.key_type)
+    refusal = COORDINATOR_CHECK.refusal(request.key_type, api_version)
     assert refusal is not None
     rules = (refusal.rule,) * len(keys)
     if api_version >= 4:
@@ -129,14 +130,9 @@ LOG_DIR = "memory"
 def describe_log_dirs(
     broker: Broker, request: DescribeLogDirsRequest, *, api_version: int, now: int, client_id: str | None
 ) -> Outcome:
-    """The sizes of the logs asked for, of all of them for null; what does not exist is left out without an error."""
-    if request.topics is None:
-        wanted = {name: range(topic.partitions) for name, topic in broker.topics.by_name.items()}
-        named = {name: tuple(indexes) for name, indexes in wanted.items()}
-    else:
-        named = {topic.topic: topic.partitions for topic in request.topics}
+    """The sizes of the logs asked for; what does not exist is left out without an error."""
     described: list[DescribeLogDirsTopic] = []
-    for name, indexes in named.items():
+    for name, indexes in logs_asked(broker, request).items():
         topic = broker.topics.by_name.get(name)
         held = [index for index in dict.fromkeys(indexes) if topic and (topic.topic_id, index) in broker.partitions]
         if topic and held:
@@ -147,3 +143,14 @@ def describe_log_dirs(
             described.append(DescribeLogDirsTopic(name, sizes))
     result = DescribeLogDirsResult(Error.NONE, LOG_DIR, tuple(described), -1, -1, False)
     return Outcome(broker, DescribeLogDirsResponse(0, Error.NONE, (result,)))
+
+
+@rule("WIRE-DIRS-2")
+def logs_asked(broker: Broker, request: DescribeLogDirsRequest) -> dict[str, tuple[int, ...]]:
+    """Partitions by topic: all of them for null; a topic named twice is one."""
+    if request.topics is None:
+        return {name: tuple(range(topic.partitions)) for name, topic in broker.topics.by_name.items()}
+    asked: dict[str, tuple[int, ...]] = {}
+    for topic in request.topics:
+        asked[topic.topic] = (*asked.get(topic.topic, ()), *topic.partitions)
+    return asked

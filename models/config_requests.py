@@ -7,7 +7,7 @@ have none that can be changed.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
@@ -63,61 +63,70 @@ class Operation(IntEnum):
     SUBTRACT = 3
 
 
+@value
+class Change:
+    """What is asked of one resource: operations by configuration, and what the request has in common for it. None: it is described."""
+
+    kind: int
+    name: str
+    operations: tuple[IncrementalAlterConfigsRequestAlterableConfig, ...] = ()
+    times_named: int = 1
+    replaces: bool = False  # all that the resource sets itself, as the legacy request does
+
+
 # Which resource is meant
 
 
 @rule("WIRE-CONFIG-10")
-def type_is_unknown(_broker: Broker, kind: int, _name: str) -> bool:
+def type_is_unknown(_broker: Broker, change: Change) -> bool:
     """Not one of topic, broker, broker logger, client metrics, group."""
-    return kind not in tuple(Resource)
+    return change.kind not in tuple(Resource)
 
 
 @rule("WIRE-CONFIG-11")
-def name_is_empty(_broker: Broker, kind: int, name: str) -> bool:
-    """Only the broker's name may be empty: it then means the whole cluster."""
-    return name == "" and kind != Resource.BROKER
+def name_is_empty(_broker: Broker, change: Change) -> bool:
+    """Only the broker's name may be empty: it then means the whole cluster. A topic's is judged as any name."""
+    return change.name == "" and change.kind not in (Resource.BROKER, Resource.TOPIC)
 
 
 @rule("WIRE-CONFIG-12")
-def topic_name_is_invalid(_broker: Broker, kind: int, name: str) -> bool:
+def topic_name_is_invalid(_broker: Broker, change: Change) -> bool:
     """A name that no topic can have."""
-    return kind == Resource.TOPIC and not topics.is_valid_name(name)
+    return change.kind == Resource.TOPIC and not topics.is_valid_name(change.name)
 
 
 @rule("WIRE-CONFIG-13")
-def topic_is_unknown(broker: Broker, kind: int, name: str) -> bool:
+def topic_is_unknown(broker: Broker, change: Change) -> bool:
     """No topic of this name."""
-    return kind == Resource.TOPIC and name not in broker.topics.by_name
+    return change.kind == Resource.TOPIC and change.name not in broker.topics.by_name
 
 
 @rule("WIRE-CONFIG-14")
-def broker_is_another(broker: Broker, kind: int, name: str) -> bool:
+def broker_is_another(broker: Broker, change: Change) -> bool:
     """A broker answers for itself alone; its logger too."""
     own = str(broker.cluster.broker_id)
-    if kind == Resource.BROKER:
-        return name not in ("", own)
-    return kind == Resource.BROKER_LOGGER and name != own
+    if change.kind == Resource.BROKER:
+        return change.name not in ("", own)
+    return change.kind == Resource.BROKER_LOGGER and change.name != own
 
 
-#: Arguments: the broker, the type and the name of the resource.
-RESOURCE_CHECK = Ladder(
-    "resource of a configuration",
+#: Arguments: the broker, a change of nothing.
+DESCRIBE_CHECK = Ladder(
+    "describe a configuration",
     [
         rung(type_is_unknown, Error.INVALID_REQUEST),
         rung(name_is_empty, Error.INVALID_REQUEST),
-        rung(topic_name_is_invalid, Error.INVALID_TOPIC_EXCEPTION),
         rung(broker_is_another, Error.INVALID_REQUEST),
+        rung(topic_name_is_invalid, Error.INVALID_TOPIC_EXCEPTION),
+        rung(topic_is_unknown, Error.UNKNOWN_TOPIC_OR_PARTITION),
     ],
-)
-#: The same arguments. A change that is wrong in itself is told so even where there is no such topic.
-EXISTENCE_CHECK = Ladder(
-    "existence of a resource", [rung(topic_is_unknown, Error.UNKNOWN_TOPIC_OR_PARTITION)]
 )
 
 
 # DescribeConfigs
 
 
+@rule("WIRE-CONFIG-17")
 def describe_configs(
     broker: Broker, request: DescribeConfigsRequest, *, api_version: int, now: int, client_id: str | None
 ) -> Outcome:
@@ -125,19 +134,22 @@ def describe_configs(
     rules: list[str] = []
     results: list[DescribeConfigsResult] = []
     for asked in request.resources:
-        what = (broker, asked.resource_type, asked.resource_name)
-        refusal = RESOURCE_CHECK.refusal(*what) or EXISTENCE_CHECK.refusal(*what)
+        refusal = DESCRIBE_CHECK.refusal(broker, Change(asked.resource_type, asked.resource_name))
         if refusal is not None:
             rules.append(refusal.rule)
             message = "" if refusal.error == Error.UNKNOWN_TOPIC_OR_PARTITION else f"{refusal.error.name.lower()}: {asked.resource_name!r}"
             results.append(DescribeConfigsResult(refusal.error, message, asked.resource_type, asked.resource_name, ()))
             continue
-        found = tuple(
-            described(asked, entry, request) for entry in entries_of(broker, asked.resource_type, asked.resource_name)
-            if not asked.configuration_keys or entry.name in asked.configuration_keys
-        )
+        entries = entries_of(broker, asked.resource_type, asked.resource_name)
+        found = tuple(described(asked, entry, request) for entry in entries if is_asked(asked, entry))
         results.append(DescribeConfigsResult(Error.NONE, "", asked.resource_type, asked.resource_name, found))
     return Outcome(broker, DescribeConfigsResponse(results=tuple(results)), tuple(rules))
+
+
+@rule("WIRE-CONFIG-18")
+def is_asked(asked: DescribeConfigsResource, entry: Entry) -> bool:
+    """No names mean all; names that the resource does not have are left out."""
+    return not asked.configuration_keys or entry.name in asked.configuration_keys
 
 
 @rule("WIRE-CONFIG-15")
@@ -174,16 +186,6 @@ def described(asked: DescribeConfigsResource, entry: Entry, request: DescribeCon
 # Altering
 
 
-@value
-class Change:
-    """What is asked of one resource: operations by configuration, and what the request has in common for it."""
-
-    kind: int
-    name: str
-    operations: tuple[IncrementalAlterConfigsRequestAlterableConfig, ...]
-    times_named: int
-
-
 @rule("WIRE-CONFIG-20")
 def resource_is_named_twice(_broker: Broker, change: Change) -> bool:
     """An error for each entry, and nothing is changed."""
@@ -208,6 +210,18 @@ def operation_is_unknown(_broker: Broker, change: Change) -> bool:
     return any(one.config_operation not in tuple(Operation) for one in change.operations)
 
 
+@rule("WIRE-CONFIG-34")
+def topic_is_unnamed(_broker: Broker, change: Change) -> bool:
+    """There are no settings for all topics at once."""
+    return change.kind == Resource.TOPIC and change.name == ""
+
+
+@rule("WIRE-CONFIG-35")
+def logger_is_replaced(_broker: Broker, change: Change) -> bool:
+    """The legacy request takes no logger, even to change nothing."""
+    return change.kind == Resource.BROKER_LOGGER and change.replaces
+
+
 @rule("WIRE-CONFIG-24")
 def resource_has_no_configs(_broker: Broker, change: Change) -> bool:
     """Loggers, client metrics and groups have nothing here that can be changed."""
@@ -222,11 +236,10 @@ def config_is_unknown(_broker: Broker, change: Change) -> bool:
 
 @rule("WIRE-CONFIG-26")
 def is_no_list(_broker: Broker, change: Change) -> bool:
-    """Appending to, or subtracting from, what is not a list."""
-    return any(
-        one.config_operation in (Operation.APPEND, Operation.SUBTRACT)
-        and names_of(change.kind)[one.name].kind != Kind.LIST
-        for one in change.operations
+    """Appending to, or subtracting from, what is not a list, or is not known."""
+    lists = {name for name, definition in names_of(change.kind).items() if definition.kind == Kind.LIST}
+    return change.kind != Resource.BROKER_LOGGER and any(
+        one.config_operation in (Operation.APPEND, Operation.SUBTRACT) and one.name not in lists for one in change.operations
     )
 
 
@@ -249,27 +262,37 @@ def broker_config_is_fixed(_broker: Broker, change: Change) -> bool:
 
 
 def names_of(kind: int) -> Mapping[str, Definition]:
-    """The configurations that a resource has."""
-    return {**TOPIC, **HIDDEN} if kind == Resource.TOPIC else DYNAMIC
+    """The configurations that a resource has, and that can be changed."""
+    match kind:
+        case Resource.TOPIC:
+            return {**TOPIC, **HIDDEN}
+        case Resource.BROKER:
+            return DYNAMIC
+        case _:
+            return {}
 
 
-#: Arguments: the broker, the change. Between the two comes RESOURCE_CHECK, behind them EXISTENCE_CHECK.
-REPEAT_CHECK = Ladder(
-    "change of a configuration: repeats",
-    [rung(resource_is_named_twice, Error.INVALID_REQUEST)],
-)
+#: Arguments: the broker, the change. That a topic does not exist is told last: a change that is wrong in itself is told so even then.
 CHANGE_CHECK = Ladder(
-    "change of a configuration",
+    "change a configuration",
     [
+        rung(resource_is_named_twice, Error.INVALID_REQUEST),
         rung(config_is_named_twice, Error.INVALID_REQUEST),
         rung(value_is_missing, Error.INVALID_REQUEST),
+        rung(type_is_unknown, Error.INVALID_REQUEST),
+        rung(name_is_empty, Error.INVALID_REQUEST),
+        rung(topic_is_unnamed, Error.INVALID_REQUEST),
+        rung(broker_is_another, Error.INVALID_REQUEST),
+        rung(logger_is_replaced, Error.INVALID_REQUEST),
         rung(operation_is_unknown, Error.INVALID_REQUEST, also=(Error.UNKNOWN_SERVER_ERROR,)),
+        rung(is_no_list, Error.INVALID_CONFIG),
+        rung(topic_name_is_invalid, Error.INVALID_TOPIC_EXCEPTION),
         rung(resource_has_no_configs, Error.INVALID_REQUEST),
         rung(broker_config_is_fixed, Error.INVALID_REQUEST, also=(Error.NONE,)),
         rung(config_is_unknown, Error.INVALID_CONFIG, also=(Error.NONE,)),
-        rung(is_no_list, Error.INVALID_CONFIG),
         rung(topic_config_is_bad, Error.INVALID_CONFIG),
         rung(broker_config_is_bad, Error.INVALID_REQUEST),
+        rung(topic_is_unknown, Error.UNKNOWN_TOPIC_OR_PARTITION),
     ],
 )
 
@@ -285,7 +308,7 @@ def texts_now(broker: Broker, change: Change) -> Map[str, str]:
 @rule("WIRE-CONFIG-30")
 def texts_after(broker: Broker, change: Change) -> Map[str, str]:
     """What the resource sets itself after the change: all operations or none."""
-    texts = texts_now(broker, change)
+    texts = EMPTY if change.replaces else texts_now(broker, change)
     for one in change.operations:
         match one.config_operation:
             case Operation.SET:
@@ -319,30 +342,21 @@ def relisted(
 
 @rule("WIRE-CONFIG-32")
 def altered(
-    broker: Broker,
-    changes: tuple[Change, ...],
-    validate_only: bool,
-    after: Callable[[Broker, Change], Map[str, str]],
-    now: int,
+    broker: Broker, changes: tuple[Change, ...], validate_only: bool, now: int
 ) -> tuple[Broker, list[tuple[Change, Error, str | None]], list[str], list[Effect]]:
     """Judge every resource by itself and change those that can be changed."""
     answers: list[tuple[Change, Error, str | None]] = []
     rules: list[str] = []
     effects: list[Effect] = []
     for change in changes:
-        refusal = (
-            REPEAT_CHECK.refusal(broker, change)
-            or RESOURCE_CHECK.refusal(broker, change.kind, change.name)
-            or CHANGE_CHECK.refusal(broker, change)
-            or EXISTENCE_CHECK.refusal(broker, change.kind, change.name)
-        )
+        refusal = CHANGE_CHECK.refusal(broker, change)
         if refusal is not None:
             rules.append(refusal.rule)
             answers.append((change, refusal.error, f"{refusal.error.name.lower()}: {change.name!r}"))
             continue
         answers.append((change, Error.NONE, None))
         if not validate_only and change.kind in (Resource.TOPIC, Resource.BROKER):
-            broker, made = topics.applied(broker, records_of(broker, change, after(broker, change)), now)
+            broker, made = topics.applied(broker, records_of(broker, change, texts_after(broker, change)), now)
             effects.extend(made)
     return broker, answers, rules, effects
 
@@ -367,7 +381,7 @@ def incremental_alter_configs(
         Change(entry.resource_type, entry.resource_name, entry.configs, times[entry.resource_type, entry.resource_name])
         for entry in request.resources
     )
-    broker, answers, rules, effects = altered(broker, changes, request.validate_only, texts_after, now)
+    broker, answers, rules, effects = altered(broker, changes, request.validate_only, now)
     responses = tuple(
         IncrementalAlterConfigsResponseAlterConfigsResourceResponse(error, message, change.kind, change.name)
         for change, error, message in answers
@@ -376,15 +390,10 @@ def incremental_alter_configs(
 
 
 @rule("WIRE-CONFIG-33")
-def replaced(_broker: Broker, change: Change) -> Map[str, str]:
-    """The legacy request replaces all that the resource sets itself; what is not given is unset."""
-    return Map({one.name: one.value or "" for one in change.operations})
-
-
 def alter_configs(
     broker: Broker, request: AlterConfigsRequest, *, api_version: int, now: int, client_id: str | None
 ) -> Outcome:
-    """All configurations of a resource at once."""
+    """All that a resource sets itself at once: what is not given is unset."""
     times = Counter((entry.resource_type, entry.resource_name) for entry in request.resources)
     changes = tuple(
         Change(
@@ -392,10 +401,11 @@ def alter_configs(
             entry.resource_name,
             tuple(IncrementalAlterConfigsRequestAlterableConfig(one.name, Operation.SET, one.value) for one in entry.configs),
             times[entry.resource_type, entry.resource_name],
+            replaces=True,
         )
         for entry in request.resources
     )
-    broker, answers, rules, effects = altered(broker, changes, request.validate_only, replaced, now)
+    broker, answers, rules, effects = altered(broker, changes, request.validate_only, now)
     responses = tuple(
         AlterConfigsResponseResourceResponse(error, message, change.kind, change.name) for change, error, message in answers
     )

@@ -59,15 +59,16 @@ class Entry:
 def broker_origins(broker: Broker, name: str) -> tuple[Origin, ...]:
     """Where a setting of the broker may come from, the strongest first: this broker, the cluster, the file, the default."""
     texts = broker.topics.broker_configs
-    found: list[Origin] = []
+    definition = BROKER[name]
+    found: list[tuple[str, Source]] = []
     for resource, source in ((str(broker.cluster.broker_id), Source.DYNAMIC_BROKER), ("", Source.DYNAMIC_CLUSTER)):
         if name in texts.get(resource, {}):
-            found.append(Origin(name, texts[resource][name], source))
+            found.append((texts[resource][name], source))
     if name in broker.settings.given:
-        found.append(Origin(name, broker.settings.given[name], Source.FILE))
-    if BROKER[name].default or BROKER[name].kind in (Kind.LIST, Kind.STRING):
-        found.append(Origin(name, BROKER[name].default, Source.DEFAULT))
-    return tuple(found)
+        found.append((broker.settings.given[name], Source.FILE))
+    if definition.default or definition.kind in (Kind.LIST, Kind.STRING):
+        found.append((definition.default, Source.DEFAULT))
+    return tuple(Origin(name, shown(definition, text), source) for text, source in found)
 
 
 @rule("WIRE-CONFIG-3")
@@ -75,12 +76,12 @@ def entry_of_topic(broker: Broker, definition: Definition, overrides: Map[str, s
     """A configuration of a topic: its own value, or that of the broker's setting of the same meaning."""
     origins: tuple[Origin, ...] = ()
     if definition.name in overrides:
-        origins = (Origin(definition.name, overrides[definition.name], Source.TOPIC),)
+        origins = (Origin(definition.name, shown(definition, overrides[definition.name]), Source.TOPIC),)
     if definition.synonym:
         origins += broker_origins(broker, definition.synonym)
     if not origins:
         return Entry(definition, shown(definition, definition.default), Source.DEFAULT, ())
-    return Entry(definition, shown(definition, origins[0].text), origins[0].source, origins)
+    return Entry(definition, origins[0].text, origins[0].source, origins)
 
 
 def entries_of_topic(broker: Broker, overrides: Map[str, str]) -> tuple[Entry, ...]:
@@ -95,7 +96,7 @@ def entries_of_broker(broker: Broker) -> tuple[Entry, ...]:
     found = []
     for name, definition in sorted(BROKER.items()):
         origins = broker_origins(broker, name)
-        text = shown(definition, origins[0].text) if origins else ""
+        text = origins[0].text if origins else ""
         found.append(Entry(definition, text, origins[0].source if origins else Source.DEFAULT, origins))
     return tuple(found)
 
@@ -149,7 +150,7 @@ CODEC_IDS = {"uncompressed": 0, "gzip": 1, "snappy": 2, "lz4": 3, "zstd": 4}
 NO_LEVEL = 0
 
 
-@rule("WIRE-CONFIG-5")
+@rule("WIRE-CONFIG-5", "WIRE-CONFIG-6")
 def log_config(broker: Broker, topic: Topic) -> LogConfig:
     """The configuration in force, as a log uses it."""
 

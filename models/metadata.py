@@ -37,6 +37,13 @@ NOT_ASKED = -(2**31)
 #: The partitions of an internal topic that is created because somebody asked for it.
 INTERNAL_PARTITIONS = 50
 
+
+@rule("WIRE-META-14")
+def operations(allowed: int, is_asked: bool) -> int:
+    """The operations, if they are asked for."""
+    return allowed if is_asked else NOT_ASKED
+
+
 # Metadata
 
 
@@ -47,19 +54,23 @@ class Asked:
     name: str | None
     topic_id: Uuid
     topic: Topic | None
-    api_version: int
 
 
 @rule("WIRE-META-1")
-def ids_came_early(asked: Asked) -> bool:
+def ids_came_early(wanted: tuple[MetadataRequestTopic, ...], api_version: int) -> bool:
     """Versions 10 and 11 have ids in the layout, but are not asked by id."""
-    return asked.api_version < 12 and (asked.topic_id != ZERO_UUID or asked.name is None)
+    return api_version < 12 and any(entry.topic_id != ZERO_UUID or entry.name is None for entry in wanted)
 
 
 @rule("WIRE-META-2")
-def nothing_is_named(asked: Asked) -> bool:
-    """Neither a name nor an id."""
-    return asked.name is None and asked.topic_id == ZERO_UUID
+def nothing_is_named(wanted: tuple[MetadataRequestTopic, ...], api_version: int) -> bool:
+    """Neither a name nor an id, where nothing goes by id."""
+    return not goes_by_id(wanted, api_version) and any(entry.name is None for entry in wanted)
+
+
+def goes_by_id(wanted: tuple[MetadataRequestTopic, ...], api_version: int) -> bool:
+    """One topic that is asked for by id is enough."""
+    return api_version >= 12 and any(entry.topic_id != ZERO_UUID for entry in wanted)
 
 
 @rule("WIRE-META-3")
@@ -80,35 +91,37 @@ def name_is_unknown(asked: Asked) -> bool:
     return asked.topic is None
 
 
+#: Arguments: the topics of the request, the version. One topic that is asked for wrongly spoils the others.
+METADATA_REQUEST_CHECK = Ladder(
+    "metadata request",
+    [
+        rung(ids_came_early, Error.INVALID_REQUEST),
+        rung(nothing_is_named, Error.INVALID_REQUEST, also=(Error.UNKNOWN_SERVER_ERROR,)),
+    ],
+)
 #: Arguments: what is asked.
 METADATA_CHECK = Ladder(
     "metadata of a topic",
     [
-        rung(nothing_is_named, Error.INVALID_REQUEST, also=(Error.UNKNOWN_SERVER_ERROR,)),
         rung(id_is_unknown, Error.UNKNOWN_TOPIC_ID),
         rung(name_is_invalid, Error.INVALID_TOPIC_EXCEPTION),
         rung(name_is_unknown, Error.UNKNOWN_TOPIC_OR_PARTITION),
     ],
 )
-#: The same, for the whole request: one topic that is asked for wrongly spoils the others.
-METADATA_REQUEST_CHECK = Ladder("metadata request", [rung(ids_came_early, Error.INVALID_REQUEST)])
 
 
 @rule("WIRE-META-6")
 def asked_of(broker: Broker, wanted: tuple[MetadataRequestTopic, ...], api_version: int) -> tuple[Asked, ...]:
-    """Each topic once; as soon as one goes by id, those that go by name only are left out."""
-    by_id = api_version >= 12 and any(entry.topic_id != ZERO_UUID for entry in wanted)
+    """Each topic once; as soon as one goes by id, those that do not are left out."""
+    by_id = goes_by_id(wanted, api_version)
     found: dict[object, Asked] = {}
     for entry in wanted:
-        if by_id and entry.topic_id == ZERO_UUID and entry.name is not None:
-            continue
-        if entry.topic_id != ZERO_UUID:
+        if by_id and entry.topic_id != ZERO_UUID:
             name = broker.topics.by_id.get(entry.topic_id)
             topic = broker.topics.by_name.get(name) if name is not None else None
-            found[entry.topic_id] = Asked(entry.name, entry.topic_id, topic, api_version)
-        else:
-            topic = broker.topics.by_name.get(entry.name) if entry.name is not None else None
-            found[entry.name] = Asked(entry.name, ZERO_UUID, topic, api_version)
+            found[entry.topic_id] = Asked(name, entry.topic_id, topic)
+        elif not by_id and entry.name is not None:
+            found[entry.name] = Asked(entry.name, ZERO_UUID, broker.topics.by_name.get(entry.name))
     return tuple(found.values())
 
 
@@ -124,6 +137,7 @@ def creates(broker: Broker, request: MetadataRequest, api_version: int) -> bool:
     return broker.settings.auto_create_topics and (api_version < 4 or request.allow_auto_topic_creation)
 
 
+@rule("WIRE-META-12")
 def metadata(broker: Broker, request: MetadataRequest, *, api_version: int, now: int, client_id: str | None) -> Outcome:
     """The brokers, and the topics asked for; those that exist come first."""
     found: list[MetadataResponseTopic] = []
@@ -135,12 +149,10 @@ def metadata(broker: Broker, request: MetadataRequest, *, api_version: int, now:
         found = [described(broker, topic, with_operations) for topic in broker.topics.by_name.values()]
     else:
         assert request.topics is not None
-        everything = asked_of(broker, request.topics, api_version)
-        for one in everything:
-            spoilt = METADATA_REQUEST_CHECK.refusal(one)
-            if spoilt is not None:
-                return Outcome(broker, not_answered(everything, spoilt), (spoilt.rule,))
-        for one in everything:
+        spoilt = METADATA_REQUEST_CHECK.refusal(request.topics, api_version)
+        if spoilt is not None:
+            return Outcome(broker, not_answered(request.topics, spoilt), (spoilt.rule,))
+        for one in asked_of(broker, request.topics, api_version):
             refusal = METADATA_CHECK.refusal(one)
             if refusal is None:
                 assert one.topic is not None
@@ -157,17 +169,19 @@ def metadata(broker: Broker, request: MetadataRequest, *, api_version: int, now:
         broker.cluster.cluster_id,
         broker.cluster.broker_id,
         (*found, *missing),
-        CLUSTER_OPERATIONS if request.include_cluster_authorized_operations else NOT_ASKED,
+        operations(CLUSTER_OPERATIONS, request.include_cluster_authorized_operations),
         Error.NONE,
     )
     return Outcome(broker, body, tuple(rules), effects)
 
 
-def not_answered(everything: tuple[Asked, ...], spoilt: Rung) -> MetadataResponse:
-    """The error for every topic, and nothing else."""
-    return MetadataResponse(topics=tuple(not_described(one, spoilt, with_operations=False) for one in everything))
+def not_answered(wanted: tuple[MetadataRequestTopic, ...], spoilt: Rung) -> MetadataResponse:
+    """The error for every topic, as it was asked for, and nothing else."""
+    refused = tuple(MetadataResponseTopic(spoilt.error, entry.name or "", entry.topic_id) for entry in wanted)
+    return MetadataResponse(topics=refused, error_code=spoilt.error)
 
 
+@rule("WIRE-META-13")
 def brokers_of(broker: Broker) -> tuple[MetadataResponseBroker, ...]:
     """The brokers of the cluster: this one."""
     cluster = broker.cluster
@@ -184,19 +198,22 @@ def described(broker: Broker, topic: Topic, with_operations: bool) -> MetadataRe
         )
         for index in range(topic.partitions)
     )
-    operations = TOPIC_OPERATIONS if with_operations else NOT_ASKED
     return MetadataResponseTopic(
-        Error.NONE, topic.name, topic.topic_id, topics.is_internal(topic.name), partitions, operations
+        Error.NONE,
+        topic.name,
+        topic.topic_id,
+        topics.is_internal(topic.name),
+        partitions,
+        operations(TOPIC_OPERATIONS, with_operations),
     )
 
 
 @rule("WIRE-META-10")
 def not_described(asked: Asked, refusal: Rung, with_operations: bool) -> MetadataResponseTopic:
-    """The error, under the name or the id that was asked for."""
-    by_id = asked.topic_id != ZERO_UUID and refusal.error == Error.UNKNOWN_TOPIC_ID
-    operations = TOPIC_OPERATIONS if with_operations and not by_id else NOT_ASKED
-    name = None if by_id else asked.name
-    return MetadataResponseTopic(refusal.error, name, asked.topic_id, False, (), operations)
+    """The error, under the name or the id that was asked for; of an unknown id nothing else is known."""
+    is_internal = asked.name is not None and topics.is_internal(asked.name)
+    allowed = operations(TOPIC_OPERATIONS, with_operations and asked.name is not None)
+    return MetadataResponseTopic(refusal.error, asked.name, asked.topic_id, is_internal, (), allowed)
 
 
 @rule("WIRE-META-11")
@@ -204,7 +221,7 @@ def created(broker: Broker, name: str, now: int) -> tuple[Broker, tuple[Effect, 
     """A topic made because it was asked for, with the broker's defaults; none if its name is too much like another's."""
     count = INTERNAL_PARTITIONS if topics.is_internal(name) else -1
     wanted = CreatableTopic(name, count, -1)
-    if topics.CREATE_CHECK.refusal(broker, Draft(wanted, 1, False)) is not None:
+    if topics.CREATE_CHECK.refusal(broker, Draft(wanted)) is not None:
         return broker, ()
     topic_id, chance = broker.chance.uuid()
     record = topics.creation(broker, wanted, topic_id)
@@ -262,13 +279,19 @@ def describe_topic_partitions(
     refusal = CURSOR_CHECK.refusal(names, asks_for_all, request.cursor)
     if refusal is not None:
         spoilt = tuple(
-            DescribeTopicPartitionsResponseTopic(refusal.error, name, topic_authorized_operations=NOT_ASKED)
-            for name in names
+            DescribeTopicPartitionsResponseTopic(refusal.error, topic.name, topic_authorized_operations=NOT_ASKED)
+            for topic in request.topics
         )
         return Outcome(broker, DescribeTopicPartitionsResponse(topics=spoilt), (refusal.rule,))
-    limit = min(max(request.response_partition_limit, 1), broker.settings.max_request_partition_size_limit)
+    limit = limit_of(broker, request.response_partition_limit)
     given, cursor, rules = page(broker, names, request.cursor, limit)
     return Outcome(broker, DescribeTopicPartitionsResponse(0, given, cursor), rules)
+
+
+@rule("WIRE-PARTS-7")
+def limit_of(broker: Broker, asked: int) -> int:
+    """How many partitions are given at most: what is asked, between 1 and max.request.partition.size.limit."""
+    return min(max(asked, 1), broker.settings.max_request_partition_size_limit)
 
 
 @rule("WIRE-PARTS-6")
@@ -299,12 +322,15 @@ def page(
     return tuple(given), None, tuple(rules)
 
 
+@rule("WIRE-PARTS-8")
 def part_of(broker: Broker, name: str, refusal: Rung | None, shown: range) -> DescribeTopicPartitionsResponseTopic:
     """One topic of the answer."""
     topic = broker.topics.by_name.get(name) if refusal is None else None
     if topic is None:
         error = refusal.error if refusal is not None else Error.NONE
-        return DescribeTopicPartitionsResponseTopic(error, name, ZERO_UUID, False, (), TOPIC_OPERATIONS)
+        return DescribeTopicPartitionsResponseTopic(
+            error, name, ZERO_UUID, topics.is_internal(name), (), TOPIC_OPERATIONS
+        )
     own = broker.cluster.broker_id
     partitions = tuple(
         DescribeTopicPartitionsResponsePartition(

@@ -6,6 +6,7 @@ request; `Definition.parsed` is the one place where text becomes a value.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from enum import IntEnum
 from typing import Any
@@ -32,6 +33,7 @@ class Kind(IntEnum):
     LIST = 7
 
 
+DECIMAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 BITS = {Kind.INT: 32, Kind.SHORT: 16, Kind.LONG: 64}
 
 
@@ -60,7 +62,7 @@ class Definition:
 
 @rule("WIRE-CONFIG-1")
 def read(kind: Kind, text: str) -> Any:
-    """Text as a value of `kind`: booleans in any case, whole numbers with sign and blanks around, lists by comma."""
+    """Text as a value of `kind`: booleans in any case, numbers with sign and blanks around, lists by comma, each entry once."""
     match kind:
         case Kind.BOOLEAN:
             return one_of_two(text.strip().lower())
@@ -72,9 +74,14 @@ def read(kind: Kind, text: str) -> Any:
                 raise ValueError(text)
             return number
         case Kind.DOUBLE:
+            if text.strip() != "NaN" and not DECIMAL.fullmatch(text.strip()):
+                raise ValueError(text)
             return float(text)
         case Kind.LIST:
-            return tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+            parts = [part.strip() for part in text.split(",")] if text.strip() else []
+            if "" in parts:
+                raise ValueError(text)
+            return tuple(dict.fromkeys(parts))
         case Kind.STRING:
             return text.strip()
 
@@ -86,6 +93,7 @@ def one_of_two(text: str) -> bool:
     return text == "true"
 
 
+@rule("WIRE-CONFIG-9")
 def shown(definition: Definition, text: str) -> str:
     """The value in force as DescribeConfigs writes it."""
     parsed = definition.parsed(text)
@@ -94,6 +102,8 @@ def shown(definition: Definition, text: str) -> str:
             return "true" if parsed else "false"
         case Kind.LIST:
             return ",".join(parsed)
+        case Kind.DOUBLE:
+            return "NaN" if parsed != parsed else str(parsed)
         case _:
             return str(parsed)
 
@@ -129,7 +139,7 @@ def some_of(*choices: str) -> Callable[[Any], bool]:
 def is_throttled_list(parts: tuple[str, ...]) -> bool:
     """Empty, *, or partition:broker entries."""
     return parts in ((), ("*",)) or all(
-        len(pair := part.split(":")) == 2 and all(number.isdigit() for number in pair) for part in parts
+        len(pair := part.split(":")) == 2 and all(number.isascii() and number.isdigit() for number in pair) for part in parts
     )
 
 
@@ -255,6 +265,7 @@ class Settings:
     socket_request_max_bytes: int = 104_857_600
 
 
+@rule("WIRE-CONFIG-7")
 def parse(given: Mapping[str, str]) -> Settings:
     """The settings that names and texts stand for. SettingError for an unknown name or a value that is not accepted."""
     for name, text in given.items():
@@ -282,6 +293,7 @@ def parse(given: Mapping[str, str]) -> Settings:
     )
 
 
+@rule("WIRE-CONFIG-8")
 def with_time_units(given: Mapping[str, str]) -> dict[str, str]:
     """Hours and minutes turned into the settings in ms that they stand for; the finer unit wins."""
     plain = dict(given)

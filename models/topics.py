@@ -142,6 +142,7 @@ def with_text(texts: Map[str, str], name: str, text: str | None) -> Map[str, str
     return texts.delete(name) if name in texts else texts
 
 
+@rule("WIRE-TOPIC-43")
 def applied(broker: Broker, records: tuple[Record, ...], now: int) -> tuple[Broker, tuple[Effect, ...]]:
     """The broker after these records: its topics, and the partitions that begin, end, or have a new configuration."""
     effects: list[Effect] = []
@@ -205,6 +206,7 @@ def is_valid_name(name: str) -> bool:
     return len(name) <= NAME_MAX and name not in (".", "..") and LEGAL_NAME.fullmatch(name) is not None
 
 
+@rule("WIRE-TOPIC-41")
 def is_internal(name: str) -> bool:
     """A topic that coordinators keep their state in."""
     return name in INTERNAL
@@ -223,8 +225,8 @@ class Draft:
     """One topic of a CreateTopics request, with what it shares the request with."""
 
     topic: CreatableTopic
-    times_named: int
-    confusable_earlier: bool  # an earlier one of the same request has a name too much like this one
+    times_named: int = 1
+    is_shadowed: bool = False  # an earlier one of the same request is created under a name too much like this one
 
 
 @rule("WIRE-TOPIC-3")
@@ -253,15 +255,18 @@ def already_exists(broker: Broker, draft: Draft) -> bool:
 
 @rule("WIRE-TOPIC-7")
 def name_collides(broker: Broker, draft: Draft) -> bool:
-    """There is one whose name differs only in "." and "_", or was before it in this request."""
+    """There is one whose name differs only in "." and "_"."""
     plain = confusable(draft.topic.name)
-    return draft.confusable_earlier or any(confusable(name) == plain for name in broker.topics.by_name)
+    return any(confusable(name) == plain for name in broker.topics.by_name)
 
 
 @rule("WIRE-TOPIC-8")
 def config_is_bad(_broker: Broker, draft: Draft) -> bool:
-    """An unknown name, no value, or a value that is not accepted."""
-    return configs.fault_of_topic({entry.name: entry.value for entry in draft.topic.configs}) is not None
+    """An unknown name, no value, or a value that is not accepted; of a name given twice the last value counts."""
+    given = draft.topic.configs
+    return any(entry.value is None for entry in given) or (
+        configs.fault_of_topic({entry.name: entry.value for entry in given}) is not None
+    )
 
 
 @rule("WIRE-TOPIC-9")
@@ -303,6 +308,12 @@ def too_few_brokers(broker: Broker, draft: Draft) -> bool:
     return not draft.topic.assignments and factor_of(broker, draft.topic) > 1
 
 
+@rule("WIRE-TOPIC-19")
+def name_collides_within(_broker: Broker, draft: Draft) -> bool:
+    """The same request creates one whose name differs only in "." and "_"."""
+    return draft.is_shadowed
+
+
 #: Arguments: the broker, the draft.
 CREATE_CHECK = Ladder(
     "create a topic",
@@ -311,13 +322,14 @@ CREATE_CHECK = Ladder(
         rung(is_the_metadata_topic, Error.INVALID_REQUEST),
         rung(name_is_invalid, Error.INVALID_TOPIC_EXCEPTION),
         rung(already_exists, Error.TOPIC_ALREADY_EXISTS),
-        rung(name_collides, Error.INVALID_TOPIC_EXCEPTION, also=(Error.NONE,)),
+        rung(name_collides, Error.INVALID_TOPIC_EXCEPTION),
         rung(config_is_bad, Error.INVALID_CONFIG),
         rung(assignment_and_factor, Error.INVALID_REQUEST),
         rung(assignment_is_bad, Error.INVALID_REPLICA_ASSIGNMENT),
         rung(factor_is_nonsense, Error.INVALID_REPLICATION_FACTOR),
         rung(partitions_are_nonsense, Error.INVALID_PARTITIONS),
         rung(too_few_brokers, Error.INVALID_REPLICATION_FACTOR),
+        rung(name_collides_within, Error.INVALID_TOPIC_EXCEPTION, also=(Error.NONE,)),
     ],
 )
 
@@ -356,46 +368,39 @@ def factor_of(broker: Broker, topic: CreatableTopic) -> int:
 def drafts_of(request: CreateTopicsRequest) -> tuple[Draft, ...]:
     """Each name once."""
     times = Counter(topic.name for topic in request.topics)
-    drafts: dict[str, Draft] = {}
-    seen: set[str] = set()
-    for topic in request.topics:
-        if topic.name not in drafts:
-            drafts[topic.name] = Draft(topic, times[topic.name], confusable(topic.name) in seen)
-            seen.add(confusable(topic.name))
-    return tuple(drafts.values())
+    return tuple(Draft(topic, times[topic.name]) for topic in {topic.name: topic for topic in request.topics}.values())
 
 
+@rule("WIRE-TOPIC-42")
 def create_topics(
     broker: Broker, request: CreateTopicsRequest, *, api_version: int, now: int, client_id: str | None
 ) -> Outcome:
     """Each topic is judged alone, but for the time and the size of the whole request."""
     drafts = drafts_of(request)
     whole = TIME_CHECK.refusal(request.timeout_ms) or too_much(broker, drafts)
+    if whole is not None:
+        refused = tuple(not_created(topic.name, whole) for topic in request.topics)
+        return Outcome(broker, CreateTopicsResponse(topics=refused), (whole.rule,) * len(refused))
     effects: list[Effect] = []
     rules: list[str] = []
     results: list[CreatableTopicResult] = []
-    judged_on = broker
+    taken: set[str] = set()
+    before = broker
     for draft in drafts:
-        refusal = whole_or_twice(judged_on, draft, whole) or CREATE_CHECK.refusal(judged_on, draft)
+        plain = confusable(draft.topic.name)
+        refusal = CREATE_CHECK.refusal(before, changed(draft, is_shadowed=plain in taken))
         if refusal is not None:
             rules.append(refusal.rule)
             results.append(not_created(draft.topic.name, refusal))
             continue
+        taken.add(plain)
         topic_id, chance = broker.chance.uuid()
         broker = changed(broker, chance=chance)
         results.append(created(broker, draft.topic, topic_id))
         if not request.validate_only:
-            record = creation(broker, draft.topic, topic_id)
-            broker, made = applied(broker, (record,), now)
+            broker, made = applied(broker, (creation(broker, draft.topic, topic_id),), now)
             effects.extend(made)
     return Outcome(broker, CreateTopicsResponse(topics=tuple(results)), tuple(rules), tuple(effects))
-
-
-def whole_or_twice(broker: Broker, draft: Draft, whole: Rung | None) -> Rung | None:
-    """What refuses the whole request; a name given twice is told so even if the request is too large."""
-    if whole is not None and whole.error == Error.POLICY_VIOLATION and draft.times_named > 1:
-        return None
-    return whole
 
 
 def too_much(broker: Broker, drafts: tuple[Draft, ...]) -> Rung | None:
@@ -407,8 +412,9 @@ def too_much(broker: Broker, drafts: tuple[Draft, ...]) -> Rung | None:
     return SIZE_CHECK.refusal(partitions, records)
 
 
+@rule("WIRE-TOPIC-40")
 def creation(broker: Broker, topic: CreatableTopic, topic_id: Uuid) -> TopicCreated:
-    """The record of a new topic; of a configuration named twice, the last counts."""
+    """The record of a new topic, under an id of its own; of a configuration named twice, the last counts."""
     texts = {entry.name: entry.value for entry in topic.configs if entry.value is not None}
     return TopicCreated(topic_id, topic.name, count_of(broker, topic), tuple(texts.items()))
 
@@ -434,101 +440,135 @@ def not_created(name: str, refusal: Rung) -> CreatableTopicResult:
 # DeleteTopics
 
 
-@value
-class Doomed:
-    """One topic of a DeleteTopics request: as named, and what that is."""
-
-    name: str | None
-    topic_id: Uuid
-    topic: Topic | None
-    times_meant: int
-
-
 @rule("WIRE-TOPIC-20")
-def deletion_is_off(broker: Broker, _doomed: Doomed, api_version: int) -> bool:
+def deletion_is_off(broker: Broker, api_version: int) -> bool:
     """delete.topic.enable=false."""
     return not broker.settings.delete_topic_enable and api_version >= 3
 
 
 @rule("WIRE-TOPIC-21")
-def deletion_is_off_for_old(broker: Broker, _doomed: Doomed, api_version: int) -> bool:
+def deletion_is_off_for_old(broker: Broker, _api_version: int) -> bool:
     """The same, before the error had a code of its own."""
     return not broker.settings.delete_topic_enable
 
 
+#: Arguments: the broker, the version. For the whole request, before its time is looked at.
+DELETION_CHECK = Ladder(
+    "delete topics",
+    [
+        rung(deletion_is_off, Error.TOPIC_DELETION_DISABLED),
+        rung(deletion_is_off_for_old, Error.INVALID_REQUEST),
+    ],
+)
+
+
+@value
+class Doomed:
+    """One topic of a DeleteTopics request: as asked for, and what that is."""
+
+    asked: DeleteTopicState
+    topic: Topic | None
+    times_asked: int = 1
+    is_asked_both_ways: bool = False  # by this name, and by the id that it has
+
+
 @rule("WIRE-TOPIC-22")
-def is_named_and_identified(_broker: Broker, doomed: Doomed, _api_version: int) -> bool:
+def is_named_and_identified(doomed: Doomed) -> bool:
     """Name or id, not both and not neither."""
-    return (doomed.name is not None) == (doomed.topic_id != ZERO_UUID)
+    return (doomed.asked.name is None) == (doomed.asked.topic_id == ZERO_UUID)
 
 
 @rule("WIRE-TOPIC-23")
-def is_meant_twice(_broker: Broker, doomed: Doomed, _api_version: int) -> bool:
-    """The same name, the same id, or a name and the id it has: answered once, deleted not at all."""
-    return doomed.times_meant > 1
+def is_asked_twice(doomed: Doomed) -> bool:
+    """The same name or the same id: answered once, deleted not at all."""
+    return doomed.times_asked > 1
+
+
+@rule("WIRE-TOPIC-26")
+def is_asked_both_ways(doomed: Doomed) -> bool:
+    """A name, and the id that it has: answered once, deleted not at all."""
+    return doomed.is_asked_both_ways
 
 
 @rule("WIRE-TOPIC-24")
-def id_is_unknown(_broker: Broker, doomed: Doomed, _api_version: int) -> bool:
+def id_is_unknown(doomed: Doomed) -> bool:
     """No topic has the id."""
-    return doomed.topic is None and doomed.name is None
+    return doomed.topic is None and doomed.asked.name is None
 
 
 @rule("WIRE-TOPIC-25")
-def name_is_unknown(_broker: Broker, doomed: Doomed, _api_version: int) -> bool:
+def name_is_unknown(doomed: Doomed) -> bool:
     """No topic has the name; an invalid name is not told apart."""
     return doomed.topic is None
 
 
-#: Arguments: the broker, the doomed topic, the version.
+#: Arguments: the doomed topic.
 DELETE_CHECK = Ladder(
     "delete a topic",
     [
-        rung(deletion_is_off, Error.TOPIC_DELETION_DISABLED),
-        rung(deletion_is_off_for_old, Error.INVALID_REQUEST),
         rung(is_named_and_identified, Error.INVALID_REQUEST),
-        rung(is_meant_twice, Error.INVALID_REQUEST),
+        rung(is_asked_twice, Error.INVALID_REQUEST),
+        rung(is_asked_both_ways, Error.INVALID_REQUEST),
         rung(id_is_unknown, Error.UNKNOWN_TOPIC_ID),
         rung(name_is_unknown, Error.UNKNOWN_TOPIC_OR_PARTITION),
     ],
 )
 
 
-def doomed_of(broker: Broker, request: DeleteTopicsRequest, api_version: int) -> tuple[Doomed, ...]:
-    """What the request means, each once: topics that it names and identifies come out as one, meant twice."""
-    wanted = request.topics if api_version >= 6 else tuple(DeleteTopicState(name) for name in request.topic_names)
+def topic_asked(broker: Broker, asked: DeleteTopicState) -> Topic | None:
+    """The topic of this name or this id."""
+    name = asked.name if asked.name is not None else broker.topics.by_id.get(asked.topic_id)
+    return broker.topics.by_name.get(name) if name is not None else None
+
+
+def doomed_of(broker: Broker, wanted: tuple[DeleteTopicState, ...]) -> tuple[Doomed, ...]:
+    """Each name and each id once; what both names and identifies, or neither, as often as it is asked."""
+    times = Counter(wanted)
     found: dict[object, Doomed] = {}
-    for entry in wanted:
-        name = entry.name if entry.topic_id == ZERO_UUID else broker.topics.by_id.get(entry.topic_id)
-        topic = broker.topics.by_name.get(name) if name is not None else None
-        is_clear = (entry.name is None) != (entry.topic_id == ZERO_UUID)
-        key: object = topic.topic_id if topic is not None and is_clear else (entry.name, entry.topic_id)
-        times = found[key].times_meant + 1 if key in found else 1
-        found[key] = Doomed(entry.name, entry.topic_id, topic, times)
+    for position, asked in enumerate(wanted):
+        topic, both_ways = topic_asked(broker, asked), False
+        if topic is not None and times[asked] == 1:
+            by_name, by_id = DeleteTopicState(topic.name), DeleteTopicState(None, topic.topic_id)
+            if asked == by_id and times[by_name] == 1:
+                continue  # answered under its name
+            both_ways = asked == by_name and by_id in times
+        one = Doomed(asked, topic, times[asked], both_ways)
+        found.setdefault(position if is_named_and_identified(one) else asked, one)
     return tuple(found.values())
+
+
+@rule("WIRE-TOPIC-27")
+def answered(doomed: Doomed, refusal: Rung | None) -> DeletableTopicResult:
+    """Name and id of what is gone, or was asked for both ways; otherwise what was asked for."""
+    name, topic_id = doomed.asked.name, doomed.asked.topic_id
+    if doomed.topic is not None and (refusal is None or doomed.is_asked_both_ways):
+        name, topic_id = doomed.topic.name, doomed.topic.topic_id
+    if refusal is None:
+        return DeletableTopicResult(name, topic_id, Error.NONE, None)
+    return DeletableTopicResult(name, topic_id, refusal.error, f"cannot delete: {refusal.error.name.lower()}")
 
 
 def delete_topics(
     broker: Broker, request: DeleteTopicsRequest, *, api_version: int, now: int, client_id: str | None
 ) -> Outcome:
-    """Each topic is judged alone."""
-    late = TIME_CHECK.refusal(request.timeout_ms)
+    """Each topic is judged alone, unless none may be deleted or there is no time."""
+    wanted = request.topics if api_version >= 6 else tuple(DeleteTopicState(name) for name in request.topic_names)
+    whole = DELETION_CHECK.refusal(broker, api_version) or TIME_CHECK.refusal(request.timeout_ms)
+    if whole is not None:
+        refused = tuple(DeletableTopicResult(asked.name, asked.topic_id, whole.error, None) for asked in wanted)
+        return Outcome(broker, DeleteTopicsResponse(responses=refused), (whole.rule,) * len(refused))
     effects: list[Effect] = []
     rules: list[str] = []
     results: list[DeletableTopicResult] = []
-    for doomed in doomed_of(broker, request, api_version):
-        refusal = DELETE_CHECK.refusal(broker, doomed, api_version)
-        if refusal is None or not refusal.rule.startswith(("WIRE-TOPIC-20", "WIRE-TOPIC-21")):
-            refusal = late or refusal
+    for doomed in doomed_of(broker, wanted):
+        refusal = DELETE_CHECK.refusal(doomed)
+        results.append(answered(doomed, refusal))
         if refusal is not None:
             rules.append(refusal.rule)
-            message = None if refusal.error == Error.REQUEST_TIMED_OUT else f"cannot delete: {refusal.error.name.lower()}"
-            results.append(DeletableTopicResult(doomed.name, doomed.topic_id, refusal.error, message))
             continue
         assert doomed.topic is not None
         broker, gone = applied(broker, (TopicDeleted(doomed.topic.topic_id),), now)
         effects.extend(gone)
-        results.append(DeletableTopicResult(doomed.topic.name, doomed.topic.topic_id, Error.NONE, None))
     return Outcome(broker, DeleteTopicsResponse(responses=tuple(results)), tuple(rules), tuple(effects))
 
 
@@ -542,6 +582,7 @@ class Growth:
     wanted: CreatePartitionsTopic
     topic: Topic | None
     times_named: int
+    added_before: int  # partitions that the same request adds to other topics
 
 
 @rule("WIRE-TOPIC-30")
@@ -564,8 +605,8 @@ def does_not_grow(_broker: Broker, growth: Growth) -> bool:
 
 @rule("WIRE-TOPIC-33")
 def grows_too_much(_broker: Broker, growth: Growth) -> bool:
-    """More than 10,000 new partitions."""
-    return growth.topic is not None and growth.wanted.count - growth.topic.partitions > PARTITIONS_MAX
+    """More than 10,000 new partitions by one request."""
+    return growth.topic is not None and growth.added_before + growth.wanted.count - growth.topic.partitions > PARTITIONS_MAX
 
 
 @rule("WIRE-TOPIC-34")
@@ -586,33 +627,45 @@ GROW_CHECK = Ladder(
         rung(grows_twice, Error.INVALID_REQUEST),
         rung(nothing_to_grow, Error.UNKNOWN_TOPIC_OR_PARTITION),
         rung(does_not_grow, Error.INVALID_PARTITIONS),
-        rung(grows_too_much, Error.INVALID_PARTITIONS, also=(Error.UNKNOWN_SERVER_ERROR,)),
         rung(new_assignment_is_bad, Error.INVALID_REPLICA_ASSIGNMENT),
+        rung(grows_too_much, Error.INVALID_PARTITIONS, also=(Error.UNKNOWN_SERVER_ERROR,)),
     ],
 )
 
 
+@rule("WIRE-TOPIC-42")
 def create_partitions(
     broker: Broker, request: CreatePartitionsRequest, *, api_version: int, now: int, client_id: str | None
 ) -> Outcome:
-    """Each topic is judged alone."""
+    """Each topic is judged alone, but for the time and the size of the whole request."""
+    whole = TIME_CHECK.refusal(request.timeout_ms)
+    if whole is not None:
+        refused = tuple(CreatePartitionsTopicResult(wanted.name, whole.error, None) for wanted in request.topics)
+        return Outcome(broker, CreatePartitionsResponse(results=refused), (whole.rule,) * len(refused))
     times = Counter(wanted.name for wanted in request.topics)
-    late = TIME_CHECK.refusal(request.timeout_ms)
     effects: list[Effect] = []
     rules: list[str] = []
     results: list[CreatePartitionsTopicResult] = []
+    added = 0
     for wanted in {wanted.name: wanted for wanted in request.topics}.values():
-        growth = Growth(wanted, broker.topics.by_name.get(wanted.name), times[wanted.name])
-        refusal = late or GROW_CHECK.refusal(broker, growth)
+        growth = Growth(wanted, broker.topics.by_name.get(wanted.name), times[wanted.name], added)
+        refusal = GROW_CHECK.refusal(broker, growth)
+        results.append(grown(wanted.name, refusal))
         if refusal is not None:
             rules.append(refusal.rule)
-            is_plain = refusal.error in (Error.REQUEST_TIMED_OUT, Error.UNKNOWN_TOPIC_OR_PARTITION)
-            message = None if is_plain else f"cannot grow: {refusal.error.name.lower()}"
-            results.append(CreatePartitionsTopicResult(wanted.name, refusal.error, message))
             continue
         assert growth.topic is not None
-        results.append(CreatePartitionsTopicResult(wanted.name, Error.NONE, None))
+        added += wanted.count - growth.topic.partitions
         if not request.validate_only:
-            broker, grown = applied(broker, (PartitionsAdded(growth.topic.topic_id, wanted.count),), now)
-            effects.extend(grown)
+            broker, made = applied(broker, (PartitionsAdded(growth.topic.topic_id, wanted.count),), now)
+            effects.extend(made)
     return Outcome(broker, CreatePartitionsResponse(results=tuple(results)), tuple(rules), tuple(effects))
+
+
+@rule("WIRE-TOPIC-35")
+def grown(name: str, refusal: Rung | None) -> CreatePartitionsTopicResult:
+    """The error, if any; a message, but for a topic that is not there."""
+    if refusal is None:
+        return CreatePartitionsTopicResult(name, Error.NONE, None)
+    is_plain = refusal.error == Error.UNKNOWN_TOPIC_OR_PARTITION
+    return CreatePartitionsTopicResult(name, refusal.error, None if is_plain else f"cannot grow: {refusal.error.name.lower()}")
