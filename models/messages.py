@@ -427,8 +427,6 @@ class ApiVersionsRequest:
 
     client_software_name: str = ""
     client_software_version: str = ""
-    cluster_id: str | None = None
-    node_id: int = -1
 
 
 @value
@@ -845,8 +843,6 @@ class InitProducerIdRequest:
     transaction_timeout_ms: int = 0
     producer_id: int = -1
     producer_epoch: int = -1
-    enable2_pc: bool = False
-    keep_prepared_txn: bool = False
 
 
 @value
@@ -857,8 +853,6 @@ class InitProducerIdResponse:
     error_code: int = 0
     producer_id: int = -1
     producer_epoch: int = 0
-    ongoing_txn_producer_id: int = -1
-    ongoing_txn_producer_epoch: int = -1
 
 
 @value
