@@ -104,11 +104,14 @@ FAULTS: list[tuple[str, Error, dict[str, Any]]] = [
     ("LOG-BATCH-10", Error.INVALID_RECORD, {"last_offset_delta": 5}),
     ("LOG-BATCH-11", Error.INVALID_RECORD, {"attributes": CONTROL}),
     ("LOG-BATCH-12", Error.INVALID_RECORD, {"producer_id": 7}),
+    ("LOG-BATCH-25", Error.MESSAGE_TOO_LARGE, {"records": None, "unpacks_too_far": True}),
     ("LOG-BATCH-13", Error.INVALID_RECORD, {"records": None}),
 ]
 
 
-@pytest.mark.rule(*(rule for rule, _, _ in FAULTS))
+@pytest.mark.rule(
+    "LOG-BATCH-7", "LOG-BATCH-8", "LOG-BATCH-9", "LOG-BATCH-10", "LOG-BATCH-11", "LOG-BATCH-12", "LOG-BATCH-13", "LOG-BATCH-25"
+)
 @pytest.mark.parametrize(("rule", "error", "fields"), FAULTS)
 def test_a_faulty_batch_is_refused(rule: str, error: Error, fields: dict[str, Any]) -> None:
     assert refusal(empty(max_message_bytes=1000), batch(**fields)) == (rule, error)
