@@ -19,22 +19,24 @@ def beginning(length: int, magic: int) -> bytes:
 
 
 @pytest.mark.rule("LOG-BATCH-1", "LOG-BATCH-2", "LOG-BATCH-3")
-@pytest.mark.parametrize("before", [b"", WHOLE])
+@pytest.mark.parametrize("before", [b"", WHOLE], ids=["first", "behind a batch"])
 @pytest.mark.parametrize(
-    ("tail", "size_bytes", "expected"),
+    ("length", "magic", "size_bytes", "expected"),
     [
-        (beginning(13, 2), 11, Tail.PARTIAL),
-        (beginning(13, 2), 12, Tail.CORRUPT),
-        (beginning(-1, 2), 12, Tail.CORRUPT),
-        (beginning(14, 3), 16, Tail.PARTIAL),
-        (beginning(14, 3), 17, Tail.CORRUPT),
-        (beginning(14, -1), 17, Tail.CORRUPT),
-        (beginning(14, 2), 17, Tail.PARTIAL),
-        (beginning(49, 2), 0, Tail.NOTHING),
+        (13, 2, 11, Tail.PARTIAL),
+        (13, 2, 12, Tail.CORRUPT),
+        (-1, 2, 12, Tail.CORRUPT),
+        (14, 3, 16, Tail.PARTIAL),
+        (14, 3, 17, Tail.CORRUPT),
+        (14, -1, 17, Tail.CORRUPT),
+        (14, 2, 17, Tail.PARTIAL),
+        (49, 2, 0, Tail.NOTHING),
     ],
 )
-def test_a_length_is_judged_after_12_bytes_and_a_magic_byte_after_17(before: bytes, tail: bytes, size_bytes: int, expected: Tail) -> None:
-    sent = parsed(before + tail[:size_bytes])
+def test_a_length_is_judged_after_12_bytes_and_a_magic_byte_after_17(
+    before: bytes, length: int, magic: int, size_bytes: int, expected: Tail
+) -> None:
+    sent = parsed(before + beginning(length, magic)[:size_bytes])
     assert sent is not None
     assert (len(sent.batches), sent.tail) == (1 if before else 0, expected)
 
