@@ -13,6 +13,7 @@ from fiducial.models.values import Uuid, value
 
 NO_TIMESTAMP = -1
 NO_PRODUCER = -1
+NO_EPOCH = -1
 NO_SEQUENCE = -1
 
 CODEC_NONE, CODEC_GZIP, CODEC_SNAPPY, CODEC_LZ4, CODEC_ZSTD = range(5)

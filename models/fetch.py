@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from fiducial.models.state import Broker
 
 PartitionKey = tuple[Uuid, int]
+WantedKey = tuple[str | Uuid, int]
 
 
 @value
@@ -44,6 +45,7 @@ class FetchPlan:
     kind: Kind
     session_id: int
     partitions: tuple[Cached, ...]
+    strays: frozenset[WantedKey]  # those that were not there when the request came
     api_version: int
     isolation: int
     replica_id: int
@@ -116,6 +118,16 @@ WANTED_CHECK = Ladder(
         rung(partition_is_unknown, Error.UNKNOWN_TOPIC_OR_PARTITION),
     ],
 )
+
+
+#: The refusals that say that there is no such partition.
+UNKNOWN = frozenset({Error.UNKNOWN_TOPIC_ID, Error.UNKNOWN_TOPIC_OR_PARTITION})
+
+
+def is_stray(broker: Broker, wanted: Wanted) -> bool:
+    """Is there no such partition?"""
+    refusal = WANTED_CHECK.refusal(broker, wanted)
+    return refusal is not None and refusal.error in UNKNOWN
 
 
 def key_of(broker: Broker, wanted: Wanted) -> PartitionKey:
@@ -207,6 +219,7 @@ def planned(broker: Broker, request: FetchRequest, kind: Kind, api_version: int,
         kind,
         session_id,
         cached,
+        frozenset(entry.wanted.key for entry in cached if is_stray(broker, entry.wanted)),
         api_version,
         request.isolation_level,
         request.replica_state.replica_id if api_version >= 15 else request.replica_id,
@@ -252,6 +265,10 @@ class Answer:
     diverges: bool = False
 
 
+#: The refusals that send the asker to the leader (KIP-951).
+TELLS_LEADER = frozenset({Error.FENCED_LEADER_EPOCH, Error.NOT_LEADER_OR_FOLLOWER})
+
+
 @rule("LOG-FETCH-3")
 def read(broker: Broker, wanted: Wanted, plan: FetchPlan, remaining: int, nothing_yet: bool) -> Answer:
     """Read one partition with what is left of the request's max_bytes; the first that has something gives a whole batch at least."""
@@ -262,7 +279,7 @@ def read(broker: Broker, wanted: Wanted, plan: FetchPlan, remaining: int, nothin
     held = broker.partitions[key]
     asked = partition.Fetch(
         wanted.offset,
-        wanted.max_bytes if wanted.max_bytes < 0 else min(wanted.max_bytes, remaining),
+        min(wanted.max_bytes, remaining),
         plan.isolation,
         nothing_yet,
         plan.replica_id,
@@ -272,7 +289,7 @@ def read(broker: Broker, wanted: Wanted, plan: FetchPlan, remaining: int, nothin
     outcome = partition.fetch(held, asked)
     if isinstance(outcome, Refused):
         leader = FetchResponseLeaderIdAndEpoch()
-        if outcome.rung.error == Error.FENCED_LEADER_EPOCH and plan.api_version >= 16:
+        if outcome.rung.error in TELLS_LEADER and plan.api_version >= 16:
             leader = FetchResponseLeaderIdAndEpoch(broker.cluster.broker_id, held.leader_epoch)
         data = changed(refused(wanted, outcome.rung, key[0]), current_leader=leader)
         return Answer(data, rung=outcome.rung)
@@ -315,21 +332,23 @@ def found(wanted: Wanted, topic_id: Uuid, read_: Read, plan: FetchPlan) -> Parti
 def read_all(broker: Broker, plan: FetchPlan) -> tuple[Answer, ...]:
     """Every partition in turn, each with what those before it have left of max_bytes."""
     answers: list[Answer] = []
-    remaining, nothing_yet = max(plan.max_bytes, 0), True
+    remaining, nothing_yet = plan.max_bytes, True
     for entry in plan.partitions:
         answer = read(broker, entry.wanted, plan, remaining, nothing_yet)
-        if answer.size_bytes:
-            remaining, nothing_yet = max(remaining - answer.size_bytes, 0), False
+        if entry.wanted.key not in plan.strays:
+            remaining, nothing_yet = max(remaining - answer.size_bytes, 0), nothing_yet and not answer.size_bytes
         answers.append(answer)
     return tuple(answers)
 
 
 @rule("LOG-FETCH-1", "LOG-FETCH-2")
 def is_enough(plan: FetchPlan, answers: tuple[Answer, ...]) -> bool:
-    """Is there a reason to answer now: nothing asked, enough bytes, an error, or a divergence?"""
-    if not answers or any(answer.rung is not None or answer.diverges for answer in answers):
+    """Is there a reason to answer now: nothing there, enough bytes, an error, or a divergence? That a partition was unknown from the start is none."""
+    pairs = zip(plan.partitions, answers, strict=True)
+    awaited = [answer for entry, answer in pairs if entry.wanted.key not in plan.strays]
+    if not awaited or any(answer.rung is not None or answer.diverges for answer in awaited):
         return True
-    return sum(answer.size_bytes for answer in answers) >= plan.min_bytes
+    return sum(answer.size_bytes for answer in awaited) >= plan.min_bytes
 
 
 # Answering
@@ -358,7 +377,7 @@ def answered(broker: Broker, plan: FetchPlan, answers: tuple[Answer, ...]) -> Ou
     rules = tuple(answer.rung.rule for answer in answers if answer.rung is not None)
     pairs = list(zip(plan.partitions, answers, strict=True))
     if plan.session_id in broker.sessions.by_id:
-        broker = with_answers(broker, plan.session_id, pairs)
+        broker = with_answers(broker, plan, pairs)
     if plan.kind is Kind.INCREMENTAL:
         pairs = [(cached, answer) for cached, answer in pairs if is_news(cached, answer)]
     endpoints: tuple[FetchResponseNodeEndpoint, ...] = ()
@@ -370,21 +389,25 @@ def answered(broker: Broker, plan: FetchPlan, answers: tuple[Answer, ...]) -> Ou
 
 
 @rule("LOG-SESSION-9")
-def with_answers(broker: Broker, session_id: int, pairs: list[tuple[Cached, Answer]]) -> Broker:
-    """Remember what was answered; partitions that gave records go to the end of the line, so that all get their turn."""
-    session = broker.sessions.by_id[session_id]
+def with_answers(broker: Broker, plan: FetchPlan, pairs: list[tuple[Cached, Answer]]) -> Broker:
+    """Remember what was answered. A new session reads what there is before what there is not; later, partitions that gave records go to the end
+    of the line, so that all get their turn."""
+    session = broker.sessions.by_id[plan.session_id]
+    is_new = plan.kind is Kind.FULL
     answers = {cached.wanted.key: answer for cached, answer in pairs}
-    resting: list[Cached] = []
-    served: list[Cached] = []
+    ahead: list[Cached] = []
+    behind: list[Cached] = []
     for cached in session.partitions:
-        answer = answers.get(cached.wanted.key)
+        key = cached.wanted.key
+        answer = answers.get(key)
         if answer is None:
-            resting.append(cached)
+            ahead.append(cached)
             continue
-        high_watermark = -1 if answer.diverges else answer.data.high_watermark
+        high_watermark = -1 if answer.diverges and not is_new else answer.data.high_watermark
         updated = Cached(cached.wanted, high_watermark, answer.data.log_start_offset)
-        (served if answer.size_bytes else resting).append(updated)
-    return with_session(broker, session_id, changed(session, partitions=(*resting, *served)))
+        goes_behind = key in plan.strays if is_new else answer.size_bytes > 0
+        (behind if goes_behind else ahead).append(updated)
+    return with_session(broker, plan.session_id, changed(session, partitions=(*ahead, *behind)))
 
 
 def grouped(pairs: list[tuple[Cached, Answer]]) -> tuple[FetchableTopicResponse, ...]:

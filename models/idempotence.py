@@ -23,14 +23,12 @@ from __future__ import annotations
 
 from immutables import Map
 
-from fiducial.models.batches import NO_PRODUCER, NO_SEQUENCE
+from fiducial.models.batches import NO_EPOCH, NO_PRODUCER, NO_SEQUENCE
 from fiducial.models.errors import Error
 from fiducial.models.kernels import follows
 from fiducial.models.log import Plan
 from fiducial.models.rules import Ladder, rule, rung
 from fiducial.models.values import EMPTY, value
-
-NO_EPOCH = -1
 
 #: How many batches back a resend is recognised; what makes max.in.flight.requests.per.connection <= 5 safe.
 WINDOW_BATCHES = 5

@@ -22,8 +22,10 @@ from fiducial.models.batches import (
     ATTRIBUTE_CODEC,
     ATTRIBUTE_CONTROL,
     ATTRIBUTE_LOG_APPEND_TIME,
+    ATTRIBUTE_TRANSACTIONAL,
     CODEC_NONE,
     CODEC_ZSTD,
+    NO_EPOCH,
     NO_PRODUCER,
     NO_SEQUENCE,
     NO_TIMESTAMP,
@@ -316,6 +318,18 @@ def compressed_deltas_are_odd(batch: SentBatch, config: LogConfig, _now: int) ->
     return codec_of(batch) != CODEC_NONE and keeps_codec(batch, config) and not deltas_are_dense(batch)
 
 
+@rule("LOG-BATCH-26")
+def cannot_be_rebuilt(batch: SentBatch, config: LogConfig, _now: int) -> bool:
+    """What is encoded anew must be a batch that a client could have made: with times, and of a producer with epoch and sequence or of none."""
+    if keeps_codec(batch, config):
+        return False
+    if batch.producer_id == NO_PRODUCER:
+        names_producer = batch.attributes & ATTRIBUTE_TRANSACTIONAL == 0
+    else:
+        names_producer = batch.producer_epoch != NO_EPOCH and batch.base_sequence >= 0
+    return not names_producer or any(record.timestamp < NO_TIMESTAMP for record in batch.records or ())
+
+
 #: Arguments: the batch, the log's configuration, now (ms). Behind REQUEST_CHECK.
 BATCH_CHECK = Ladder(
     "batch check",
@@ -332,6 +346,7 @@ BATCH_CHECK = Ladder(
         rung(some_record_has_bad_time, Error.INVALID_TIMESTAMP),
         rung(some_record_lacks_key, Error.INVALID_RECORD),
         rung(compressed_deltas_are_odd, Error.INVALID_RECORD, also=(Error.UNKNOWN_SERVER_ERROR,)),
+        rung(cannot_be_rebuilt, Error.INVALID_RECORD, also=(Error.UNKNOWN_SERVER_ERROR,)),
     ],
 )
 
@@ -606,7 +621,7 @@ def epochs_from(epochs: tuple[EpochStart, ...], offset: int) -> tuple[EpochStart
 @rule("LOG-EPOCH-1")
 def end_offset_for_epoch(log: Log, epoch: int) -> tuple[int, int]:
     """(the largest known epoch <= `epoch`, the offset where it ended); (-1, -1) when nothing can be said (KIP-101, KIP-279)."""
-    if epoch < 0 or not log.epochs or epoch > log.epochs[-1].epoch:
+    if epoch == -1 or not log.epochs or epoch > log.epochs[-1].epoch:
         return -1, -1
     if epoch == log.epochs[-1].epoch:
         return epoch, log.end

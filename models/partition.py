@@ -358,7 +358,7 @@ def stable_offset(partition: Partition) -> int:
 
 @rule("LOG-READ-12")
 def limit_is_negative(_partition: Partition, asked: Fetch) -> bool:
-    """partition_max_bytes below 0."""
+    """partition_max_bytes below 0, or, for the first partition that is read, max_bytes."""
     return asked.max_bytes < 0
 
 
@@ -395,7 +395,7 @@ FETCH_CHECK = Ladder(
         *EPOCH_CHECK.rungs,
         rung(replica_is_not_assigned, Error.NOT_LEADER_OR_FOLLOWER, also=(Error.UNKNOWN_LEADER_EPOCH,)),
         rung(fetch_is_out_of_range, Error.OFFSET_OUT_OF_RANGE),
-        rung(limit_is_negative, Error.INVALID_REQUEST, also=(Error.UNKNOWN_SERVER_ERROR,)),
+        rung(limit_is_negative, Error.INVALID_REQUEST, also=(Error.UNKNOWN_SERVER_ERROR, Error.NONE)),
     ],
 )
 

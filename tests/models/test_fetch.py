@@ -15,9 +15,11 @@ from fiducial.models.messages import (
     DeleteTopicsRequest,
     FetchPartition,
     FetchRequest,
+    FetchResponseLeaderIdAndEpoch,
     FetchTopic,
     ForgottenTopic,
     PartitionData,
+    ReplicaState,
 )
 from fiducial.models.values import changed
 
@@ -275,8 +277,49 @@ def test_a_served_partition_goes_to_the_end_of_the_line() -> None:
         bench.produce("a", batch(), batch(), index=index)
     wanted = [("a", 0, 0), ("a", 1, 0)]
     session_id = bench.ask(fetch_request(wanted, session=(0, 0), max_bytes=100), V).session_id
-    following = bench.ask(fetch_request([], session=(session_id, 1), max_bytes=100), V)
-    assert list(parts(following)) == [("a", 1)]
+    for epoch, served in ((1, 0), (2, 1), (3, 0)):  # a new session keeps the order of its request
+        following = bench.ask(fetch_request([], session=(session_id, epoch), max_bytes=100), V)
+        assert list(parts(following)) == [("a", served)]
+
+
+@pytest.mark.rule("LOG-SESSION-9")
+def test_a_new_session_reads_what_there_is_first() -> None:
+    bench = Bench("a", partitions=2)
+    wanted = [("b", 0, 0), ("a", 0, 0), ("a", 1, 0)]
+    session_id = bench.ask(fetch_request(wanted, session=(0, 0)), V).session_id
+    order = [entry.wanted.name for entry in bench.broker.sessions.by_id[session_id].partitions]
+    assert order == ["a", "a", "b"]
+
+
+@pytest.mark.rule("LOG-FETCH-1", "LOG-FETCH-4")
+def test_an_unknown_partition_is_no_reason_to_answer() -> None:
+    bench = Bench("a")
+    assert bench.send(fetch_request([("b", 0, 0), ("a", 0, 0)], max_wait_ms=10), V) is None
+    ticket = bench.tickets
+    bench.produce("a", batch())
+    reply = bench.reply_to(ticket)
+    assert isinstance(reply, Reply)
+    assert [data.error_code for data in parts(reply.body).values()] == [Error.UNKNOWN_TOPIC_OR_PARTITION, Error.NONE]
+    assert isinstance(bench.send(fetch_request([("b", 0, 0)], max_wait_ms=10), V), Reply)
+
+
+@pytest.mark.rule("LOG-READ-12", "LOG-FETCH-3")
+def test_a_negative_budget_is_refused_once() -> None:
+    bench = Bench("a", partitions=2)
+    for index in range(2):
+        bench.produce("a", batch(), index=index)
+    body = bench.ask(fetch_request([("a", 0, 0), ("a", 1, 0)], max_bytes=-1), V)
+    assert [data.error_code for data in parts(body).values()] == [Error.INVALID_REQUEST, Error.NONE]
+    assert sizes(body) == [0, 100]
+
+
+@pytest.mark.rule("LOG-FETCH-10")
+def test_who_is_no_replica_is_sent_to_the_leader() -> None:
+    bench = Bench("a")
+    topic = FetchTopic(topic_id=bench.id_of("a"), partitions=(FetchPartition(),))
+    body = bench.ask(FetchRequest(replica_state=ReplicaState(5), topics=(topic,)), 16)
+    assert body.responses[0].partitions[0].current_leader == FetchResponseLeaderIdAndEpoch(1, 0)
+    assert [node.node_id for node in body.node_endpoints] == [1]
 
 
 @pytest.mark.rule("LOG-FETCH-5")

@@ -29,7 +29,7 @@ from fiducial.models.partition import (
 )
 from fiducial.models.values import changed
 
-GZIP, ZSTD, CODEC_5 = 1, 4, 5
+GZIP, ZSTD, CODEC_5, TRANSACTIONAL = 1, 4, 5, 0x10
 APPEND_TIME, TRANSACTIONAL, CONTROL, DELETE_HORIZON, BIT_7 = 0x08, 0x10, 0x20, 0x40, 0x80
 DAY = 86_400_000
 
@@ -206,6 +206,24 @@ def test_odd_offset_deltas() -> None:
     assert kept.log.end == 2
     rebuilt = produced(empty(compression=GZIP), odd())
     assert [record.offset_delta for record in rebuilt.log.batches[0].records] == [0, 1]
+
+
+@pytest.mark.rule("LOG-BATCH-26")
+@pytest.mark.parametrize(
+    "odd_one",
+    [
+        batch(timestamps=(-2,)),
+        batch(producer_id=7, producer_epoch=-1, base_sequence=0),
+        batch(producer_id=-7, producer_epoch=-1, base_sequence=0),
+        batch(producer_id=-7, producer_epoch=0, base_sequence=-1),
+        batch(attributes=TRANSACTIONAL),
+    ],
+)
+def test_what_no_client_could_have_made_is_not_made_anew(odd_one: SentBatch) -> None:
+    assert refusal(empty(compression=GZIP), odd_one) == ("LOG-BATCH-26", Error.INVALID_RECORD)
+    assert isinstance(outcome_of(empty(), odd_one), Appended)
+    for sound in (batch(timestamps=(-1,)), batch(producer_id=-7, producer_epoch=0, base_sequence=0)):
+        assert isinstance(outcome_of(empty(compression=GZIP), sound), Appended)
 
 
 @pytest.mark.rule("LOG-BATCH-20")
@@ -504,7 +522,7 @@ def test_where_epochs_end() -> None:
     here = after(here, BecomeLeader(5))
     ends = {epoch: outcome_of(here, LookUpEpoch(epoch)) for epoch in range(-2, 7)}
     assert ends == {
-        -2: EpochEnd(-1, -1),
+        -2: EpochEnd(-2, 0),
         -1: EpochEnd(-1, -1),
         0: EpochEnd(0, 3),
         1: EpochEnd(0, 3),
