@@ -65,7 +65,7 @@ class Operation(IntEnum):
 
 @value
 class Change:
-    """What is asked of one resource: operations by configuration, and what the request has in common for it. None: it is described."""
+    """What is asked of one resource: operations by configuration, and what the request has in common for it. A description is a change of nothing."""
 
     kind: int
     name: str
@@ -246,7 +246,7 @@ def is_no_list(_broker: Broker, change: Change) -> bool:
 @rule("WIRE-CONFIG-27")
 def topic_config_is_bad(broker: Broker, change: Change) -> bool:
     """The outcome would not be accepted."""
-    return change.kind == Resource.TOPIC and configs.fault_of_topic(texts_after(broker, change)) is not None
+    return change.kind == Resource.TOPIC and configs.fault_of_topic(broker, texts_after(broker, change)) is not None
 
 
 @rule("WIRE-CONFIG-28")

@@ -105,7 +105,7 @@ def entries_of_broker(broker: Broker) -> tuple[Entry, ...]:
 
 
 @rule("WIRE-CONFIG-4")
-def fault_of_topic(texts: Mapping[str, str | None]) -> str | None:
+def fault_of_topic(broker: Broker, texts: Mapping[str, str | None]) -> str | None:
     """What is wrong with a set of configurations for a topic, None if nothing is."""
     for name, text in texts.items():
         definition = TOPIC.get(name) or HIDDEN.get(name)
@@ -116,8 +116,11 @@ def fault_of_topic(texts: Mapping[str, str | None]) -> str | None:
         fault = fault_of(definition, text)
         if fault is not None:
             return fault
-    lag = {name: int(texts.get(name) or TOPIC[name].default) for name in ("min.compaction.lag.ms", "max.compaction.lag.ms")}
-    if lag["min.compaction.lag.ms"] > lag["max.compaction.lag.ms"]:
+    overrides = Map({name: text for name, text in texts.items() if text is not None})
+    least, most = (
+        int(entry_of_topic(broker, TOPIC[name], overrides).text) for name in ("min.compaction.lag.ms", "max.compaction.lag.ms")
+    )
+    if least > most:
         return "min.compaction.lag.ms is above max.compaction.lag.ms"
     return None
 

@@ -261,11 +261,11 @@ def name_collides(broker: Broker, draft: Draft) -> bool:
 
 
 @rule("WIRE-TOPIC-8")
-def config_is_bad(_broker: Broker, draft: Draft) -> bool:
+def config_is_bad(broker: Broker, draft: Draft) -> bool:
     """An unknown name, no value, or a value that is not accepted; of a name given twice the last value counts."""
     given = draft.topic.configs
     return any(entry.value is None for entry in given) or (
-        configs.fault_of_topic({entry.name: entry.value for entry in given}) is not None
+        bool(given) and configs.fault_of_topic(broker, {entry.name: entry.value for entry in given}) is not None
     )
 
 
