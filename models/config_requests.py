@@ -130,11 +130,13 @@ DESCRIBE_CHECK = Ladder(
 def describe_configs(
     broker: Broker, request: DescribeConfigsRequest, *, api_version: int, now: int, client_id: str | None
 ) -> Outcome:
-    """Each resource is answered, as often as it is asked about."""
+    """Each resource is answered, as often as it is asked about; but one of an unknown type is what all are refused for."""
     rules: list[str] = []
     results: list[DescribeConfigsResult] = []
-    for asked in request.resources:
-        refusal = DESCRIBE_CHECK.refusal(broker, Change(asked.resource_type, asked.resource_name))
+    changes = [Change(asked.resource_type, asked.resource_name) for asked in request.resources]
+    unknown = [change for change in changes if type_is_unknown(broker, change)]
+    for asked, change in zip(request.resources, changes, strict=True):
+        refusal = DESCRIBE_CHECK.refusal(broker, unknown[0] if unknown else change)
         if refusal is not None:
             rules.append(refusal.rule)
             message = "" if refusal.error == Error.UNKNOWN_TOPIC_OR_PARTITION else f"{refusal.error.name.lower()}: {asked.resource_name!r}"
