@@ -1,7 +1,7 @@
 # Everything from a checkout: each target does its own set-up, in .venv, and is quick the second time.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run verify verify-long test lint spec peers clients clean
+.PHONY: help run verify verify-long test compiled lint spec peers clients clean
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -36,6 +36,9 @@ verify-long: $(VENV)/verify.stamp ## the same, with the long campaigns
 
 test: $(VENV)/verify.stamp ## the tests alone (ARGS="-k name" for some of them)
 	@$(BIN)/python -m pytest $(ARGS)
+
+compiled: $(VENV)/verify.stamp ## build the models with Cython, in build/, and hold them against pure Python: same findings, speeds
+	@$(BIN)/python -m fiducial.models.checkers.compiled
 
 lint: $(VENV)/verify.stamp ## ruff, mypy --strict, import rules
 	@$(BIN)/fiducial verify --only lint

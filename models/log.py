@@ -73,6 +73,8 @@ class LogConfig:
     timestamp_after_max_ms: int = 3_600_000
     compression: int | None = None  # None: as the producer sent it
     compression_level: int = 0  # of `compression`; meaningless without one
+    flush_messages: int = 2**63 - 1  # so many records are forced to the disk before the last of them is acknowledged
+    flush_ms: int = 2**63 - 1  # and all records after this time
 
 
 @value
@@ -397,7 +399,8 @@ def stored_timestamp(batch: SentBatch, config: LogConfig, now: int) -> int:
     """
     if config.append_time:
         return now
-    return max([NO_TIMESTAMP, *(time_of(record, batch) for record in batch.records or ())])
+    latest = max((time_of(record, batch) for record in batch.records or ()), default=NO_TIMESTAMP)
+    return max(latest, NO_TIMESTAMP)
 
 
 @rule("LOG-APPEND-2", "LOG-APPEND-4", "LOG-BATCH-23")

@@ -48,8 +48,8 @@ def changed(one: T, **changes: Any) -> T:
 
 
 @cache
-def layout(cls: type) -> tuple[Callable[[Any], tuple[Any, ...]], dict[str, int]]:
+def layout(cls: Any) -> tuple[Callable[[Any], tuple[Any, ...]], dict[str, int]]:
     """What reads all fields of a value of this class, in the order in which it is made of them, and the place of each."""
-    names = [field.name for field in attrs.fields(cls)]
+    names: tuple[str, ...] = cls.__match_args__
     read = attrgetter(*names)
     return (read if len(names) > 1 else lambda one: (read(one),)), {name: place for place, name in enumerate(names)}

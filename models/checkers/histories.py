@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from time import perf_counter
+from time import process_time
 from typing import Any
 
 from hypothesis import HealthCheck, Phase, Verbosity, seed, settings
@@ -32,7 +32,7 @@ class Told:
     universe: str
     histories: int
     steps: int
-    seconds: float
+    seconds: float  # of the processor
     violation: Violation | None
 
 
@@ -78,7 +78,7 @@ def tell(
     relation: Relation | None = None,
 ) -> Told:
     """Run `histories` histories of up to `length` steps; what breaks is shrunk before it is told."""
-    began, counts = perf_counter(), [0, 0]
+    began, counts = process_time(), [0, 0]
     machine = machine_of(universe, properties, relation, counts)
     chosen = settings(
         max_examples=histories,
@@ -96,4 +96,4 @@ def tell(
         run_state_machine_as_test(seed(random_seed)(machine), settings=chosen)
     except Broken as broken:
         violation = broken.violation
-    return Told(universe.name, counts[0], counts[1], perf_counter() - began, violation)
+    return Told(universe.name, counts[0], counts[1], process_time() - began, violation)

@@ -443,7 +443,7 @@ def action_names() -> frozenset[str]:
 def main(argv: Sequence[str]) -> int:
     """Run everything; 0 when all is as it must be."""
     parser = argparse.ArgumentParser(prog="fiducial verify models", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--long", action="store_true", help="larger bounds, longer walks: an hour or so")
+    parser.add_argument("--long", action="store_true", help="larger bounds, longer walks, and the models compiled: an hour or so")
     parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1), help="processes (default: %(default)s)")
     options = parser.parse_args(argv)
     screen = Screen()
@@ -453,6 +453,10 @@ def main(argv: Sequence[str]) -> int:
         summary = run.prove()
         lines, where = run.search()
         summary += [*lines, run.refute(where)]
+    if options.long:
+        from fiducial.models.checkers import compiled  # which runs the engines of this module
+
+        run.complaints += compiled.compare(compiled.FOLDER, screen)
     screen.table("Summary", ("engine", "what", "speed"), summary)
     screen.say()
     for complaint in run.complaints:

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from enum import Enum
 from random import Random
-from time import perf_counter
+from time import process_time
 from typing import Any
 
 from fiducial.models.checkers.explore import Violation
@@ -39,7 +39,7 @@ class Walked:
     seed: int
     walks: int
     steps: int
-    seconds: float
+    seconds: float  # of the processor
     violation: Violation | None
     witnessed: frozenset[str]
     actions: Counter[str]
@@ -58,7 +58,7 @@ def walk(
     progress: Progress | None = None,
 ) -> Walked:
     """Walks of `length` steps, each from the beginning, until `steps_max` steps are done or a property is broken."""
-    began, random = perf_counter(), Random(seed).random
+    began, random = process_time(), Random(seed).random
     judge = Judge(properties, relation)
     actions: Counter[str] = Counter()
     outcomes: Counter[tuple[str, str]] = Counter()
@@ -88,7 +88,7 @@ def walk(
         seed,
         walks,
         steps,
-        perf_counter() - began,
+        process_time() - began,
         found,
         frozenset(judge.witnessed),
         actions,
