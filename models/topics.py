@@ -280,8 +280,6 @@ def assignment_and_factor(_broker: Broker, draft: Draft) -> bool:
 def assignment_is_bad(broker: Broker, draft: Draft) -> bool:
     """Indexes 0 … n - 1, each once, each with a replica on known brokers, each broker once."""
     placed = draft.topic.assignments
-    if not placed:
-        return False
     indexes = sorted(entry.partition_index for entry in placed)
     return indexes != list(range(len(placed))) or any(
         entry.broker_ids != (broker.cluster.broker_id,) for entry in placed

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 from fiducial.models import partition
 from fiducial.models.batches import Payload, Record, SentBatch, SentRecords
 from fiducial.models.broker import new_broker, step
+from fiducial.models.errors import Error
 from fiducial.models.events import Close, Effect, Event, Reply, Request
+from fiducial.models.flaws import rung_removed
 from fiducial.models.log import LogConfig
 from fiducial.models.messages import (
     CreatableTopic,
@@ -17,11 +20,15 @@ from fiducial.models.messages import (
     FetchPartition,
     FetchRequest,
     FetchTopic,
+    IncrementalAlterConfigsRequest,
+    IncrementalAlterConfigsRequestAlterableConfig,
+    IncrementalAlterConfigsRequestAlterConfigsResource,
     PartitionProduceData,
     ProduceRequest,
     TopicProduceData,
 )
 from fiducial.models.partition import Appended, Outcome, Partition, Produce
+from fiducial.models.rules import LADDERS
 from fiducial.models.settings import parse
 from fiducial.models.state import Cluster
 from fiducial.models.values import value
@@ -126,6 +133,12 @@ class Bench:
         assert isinstance(reply, Reply), reply
         return reply.body
 
+    def refused(self, body: Any, version: int) -> tuple[str, ...]:
+        """The rules that refuse something in a request that is answered at once."""
+        reply = self.send(body, version)
+        assert isinstance(reply, Reply), reply
+        return reply.rules
+
     def happens(self, event: Event) -> None:
         """Some other event."""
         self.broker, self.effects = step(self.broker, event, self.now)
@@ -159,6 +172,17 @@ class Bench:
             assert reply.responses[0].partition_responses[0].error_code == 0, reply
 
 
+def falls_through(refusal: Callable[[], tuple[tuple[str, ...], int]], *expected: tuple[str, Error]) -> None:
+    """Each rule of `expected` refuses, with its error, what `refusal` asks: once its rung is taken out, the next one does."""
+    with ExitStack() as taken_out:
+        for rule, error in expected:
+            assert refusal() == ((rule,), error)
+            for ladder in LADDERS.values():
+                for rung in ladder.rungs:
+                    if rung.rule == rule:
+                        taken_out.enter_context(rung_removed(ladder, rung))
+
+
 def produce_request(
     records: Mapping[tuple[str, int], SentRecords | None], *, acks: int = -1, transactional_id: str | None = None
 ) -> ProduceRequest:
@@ -167,6 +191,12 @@ def produce_request(
         TopicProduceData(name, partition_data=(PartitionProduceData(index, one),)) for (name, index), one in records.items()
     )
     return ProduceRequest(transactional_id, acks, 1000, topics)
+
+
+def alter_request(kind: int, name: str, *operations: tuple[str, int, str | None]) -> IncrementalAlterConfigsRequest:
+    """An IncrementalAlterConfigs request for one resource, with (configuration, operation, value) entries."""
+    changes = tuple(IncrementalAlterConfigsRequestAlterableConfig(*operation) for operation in operations)
+    return IncrementalAlterConfigsRequest((IncrementalAlterConfigsRequestAlterConfigsResource(kind, name, changes),), False)
 
 
 def fetch_request(
