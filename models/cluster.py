@@ -90,9 +90,11 @@ def has_no_coordinator(_key_type: int, _api_version: int) -> bool:
 
 
 #: Arguments: the key type, the version.
+#: A peer may have coordinators, or be about to; the text of the answer is then its own.
+BY_A_COORDINATOR = (Error.NONE, Error.COORDINATOR_NOT_AVAILABLE, Error.INVALID_REQUEST)
 COORDINATOR_CHECK = Ladder(
     "find a coordinator",
-    [rung(key_type_is_unknown, Error.INVALID_REQUEST), rung(has_no_coordinator, Error.COORDINATOR_NOT_AVAILABLE)],
+    [rung(key_type_is_unknown, Error.INVALID_REQUEST), rung(has_no_coordinator, Error.COORDINATOR_NOT_AVAILABLE, also=BY_A_COORDINATOR)],
 )
 
 

@@ -381,7 +381,7 @@ def answered(broker: Broker, plan: FetchPlan, answers: tuple[Answer, ...]) -> Ou
     if plan.kind is Kind.INCREMENTAL:
         pairs = [(cached, answer) for cached, answer in pairs if is_news(cached, answer)]
     endpoints: tuple[FetchResponseNodeEndpoint, ...] = ()
-    if any(answer.data.current_leader.leader_id >= 0 for _, answer in pairs):
+    if plan.replica_id < 0 and any(answer.data.current_leader.leader_id >= 0 for _, answer in pairs):
         cluster = broker.cluster
         endpoints = (FetchResponseNodeEndpoint(cluster.broker_id, cluster.host, cluster.port, cluster.rack),)
     body = FetchResponse(session_id=plan.session_id, responses=grouped(pairs), node_endpoints=endpoints)

@@ -57,6 +57,12 @@ def held(broker: Broker, name: str, index: int) -> Partition | None:
 # ListOffsets
 
 
+@rule("LOG-TIME-8")
+def isolation_is_unknown(_times_named: int, _held: Partition | None, asked: LookUp) -> bool:
+    """0 is read_uncommitted, 1 read_committed; anything else spoils the request."""
+    return asked.isolation not in (partition.READ_UNCOMMITTED, partition.READ_COMMITTED)
+
+
 @rule("LOG-TIME-6")
 def is_named_twice(times_named: int, _held: Partition | None, _asked: LookUp) -> bool:
     """One answer, an error, for a partition that is asked about twice."""
@@ -90,6 +96,7 @@ def partition_is_unknown(_times_named: int, found: Partition | None, _asked: Loo
 LIST_OFFSETS_CHECK = Ladder(
     "list offsets of a partition",
     [
+        rung(isolation_is_unknown, Error.INVALID_REQUEST, also=(Error.UNKNOWN_SERVER_ERROR,)),
         rung(is_named_twice, Error.INVALID_REQUEST),
         rung(timestamp_is_not_of_version, Error.UNSUPPORTED_VERSION),
         rung(partition_is_unknown, Error.UNKNOWN_TOPIC_OR_PARTITION),
@@ -315,12 +322,23 @@ def asks_for_transactions(request: InitProducerIdRequest) -> bool:
     return request.transactional_id is not None
 
 
+#: What a peer that coordinates transactions may answer.
+BY_A_COORDINATOR = (
+    Error.NONE,
+    Error.COORDINATOR_LOAD_IN_PROGRESS,
+    Error.COORDINATOR_NOT_AVAILABLE,
+    Error.INVALID_PRODUCER_EPOCH,
+    Error.INVALID_PRODUCER_ID_MAPPING,
+    Error.INVALID_TRANSACTION_TIMEOUT,
+    Error.CONCURRENT_TRANSACTIONS,
+    Error.PRODUCER_FENCED,
+)
 INIT_PRODUCER_ID_CHECK = Ladder(
     "init producer id",
     [
         rung(transactional_id_is_empty, Error.INVALID_REQUEST),
         rung(half_of_the_pair_is_missing, Error.INVALID_REQUEST),
-        rung(asks_for_transactions, Error.NOT_COORDINATOR),
+        rung(asks_for_transactions, Error.NOT_COORDINATOR, also=BY_A_COORDINATOR),
     ],
 )
 

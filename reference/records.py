@@ -315,7 +315,8 @@ def parsed_batch(data: bytes) -> SentBatch:
     magic = struct.unpack_from(">b", data, 16)[0]
     base_offset = struct.unpack_from(">q", data)[0]
     if magic < 2 or len(data) < BATCH_OVERHEAD_BYTES:
-        return SentBatch(len(data), base_offset, magic, False, 0, 0, -1, -1, -1, -1, 1, None, EncodedBatch(data))
+        attributes = struct.unpack_from(">h", data, 21)[0] if magic == 2 else 0
+        return SentBatch(len(data), base_offset, magic, False, attributes, 0, -1, -1, -1, -1, 1, None, EncodedBatch(data))
     _, _, _, _, checksum, attributes, last_delta, base_time, max_time, producer, epoch, sequence, count = (
         HEADER.unpack_from(data)
     )

@@ -9,6 +9,9 @@ from fiducial.models.batches import BATCH_OVERHEAD_BYTES
 from fiducial.models.values import value
 from fiducial.reference.records import HEADER, compressed, packed_varint, with_checksum
 
+#: The level that each codec packs at.
+LEVELS = {1: 6, 3: 9, 4: 3}
+
 
 @value
 class Item:
@@ -17,10 +20,11 @@ class Item:
     timestamp: int
     key: bytes | None = b"k"
     content: bytes | None = b"v"
+    headers: tuple[tuple[bytes, bytes | None], ...] = ()
 
 
 def encoded(
-    items: Sequence[Item],
+    records: Sequence[Item],
     *,
     base_offset: int = 0,
     magic: int = 2,
@@ -33,34 +37,45 @@ def encoded(
     deltas: Sequence[int] | None = None,
     spoil_checksum: bool = False,
     garbage: bytes | None = None,
+    extra: bytes = b"",
 ) -> bytes:
-    """One batch; what is not given is as it should be. `garbage` stands in the place of the packed records."""
-    base_time = items[0].timestamp if items else -1
-    body = b"".join(record(item, base_time, (deltas or range(len(items)))[index]) for index, item in enumerate(items))
-    packed = compressed(body, codec, {0: 0, 1: 6, 2: 0, 3: 9, 4: 3}.get(codec, 0)) if garbage is None else garbage
+    """One batch; what is not given is as it should be. `garbage` stands in the place of the packed records, `extra` behind them."""
+    base_time = records[0].timestamp if records else -1
+    body = b"".join(packed(one, base_time, (deltas or range(len(records)))[index]) for index, one in enumerate(records))
+    content = compressed(body, codec, LEVELS.get(codec, 0)) + extra if garbage is None else garbage
     header = HEADER.pack(
         base_offset,
-        BATCH_OVERHEAD_BYTES - 12 + len(packed),
+        BATCH_OVERHEAD_BYTES - 12 + len(content),
         -1,
         magic,
         0,
         attributes | codec,
-        len(items) - 1 if last_offset_delta is None else last_offset_delta,
+        len(records) - 1 if last_offset_delta is None else last_offset_delta,
         base_time,
-        max((item.timestamp for item in items), default=-1) if max_timestamp is None else max_timestamp,
+        max((one.timestamp for one in records), default=-1) if max_timestamp is None else max_timestamp,
         *producer,
-        len(items) if count is None else count,
+        len(records) if count is None else count,
     )
-    data = with_checksum(header + packed)
+    data = with_checksum(header + content)
     if spoil_checksum:
         data = data[:17] + struct.pack(">I", struct.unpack_from(">I", data, 17)[0] ^ 1) + data[21:]
     return data
 
 
-def record(item: Item, base_time: int, offset_delta: int) -> bytes:
+def packed(record: Item, base_time: int, offset_delta: int) -> bytes:
     """One record of a batch."""
-    content = b"\x00" + packed_varint(item.timestamp - base_time) + packed_varint(offset_delta)
-    for part in (item.key, item.content):
-        content += packed_varint(-1) if part is None else packed_varint(len(part)) + part
-    content += packed_varint(0)
+    content = b"\x00" + packed_varint(record.timestamp - base_time) + packed_varint(offset_delta)
+    content += sized(record.key) + sized(record.content) + packed_varint(len(record.headers))
+    for key, text in record.headers:
+        content += sized(key) + sized(text)
     return packed_varint(len(content)) + content
+
+
+def sized(part: bytes | None) -> bytes:
+    """Bytes behind their length."""
+    return packed_varint(-1) if part is None else packed_varint(len(part)) + part
+
+
+def with_magic(data: bytes, magic: int) -> bytes:
+    """A batch of another format, as far as the magic byte goes."""
+    return data[:16] + struct.pack(">b", magic) + data[17:]

@@ -1,660 +1,624 @@
-"""The history machine: seeded random histories of valid, invalid and boundary requests, asked of two targets side by side.
+"""Random histories: steps of valid, invalid and boundary requests, made from a seed and nothing else.
 
-A history is a list of steps; a step makes its request from what the target has given out so far (`View`), so that the same step means the
-same on every target. Where the answers differ beyond what `abstraction` allows, the history is cut down to a short story.
+Why not Hypothesis: a history is hundreds of requests long and a campaign hundreds of thousands, sent to a broker that takes a while to be made
+new; Hypothesis draws, stores and shrinks choices, not requests, and gives up on examples of that size. Steps that are data (`steps`) are drawn
+here by plain seeded chance and shrunk by delta debugging to a story from which nothing can be left out (`shrinking`).
+
+Chance alone would hardly ever hit the next sequence of a producer or the end of a log, so what a well-behaved client would know is kept
+beside: what it wrote, and where logs probably end. It is a guess, and may be wrong: that only makes another kind of request.
 """
 
 from __future__ import annotations
 
 import random
 import struct
-import time
-from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
-from differential.abstraction import TOLERATED, Abstraction, Difference, allowed_instead, differences
-from differential.encode import Item, encoded
-from differential.targets import Closed, Target, View, answer_of, framed, request_frame, talk
+from differential.running import World
+from differential.steps import (
+    DISGUISES,
+    FAULTS,
+    TAILS,
+    Ago,
+    Batch,
+    IdOf,
+    Record,
+    Raw,
+    Records,
+    SessionEpoch,
+    SessionId,
+    Spoilt,
+    Step,
+    TimePasses,
+)
 from fiducial.models import messages as m
 from fiducial.models.apis import APIS
-from fiducial.models.values import ZERO_UUID
+from fiducial.models.config_requests import Operation, Resource
+from fiducial.models.kernels import SEQUENCE_MAX, sequence_after
+from fiducial.models.settings import TOPIC
+from fiducial.models.values import ZERO_UUID, changed
 
-SEQUENCE_MAX = 2**31 - 1
+T = TypeVar("T")
 
-#: The topics of a history, by what is particular about them.
+#: The topics that a history may begin with, by what is particular about them. None of them rolls and is compacted: Apache Kafka would do that
+#: some seconds later, and the model not at all.
 CONFIGS: dict[str, dict[str, str]] = {
     "plain": {},
     "append-time": {"message.timestamp.type": "LogAppendTime"},
     "compacted": {"cleanup.policy": "compact"},
     "both": {"cleanup.policy": "compact,delete"},
+    "neither": {"cleanup.policy": ""},
     "small": {"max.message.bytes": "300", "internal.segment.bytes": "1000"},
+    "tiny": {"internal.segment.bytes": "250"},
+    "hourly": {"segment.ms": "3600000"},
+    "indexed": {"segment.index.bytes": "40", "index.interval.bytes": "100"},
     "tight": {"message.timestamp.before.max.ms": "600000", "message.timestamp.after.max.ms": "600000"},
-    "gzip": {"compression.type": "gzip"},
+    "ancient": {"retention.ms": "-1", "message.timestamp.after.max.ms": str(2**63 - 1)},
+    "gzip": {"compression.type": "gzip", "compression.gzip.level": "1"},
     "zstd": {"compression.type": "zstd"},
     "snappy": {"compression.type": "snappy"},
     "lz4": {"compression.type": "lz4"},
     "uncompressed": {"compression.type": "uncompressed"},
+    "inflated": {"compression.type": "uncompressed", "max.message.bytes": "300"},
+    "__share_group_state": {},
 }
-NAMES = (*CONFIGS, "later", "absent", "bad/name", "", ".", "a" * 250)
+#: Topics that come and go; two of them cannot live together.
+EPHEMERAL = ("later", "auto", "a.b", "a_b")
+#: Those whose batches a broker may compress itself, some because their configuration is changed.
+RESIZED = frozenset({"gzip", "zstd", "snappy", "lz4", "uncompressed", "inflated", "tight", "plain", *EPHEMERAL})
+TOPICS = 5
+ODD_NAMES = ("absent", "bad/name", "", ".", "..", "a" * 249, "a" * 250, "Plain")
+
+HOUR_MS = 3_600_000
+#: Ages of records, in ms. None is near a limit: Apache Kafka's clock is its own.
+AGES = (10_000, 11_000, 12_000, 13_000, 14_000)
+FAR_AGES = (590_000, 610_000, -590_000, -610_000, HOUR_MS, 2 * HOUR_MS, 5 * HOUR_MS, 20 * HOUR_MS, -2 * HOUR_MS)
+ODD_TIMES = (-1, -2, 0, 1, 2**62)
+
+#: Values for configurations, right and wrong, of topics (under the topic's name) and of the broker (under its synonym's).
+TEXTS: tuple[tuple[str, str | None], ...] = (
+    ("retention.ms", "-1"), ("retention.ms", " 700000000 "), ("retention.ms", "-2"), ("retention.ms", "soon"), ("retention.bytes", "-5"),
+    ("cleanup.policy", " compact , delete "), ("cleanup.policy", ""), ("cleanup.policy", "Delete"), ("cleanup.policy", "delete,delete"),
+    ("compression.type", "none"), ("compression.type", "lz4"), ("compression.type", "producer"), ("compression.type", ""),
+    ("segment.bytes", "1000"), ("segment.bytes", "+2000000"), ("segment.bytes", "2147483648"),
+    ("preallocate", "TRUE"), ("preallocate", "yes"), ("preallocate", " false "),
+    ("min.cleanable.dirty.ratio", "0.25"), ("min.cleanable.dirty.ratio", "2"), ("min.cleanable.dirty.ratio", "NaN"), ("min.cleanable.dirty.ratio", "x"),
+    ("min.compaction.lag.ms", "10"), ("max.compaction.lag.ms", "5"), ("max.compaction.lag.ms", "0"), ("no.such.config", "1"),
+    ("max.message.bytes", None), ("max.message.bytes", "200"), ("max.message.bytes", "5.0"), ("max.message.bytes", ""),
+    ("message.timestamp.type", "LogAppendTime"), ("message.timestamp.type", "CreateTime"), ("message.timestamp.type", "logappendtime"),
+    ("compression.gzip.level", "0"), ("compression.gzip.level", "-1"), ("compression.zstd.level", "-7"), ("compression.lz4.level", "18"),
+    ("remote.storage.enable", "true"), ("remote.storage.enable", "false"), ("remote.log.copy.disable", "true"),
+    ("leader.replication.throttled.replicas", "0:1,1:1"), ("leader.replication.throttled.replicas", "x"), ("follower.replication.throttled.replicas", "*"),
+    ("message.timestamp.after.max.ms", "0x10"), ("message.timestamp.before.max.ms", "86400000"), ("flush.messages", "0"), ("flush.ms", "1000000"),
+    ("segment.jitter.ms", "5"), ("delete.retention.ms", "007"), ("file.delete.delay.ms", "60 000"), ("index.interval.bytes", "-1"),
+    ("local.retention.ms", "-2"), ("local.retention.bytes", "-3"), ("unclean.leader.election.enable", "true"), ("min.insync.replicas", "2"),
+)  # fmt: skip
+#: Of the broker's settings, those in DYNAMIC may be changed, these may not, or do not exist.
+FIXED_SETTINGS = ("broker.id", "auto.create.topics.enable")
+#: Changed at the broker, these would roll, delete or compact some time later; Apache Kafka keeps its own hand on the last.
+UNTOUCHED = frozenset({"cleanup.policy", "min.insync.replicas", "retention.ms", "unclean.leader.election.enable"})
 
 
 @dataclass
-class Step:
-    """One request: what it is called in a story, and how it is made for a target."""
+class Writer:
+    """What a producer believes to have written to one partition."""
 
-    action: str
-    api_key: int
-    api_version: int
-    make: Callable[[View], Any]  # a message, or the bytes of a body
-    client_id: str = "history"
-    expects_answer: bool = True
-    told: str = ""
+    epoch: int = 0
+    next_sequence: int = 0
+    batches: list[Batch] = field(default_factory=list)
 
 
-@dataclass
 class Histories:
-    """Makes steps at random. `begun_ms` is the time that record timestamps lie around."""
+    """Makes steps at random. With `keeps_house`, time passes wherever retention may have something to do."""
 
-    seed: int
-    begun_ms: int
-    chance: random.Random = field(init=False)
+    def __init__(self, seed: int, *, keeps_house: bool = False) -> None:
+        self.chance = random.Random(seed)
+        self.keeps_house = keeps_house
+        names = self.chance.sample(sorted(CONFIGS), TOPICS)
+        self.world = World({name: CONFIGS[name] for name in names}, resized=RESIZED)
+        self.ends: dict[tuple[str, int], int] = {}
+        self.starts: dict[tuple[str, int], int] = {}
+        self.writers: dict[tuple[int, str, int], Writer] = {}
+        self.makers: dict[Callable[[], Step], int] = {
+            self.produce: 34, self.fetch: 18, self.waiting: 2, self.list_offsets: 8, self.metadata: 5, self.describe_topic_partitions: 3,
+            self.api_versions: 1, self.create_topics: 4, self.delete_topics: 3, self.create_partitions: 2, self.delete_records: 4,
+            self.describe_configs: 3, self.incremental_alter_configs: 4, self.alter_configs: 2, self.list_config_resources: 1,
+            self.init_producer_id: 2, self.describe_cluster: 1, self.find_coordinator: 1, self.describe_producers: 3,
+            self.offset_for_leader_epoch: 3, self.describe_log_dirs: 2, self.frame: 1, self.spoilt: 2,
+        }  # fmt: skip
 
-    def __post_init__(self) -> None:
-        self.chance = random.Random(self.seed)
-        self.makers: list[tuple[int, Callable[[], Step]]] = [
-            (30, self.produce),
-            (14, self.fetch),
-            (8, self.list_offsets),
-            (4, self.metadata),
-            (3, self.describe_topic_partitions),
-            (1, self.api_versions),
-            (4, self.create_topics),
-            (2, self.delete_topics),
-            (2, self.create_partitions),
-            (5, self.delete_records),
-            (3, self.describe_configs),
-            (3, self.incremental_alter_configs),
-            (2, self.alter_configs),
-            (1, self.list_config_resources),
-            (3, self.init_producer_id),
-            (2, self.describe_cluster),
-            (3, self.describe_producers),
-            (3, self.offset_for_leader_epoch),
-            (2, self.describe_log_dirs),
-            (1, self.bad_frame),
-        ]
+    def steps(self, count: int) -> Iterator[Step]:
+        """So many steps, and some in between to let time pass."""
+        for _ in range(count):
+            step = self.pick(self.makers)()
+            yield step
+            if self.keeps_house and isinstance(step.body, m.DeleteRecordsRequest):
+                yield Step(TimePasses())
+            if self.keeps_house and self.happens(0.06):
+                yield from self.retention()
 
-    def step(self) -> Step:
-        """One more step."""
-        weights, makers = zip(*self.makers, strict=True)
-        return self.chance.choices(makers, weights)[0]()
+    # Chance
+
+    def pick(self, weights: dict[T, int]) -> T:
+        """One of the keys, as often as its weight says."""
+        return self.chance.choices(tuple(weights), tuple(weights.values()))[0]
+
+    def happens(self, probability: float) -> bool:
+        """Yes, with this probability."""
+        return self.chance.random() < probability
+
+    def some(self, choices: Sequence[T]) -> T:
+        """Any of them."""
+        return self.chance.choice(choices)
+
+    def several(self, make: Callable[[], T], weights: dict[int, int] | None = None) -> tuple[T, ...]:
+        """A few of a kind, sometimes one of them twice."""
+        made = [make() for _ in range(self.pick(weights or {1: 55, 2: 25, 3: 15, 0: 5}))]
+        if made and self.happens(0.04):
+            made.append(self.some(made))
+        return tuple(made)
 
     # Parts
 
+    def step(self, body: Any, version: int | None = None, **more: Any) -> Step:
+        """A step, in some version, of some client."""
+        step = Step(body, 0, self.pick({"history": 94, None: 2, "": 2, b"\xff\xfe": 1, "c" * 3000: 1}))
+        return changed(step, api_version=self.version(step.api_key) if version is None else version, **more)
+
     def version(self, api_key: int) -> int:
-        """A version of an API; the newest half of the time."""
+        """A version of an API, the newest often."""
         api = APIS[api_key]
-        return api.max_version if self.chance.random() < 0.4 else self.chance.randint(api.min_version, api.max_version)
+        return api.max_version if self.happens(0.4) else self.chance.randint(api.min_version, api.max_version)
 
     def name(self) -> str:
         """A topic's name, mostly of one that exists."""
-        return self.chance.choice(tuple(CONFIGS)) if self.chance.random() < 0.9 else self.chance.choice(NAMES)
+        kind = self.pick({"world": 90, "ephemeral": 6, "odd": 4})
+        return self.some({"world": tuple(self.world.topics), "ephemeral": EPHEMERAL, "odd": ODD_NAMES}[kind])
 
     def index(self) -> int:
         """A partition, mostly 0."""
-        return self.chance.choices((0, 1, 2, -1), (80, 12, 4, 4))[0]
+        return self.pick({0: 75, 1: 17, 2: 4, -1: 4})
 
-    def offset(self) -> int:
-        """An offset, mostly in the log."""
-        return self.chance.choices((self.chance.randint(0, 40), 0, -1, -2, 10_000), (80, 8, 5, 3, 4))[0]
+    def partition(self) -> tuple[str, int]:
+        """A topic and a partition of it."""
+        return self.name(), self.index()
 
-    def timestamp(self) -> int:
-        """A record's time: around the beginning, a day off, or none."""
-        near = self.begun_ms - 10_000 - self.chance.randint(0, 5) * 1000
-        return self.chance.choices((near, near - 86_400_000, self.begun_ms + 86_400_000, -1), (88, 5, 3, 4))[0]
+    def grouped(self, parts: Sequence[tuple[str, T]]) -> list[tuple[str, tuple[T, ...]]]:
+        """Parts by topic; sometimes each by itself, so that a topic may be named twice."""
+        if self.happens(0.1):
+            return [(name, (one,)) for name, one in parts]
+        by_name: dict[str, list[T]] = {}
+        for name, one in parts:
+            by_name.setdefault(name, []).append(one)
+        return [(name, tuple(some)) for name, some in by_name.items()]
 
-    def step_of(self, action: str, api_key: int, make: Callable[[View], Any], **more: Any) -> Step:
-        """A step in a random version."""
-        version = more.pop("api_version", None)
-        return Step(action, api_key, self.version(api_key) if version is None else version, make, **more)
+    def id_of(self, name: str) -> Any:
+        """A topic's id, rarely one that is none of its."""
+        kind = self.pick({"": 95, "old": 2, "zero": 1, "unknown": 2})
+        return {"": IdOf(name), "old": IdOf(name, 1), "zero": ZERO_UUID, "unknown": IdOf("nowhere")}[kind]
+
+    def offset(self, partition: tuple[str, int]) -> int:
+        """An offset, mostly in the log or at one of its ends."""
+        start, end = self.starts.get(partition, 0), self.ends.get(partition, 0)
+        inside = self.chance.randint(min(start, end), end)
+        return self.pick({inside: 50, end: 18, end - 1: 8, start: 8, end + 1: 3, start - 1: 3, 0: 4, -1: 2, -2: 1, 10_000: 2, 2**62: 1})
+
+    def timestamp(self, *, for_record: bool = True) -> Any:
+        """A record's time, or one to look for."""
+        kind = self.pick({"near": 84, "far": 10, "odd": 6})
+        if kind == "near":
+            return Ago(self.some(AGES))
+        if kind == "far":
+            return Ago(self.some(FAR_AGES))
+        return self.some(ODD_TIMES) if for_record else self.some((0, 1, 2**62, 2**63 - 1))
 
     # Produce
 
-    def batch(self) -> tuple[str, Callable[[View], bytes]]:
-        """A batch, in words and as it is made."""
-        items = [self.item() for _ in range(self.chance.choice((1, 1, 2, 3)))]
-        codec = self.chance.choices((0, 1, 2, 3, 4), (60, 10, 10, 10, 10))[0]
-        how: dict[str, Any] = {"codec": codec}
-        told = f"{len(items)} records, codec {codec}"
-        fault = self.chance.choices(("", *self.faults()), (60, *([2] * len(self.faults()))))[0]
-        if fault:
-            told += f", {fault}"
-            how |= self.faults()[fault](len(items))
-        if self.chance.random() < 0.5:
-            producer, epoch = self.chance.randint(0, 2), self.chance.choices((0, 1, 2, -1, -2), (70, 15, 5, 5, 5))[0]
-            sequence = self.sequence()
-            told += f", producer {producer} epoch {epoch} sequence {sequence}"
-
-            def make(view: View) -> bytes:
-                known = view.producer_ids
-                producer_id = known[producer] if producer < len(known) else 700_000 + producer
-                return encoded(items, **(how | {"producer": (producer_id, epoch, sequence)}))
-
-            return told, make
-        return told, lambda _view: encoded(items, **how)
-
-    def item(self) -> Item:
+    def item(self, name: str) -> Record:
         """A record; some have no key, few no value."""
-        key = None if self.chance.random() < 0.06 else b"key-%d" % self.chance.randint(0, 3)
-        content = None if self.chance.random() < 0.05 else b"x" * self.chance.choice((1, 10, 100))
-        return Item(self.timestamp(), key, content)
+        key = None if self.happens(0.06) else b"key-%d" % self.chance.randint(0, 3)
+        content = None if self.happens(0.05) else b"x" * self.pick({1: 40, 10: 30, 100: 25, 400: 5})
+        headers = ((b"h", b"1"), (b"h", None)) if self.happens(0.1) else ()
+        time = self.timestamp()
+        if time == 0 or time == 1:
+            time = time if name == "ancient" else Ago(AGES[0])  # elsewhere retention would come upon it
+        return Record(time, key, content, headers)
 
-    def sequence(self) -> int:
-        """Small, or near the wrap."""
-        return self.chance.choices(
-            (self.chance.randint(0, 12), SEQUENCE_MAX - self.chance.randint(0, 2), -1), (90, 8, 2)
-        )[0]
+    def batch(self, name: str, index: int) -> Batch:
+        """A batch, sound or not, of a producer or of none."""
+        items = tuple(self.item(name) for _ in range(self.pick({1: 45, 2: 25, 3: 20, 5: 10})))
+        batch = Batch(items, self.pick({0: 60, 1: 10, 2: 10, 3: 10, 4: 10}), repeat=self.pick({1: 92, 3: 4, 20: 4}))
+        if self.happens(0.2):
+            batch = changed(batch, fault=self.some((*FAULTS, *DISGUISES)))
+        return self.idempotent(batch, name, index) if self.happens(0.6) else batch
 
-    def faults(self) -> dict[str, Callable[[int], dict[str, Any]]]:
-        """What can be wrong with a batch of n records."""
-        return {
-            "base offset 1": lambda n: {"base_offset": 1},
-            "wrong checksum": lambda n: {"spoil_checksum": True},
-            "count one more": lambda n: {"count": n + 1},
-            "count and delta one more": lambda n: {"count": n + 1, "last_offset_delta": n},
-            "delta one more": lambda n: {"last_offset_delta": n},
-            "count 0": lambda n: {"count": 0, "last_offset_delta": -1},
-            "control bit": lambda n: {"attributes": 0x20},
-            "append time bit": lambda n: {"attributes": 0x08},
-            "unused bits": lambda n: {"attributes": 0xC0},
-            "odd deltas": lambda n: {"deltas": [2 * index for index in range(n)]},
-            "wrong max timestamp": lambda n: {"max_timestamp": self.begun_ms - 77_777},
-            "codec 5": lambda n: {"codec": 5, "garbage": b"\x00" * 20},
-            "garbage in gzip": lambda n: {"codec": 1, "garbage": b"not gzip"},
-            "garbage": lambda n: {"codec": 0, "garbage": b"\xff" * 30},
-            "transactional bit": lambda n: {"attributes": 0x10},
-        }
-
-    def records(self) -> tuple[str, Callable[[View], bytes | None]]:
-        """The records of one partition."""
-        told, make = self.batch()
-        shape = self.chance.choices(
-            ("one", "none", "two", "partial", "empty", "magic 1", "magic 9", "tail 9"), (90, 0, 2, 2, 2, 2, 1, 1)
-        )[0]
-        match shape:
-            case "two":
-                return f"twice {told}", lambda view: make(view) * 2
-            case "partial":
-                return f"{told} and the beginning of another", lambda view: make(view) + make(view)[:40]
-            case "empty":
-                return "no bytes", lambda _view: b""
-            case "magic 1" | "magic 9":
-                number = int(shape[-1])
-                return f"{told}, {shape}", lambda view: with_magic(make(view), number)
-            case "tail 9":
-                return f"{told} and one of magic 9", lambda view: make(view) + with_magic(make(view), 9)
+    def idempotent(self, batch: Batch, name: str, index: int) -> Batch:
+        """The batch of a producer: the next one, one sent again, or one that does not fit."""
+        producer = self.pick({0: 40, 1: 30, 2: 18, 9: 6, -1: 3, -7: 3})
+        writer = self.writers.setdefault((producer, name, index), Writer(next_sequence=self.pick({0: 70, 5: 15, SEQUENCE_MAX - 2: 15})))
+        kind = self.pick({"next": 58, "again": 16, "gap": 6, "new epoch": 6, "new epoch, late": 3, "old epoch": 5, "near the end": 2, "odd": 4})
+        if kind == "again" and writer.batches:
+            return self.some(writer.batches[-7:])
+        epoch, sequence = writer.epoch, writer.next_sequence
+        match kind:
+            case "gap":
+                sequence += self.some((1, -1, 7))
+            case "new epoch":
+                epoch, sequence = epoch + self.some((1, 1, 3)), 0
+            case "new epoch, late":
+                epoch, sequence = epoch + 1, sequence + self.some((0, 1))
+            case "old epoch":
+                epoch -= 1
+            case "near the end":
+                sequence = SEQUENCE_MAX - self.chance.randint(0, 2)
+            case "odd":
+                epoch, sequence = self.some(((-1, sequence), (-2, sequence), (epoch, -1), (32767, 0), (epoch, -(2**31))))
             case _:
-                return told, make
+                pass
+        sequence = max(min(sequence, SEQUENCE_MAX), -(2**31))
+        made = changed(batch, producer=producer, epoch=max(min(epoch, 32767), -2), sequence=sequence)
+        if kind in ("next", "again", "new epoch", "near the end") and not batch.fault:
+            self.wrote(writer, made)
+        return made
+
+    def wrote(self, writer: Writer, batch: Batch) -> None:
+        """The producer believes that this batch was taken."""
+        if batch.epoch != writer.epoch:
+            writer.batches.clear()
+        writer.epoch = batch.epoch
+        writer.next_sequence = sequence_after(batch.sequence, len(batch.items) * batch.repeat)
+        writer.batches.append(batch)
+
+    def records(self, name: str, index: int, is_plain: bool) -> Records:
+        """The records of one partition: mostly one batch. Of a partition named twice Apache Kafka writes what it says it has refused, so there all is plain."""
+        if is_plain:
+            return Records()
+        count = self.pick({1: 96, 2: 3, 0: 1})
+        return Records(tuple(self.batch(name, index) for _ in range(count)), self.some(tuple(TAILS)) if self.happens(0.04) else "")
 
     def produce(self) -> Step:
-        """Produce to one partition, or two."""
-        entries = [(self.name(), self.index(), *self.records()) for _ in range(self.chance.choice((1, 1, 1, 2)))]
-        acks = self.chance.choices((-1, 1, 0, 2), (70, 20, 6, 4))[0]
-        transactional_id = "t" if self.chance.random() < 0.02 else None
-        version = self.version(0)
-        unknown_id = self.chance.random() < 0.03
-
-        def make(view: View) -> m.ProduceRequest:
-            topics: dict[str, list[m.PartitionProduceData]] = {}
-            for name, index, _, records in entries:
-                topics.setdefault(name, []).append(m.PartitionProduceData(index, records(view)))  # type: ignore[arg-type]
-            data = tuple(
-                m.TopicProduceData(
-                    name, b"\x01" * 16 if unknown_id else view.topic_ids.get(name, ZERO_UUID), tuple(parts)
-                )
-                for name, parts in topics.items()
-            )
-            return m.ProduceRequest(transactional_id, acks, 1000, data)
-
-        told = "; ".join(f"{name[:20]}-{index}: {what}" for name, index, what, _ in entries)
-        return self.step_of(
-            "Produce", 0, make, api_version=version, expects_answer=acks != 0, told=f"acks={acks} {told}"
+        """Produce to one partition, or a few."""
+        partitions = self.several(self.partition, {1: 60, 2: 22, 3: 16, 0: 2})
+        entries = [(*partition, self.records(*partition, is_plain=partitions.count(partition) > 1)) for partition in partitions]
+        for name, index, records in entries:
+            if len(records.batches) == 1 and not records.batches[0].fault:
+                batch = records.batches[0]
+                self.ends[name, index] = self.ends.get((name, index), 0) + len(batch.items) * batch.repeat
+        data = tuple(
+            m.TopicProduceData(name, self.id_of(name), parts)
+            for name, parts in self.grouped([(name, m.PartitionProduceData(index, records)) for name, index, records in entries])
         )
+        acks = self.pick({-1: 76, 1: 14, 0: 6, 2: 2, -2: 2})
+        transactional_id = self.pick({None: 95, "t": 4, "": 1})
+        step = self.step(m.ProduceRequest(transactional_id, acks, self.some((1000, 0, -1)), data))
+        return changed(step, client_id="__admin_client") if self.happens(0.03) else step
 
     # Reading
 
     def fetch(self) -> Step:
-        """Fetch, in and out of sessions. Waiting is for other tests: nothing here waits."""
-        wanted = [
-            (self.name(), self.index(), self.offset(), self.chance.choice((1, 150, 5000, 1 << 20)))
-            for _ in range(self.chance.choice((1, 1, 2, 3)))
-        ]
-        session = self.chance.choices(("none", "new", "next"), (60, 15, 25))[0]
-        position = self.chance.randint(0, 2)
-        epoch = self.chance.choices((1, 2, 3), (70, 20, 10))[0]
-        isolation = self.chance.choices((0, 1, 2), (60, 36, 4))[0]
-        leader_epoch = self.chance.choices((-1, 0, 1, -5), (85, 9, 4, 2))[0]
-        last_epoch = self.chance.choices((-1, 0, 3), (90, 7, 3))[0]
-        max_bytes = self.chance.choice((1, 500, 1 << 20))
+        """Fetch, in and out of sessions; what it waits for, at most some ms, does not come."""
+        body = self.fetch_of(self.several(self.partition, {1: 50, 2: 25, 3: 15, 0: 10}), self.pick({"none": 50, "new": 12, "next": 38}))
+        return self.step(changed(body, max_wait_ms=self.pick({0: 90, -1: 5, 3: 5}), min_bytes=self.some((0, 1, 500))))
 
-        def make(view: View) -> m.FetchRequest:
-            topics = tuple(
-                m.FetchTopic(
-                    name,
-                    view.topic_ids.get(name, ZERO_UUID),
-                    (
-                        m.FetchPartition(
-                            index,
-                            leader_epoch,
-                            offset,
-                            last_epoch,
-                            partition_max_bytes=limit,
-                        ),
-                    ),
-                )
-                for name, index, offset, limit in wanted
-            )
-            session_id, session_epoch = 0, {"none": -1, "new": 0}.get(session, epoch)
-            if session == "next":
-                session_id = view.sessions[-1 - position] if len(view.sessions) > position else 0
-            return m.FetchRequest(
-                max_wait_ms=0,
-                min_bytes=0,
-                max_bytes=max_bytes,
-                isolation_level=isolation,
-                session_id=session_id,
-                session_epoch=session_epoch,
-                topics=topics,
-            )
+    def fetch_of(self, partitions: Sequence[tuple[str, int]], session: str) -> m.FetchRequest:
+        """Fetch these partitions."""
+        topics = tuple(
+            m.FetchTopic(name, self.id_of(name), parts)
+            for name, parts in self.grouped([(name, self.wanted((name, index))) for name, index in partitions])
+        )
+        forgotten: tuple[m.ForgottenTopic, ...] = ()
+        if session == "next" and self.happens(0.25):
+            names = self.several(self.name, {1: 80, 2: 20})
+            forgotten = tuple(m.ForgottenTopic(name, self.id_of(name), self.several(self.index)) for name in names)
+        age = self.pick({0: 80, 1: 14, 2: 6})
+        epochs: dict[str, Any] = {
+            "none": -1, "new": 0, "next": SessionEpoch(age, self.pick({0: 88, 1: 4, -1: 4, 5: 2, -9: 2})),
+        }  # fmt: skip
+        replica_id = self.pick({-1: 94, -2: 2, -3: 1, 0: 1, 5: 2})
+        session_id: Any = SessionId(age) if session == "next" or self.happens(0.05) else self.pick({0: 98, 77: 2})
+        return m.FetchRequest(
+            replica_id=replica_id,
+            replica_state=m.ReplicaState(replica_id),
+            max_bytes=self.pick({2**31 - 1: 55, 1 << 20: 20, 500: 12, 1: 8, 0: 3, -1: 2}),
+            isolation_level=self.pick({0: 66, 1: 32, 2: 2}),
+            session_id=session_id,
+            session_epoch=epochs[session],
+            topics=topics,
+            forgotten_topics_data=forgotten,
+            rack_id=self.some(("", "rack")),
+        )
 
-        told = f"session {session}, isolation {isolation}, max {max_bytes}, {wanted}"
-        return self.step_of("Fetch", 1, make, told=told)
+    def wanted(self, partition: tuple[str, int]) -> m.FetchPartition:
+        """The entry of one partition. Where sizes may differ, so would what a limit cuts."""
+        limits = {1 << 20: 60, 1: 10, 150: 15, 2000: 10, 0: 3, -1: 2}
+        return m.FetchPartition(
+            partition[1],
+            current_leader_epoch=self.pick({-1: 86, 0: 9, 1: 3, -5: 2}),
+            fetch_offset=self.offset(partition),
+            last_fetched_epoch=self.pick({-1: 90, 0: 7, 3: 2, -2: 1}),
+            partition_max_bytes=self.pick({1 << 20: 97, 1: 3} if partition[0] in RESIZED else limits),
+        )
+
+    def waiting(self) -> Step:
+        """A fetch that waits at the end of a log, and what may wake it, or not."""
+        step = self.some((self.produce, self.produce, self.delete_records, self.delete_topics))()
+        named = [part for part in self.ends if part[0] in self.world.topics] or [("plain", 0)]
+        wanted = tuple(self.some(named) for _ in range(self.pick({1: 60, 2: 40})))
+        if isinstance(step.body, m.ProduceRequest):
+            wanted += tuple((topic.name, data.index) for topic in step.body.topic_data for data in topic.partition_data)
+        body = self.fetch_of(wanted, self.pick({"none": 75, "next": 25}))
+        return changed(step, waiting=self.step(changed(body, max_wait_ms=60_000, min_bytes=self.pick({1: 60, 200: 30, 100_000: 10}))))
 
     def list_offsets(self) -> Step:
         """Look up by time or by name of a mark."""
-        asked = [
-            (
-                self.name(),
-                self.index(),
-                self.chance.choice((-1, -2, -3, -4, -5, -7, self.timestamp(), self.timestamp(), self.timestamp())),
-            )
-            for _ in range(self.chance.choice((1, 2, 3)))
-        ]
-        isolation, epoch = self.chance.choice((0, 1)), self.chance.choices((-1, 0, 2), (90, 6, 4))[0]
-        topics = tuple(m.ListOffsetsTopic(name, (m.ListOffsetsPartition(index, epoch, at),)) for name, index, at in asked)
-        request = m.ListOffsetsRequest(-1, isolation, topics, 1000)
-        return self.step_of("ListOffsets", 2, lambda _view: request, told=str(asked))
+        topics = tuple(m.ListOffsetsTopic(name, parts) for name, parts in self.grouped(self.several(self.look_up)))
+        replica_id = self.pick({-1: 88, -2: 5, -3: 2, 0: 3, 5: 2})
+        return self.step(m.ListOffsetsRequest(replica_id, self.pick({0: 55, 1: 44, 2: 1}), topics, self.some((1000, 0))))
+
+    def look_up(self) -> tuple[str, m.ListOffsetsPartition]:
+        """The entry of one partition."""
+        at = self.timestamp(for_record=False)
+        if isinstance(at, Ago) and self.happens(0.2):
+            at = Ago(at.ms + self.some((1, -1)))
+        at = self.some((-1, -2, -3, -4, -5, -6, -7, at, at, at, at, at))
+        return self.name(), m.ListOffsetsPartition(self.index(), self.pick({-1: 90, 0: 5, 2: 3, -5: 2}), at)
 
     def offset_for_leader_epoch(self) -> Step:
         """Where epochs end."""
-        asked = [(self.name(), self.index(), self.chance.choice((-1, 0, 1, 5))) for _ in range(2)]
-        current = self.chance.choices((-1, 0, 3), (80, 10, 10))[0]
-        topics = tuple(
-            m.OffsetForLeaderTopic(name, (m.OffsetForLeaderPartition(index, current, epoch),))
-            for name, index, epoch in dict.fromkeys(asked)
-        )
-        return self.step_of(
-            "OffsetForLeaderEpoch", 23, lambda _view: m.OffsetForLeaderEpochRequest(-1, topics), told=str(asked)
-        )
+        topics = tuple(m.OffsetForLeaderTopic(name, parts) for name, parts in self.grouped(self.several(self.epoch_look_up)))
+        return self.step(m.OffsetForLeaderEpochRequest(self.pick({-1: 50, -2: 50}), topics))
+
+    def epoch_look_up(self) -> tuple[str, m.OffsetForLeaderPartition]:
+        """The entry of one partition."""
+        return self.name(), m.OffsetForLeaderPartition(self.index(), self.pick({-1: 80, 0: 10, 3: 6, -5: 4}), self.some((-1, 0, 1, 5, -2)))
+
+    def delete_records(self) -> Step:
+        """Raise log starts."""
+        partitions = self.several(self.partition)
+        asked = [(name, m.DeleteRecordsPartition(index, self.offset((name, index)))) for name, index in partitions]
+        for name, part in asked:
+            key = (name, part.partition_index)
+            self.starts[key] = max(self.starts.get(key, 0), min(part.offset, self.ends.get(key, 0)))
+        topics = tuple(m.DeleteRecordsTopic(name, parts) for name, parts in self.grouped(asked))
+        return self.step(m.DeleteRecordsRequest(topics, self.some((30_000, 0))))
 
     # Topics
 
     def metadata(self) -> Step:
         """By name, by id, all."""
-        names = [self.name() for _ in range(self.chance.choice((0, 1, 2, 3)))]
-        by_id = self.chance.random() < 0.3
         version = self.version(3)
-        everything = self.chance.random() < 0.2 and version > 0
+        creates = self.happens(0.2)
+        topics = self.several(lambda: self.asked(version, creates or version < 4), {0: 15, 1: 40, 2: 25, 3: 20})
+        everything = version > 0 and self.happens(0.15)
+        flags = self.happens(0.5), self.happens(0.5)
+        return self.step(m.MetadataRequest(None if everything else topics, creates, *flags), version)
 
-        def make(view: View) -> m.MetadataRequest:
-            topics = tuple(
-                m.MetadataRequestTopic(view.topic_ids.get(name, b"\x02" * 16), None if version >= 12 else name)
-                if by_id and version >= 10
-                else m.MetadataRequestTopic(ZERO_UUID, name)
-                for name in names
-            )
-            return m.MetadataRequest(None if everything else topics, False, True, True)
-
-        if version < 4:
-            names = [name for name in names if name not in ("absent", "later")]
-        return self.step_of("Metadata", 3, make, api_version=version, told=f"{names} by id {by_id} all {everything}")
+    def asked(self, version: int, creates: bool) -> m.MetadataRequestTopic:
+        """One topic that is asked about. What is made because of it must be one that comes and goes."""
+        name = self.name()
+        if creates and name in ("absent", "Plain", "a" * 249):
+            name = "auto"
+        kind = self.pick({"name": 70, "id": 22, "both": 5, "neither": 3}) if version >= 10 else "name"
+        of: Any = self.id_of(name)
+        return {
+            "name": m.MetadataRequestTopic(ZERO_UUID, name),
+            "id": m.MetadataRequestTopic(of, None if version >= 12 else name),
+            "both": m.MetadataRequestTopic(of, name),
+            "neither": m.MetadataRequestTopic(ZERO_UUID, None),
+        }[kind]
 
     def describe_topic_partitions(self) -> Step:
-        """Pages of topics."""
-        topics = tuple(
-            m.DescribeTopicPartitionsRequestTopicRequest(self.name() or "absent") for _ in range(self.chance.choice((1, 2, 4)))
-        )
+        """Pages of topics. Of all topics, those with two underscores in front are skipped: some may be the coordinators'."""
+        names = self.several(self.name, {1: 30, 2: 30, 4: 30, 0: 10})
+        topics = tuple(m.DescribeTopicPartitionsRequestTopicRequest(name) for name in names)
         cursor = None
-        if self.chance.random() < 0.4:
-            cursor = m.DescribeTopicPartitionsRequestCursor(self.chance.choice(topics).name, self.chance.choice((0, 1, 9, -1)))
-        request = m.DescribeTopicPartitionsRequest(topics, self.chance.choice((-1, 1, 2, 3, 100)), cursor)
-        return self.step_of("DescribeTopicPartitions", 75, lambda _view: request, told=str(request))
+        if not names:
+            cursor = m.DescribeTopicPartitionsRequestCursor(self.some(("a", "later", "plain", "zzz")), self.pick({0: 60, 1: 30, 9: 10}))
+        elif self.happens(0.4):
+            name = self.some(names) if self.happens(0.85) else "elsewhere"
+            cursor = m.DescribeTopicPartitionsRequestCursor(name, self.pick({0: 50, 1: 30, 9: 10, -1: 10}))
+        return self.step(m.DescribeTopicPartitionsRequest(topics, self.some((-1, 0, 1, 2, 3, 5, 100, 5000)), cursor))
 
     def api_versions(self) -> Step:
         """Who asks is named well, or not."""
-        name = self.chance.choice(("client", "a.b-c", "", "-x", "with space"))
-        return self.step_of("ApiVersions", 18, lambda _view: m.ApiVersionsRequest(name, "1.0"), told=name)
+        name, version = self.some(("client", "a.b-c", "", "-x", "with space", "a_b")), self.some(("1.0", "", "1.0-"))
+        return self.step(m.ApiVersionsRequest(name, version))
 
-    def topic_configs(self) -> dict[str, str | None]:
-        """Configurations, some of which are wrong."""
-        choices: list[tuple[str, str | None]] = [
-            ("retention.ms", "-1"), ("retention.ms", " 5000 "), ("retention.ms", "-2"), ("retention.ms", "soon"),
-            ("cleanup.policy", " compact , delete "), ("cleanup.policy", ""), ("cleanup.policy", "Delete"),
-            ("compression.type", "none"), ("compression.type", "lz4"), ("segment.bytes", "1000"), ("segment.bytes", "+2000000"),
-            ("preallocate", "TRUE"), ("preallocate", "yes"), ("min.cleanable.dirty.ratio", "0.25"), ("min.cleanable.dirty.ratio", "2"),
-            ("min.compaction.lag.ms", "10"), ("max.compaction.lag.ms", "5"), ("no.such.config", "1"), ("max.message.bytes", None),
-            ("compression.gzip.level", "0"), ("compression.zstd.level", "-7"), ("remote.storage.enable", "true"),
-            ("leader.replication.throttled.replicas", "0:1,1:1"), ("leader.replication.throttled.replicas", "x"),
-            ("message.timestamp.after.max.ms", "0x10"), ("flush.messages", "0"), ("segment.jitter.ms", "5"),
-        ]  # fmt: skip
-        return dict(self.chance.sample(choices, self.chance.choices((0, 1, 2), (50, 35, 15))[0]))
+    def topic_texts(self) -> dict[str, str | None]:
+        """Configurations of a topic, some of which are wrong."""
+        return dict(self.chance.sample(TEXTS, self.pick({0: 40, 1: 40, 2: 15, 3: 5})))
 
     def create_topics(self) -> Step:
-        """Mostly what cannot be made, and now and then one that can."""
-        names = [self.chance.choice(("later", "later", "plain", "bad/name", "", "app_end-time", "lat.er")) for _ in range(self.chance.choice((1, 1, 2)))]
-        topics = tuple(
-            m.CreatableTopic(
-                name,
-                self.chance.choices((1, 2, -1, 0, -2, 10_001), (50, 20, 20, 4, 3, 3))[0],
-                self.chance.choices((1, -1, 0, 2), (60, 30, 5, 5))[0],
-                (),
-                tuple(m.CreatableTopicConfig(key, text) for key, text in self.topic_configs().items()),
-            )
-            for name in names
-        )
-        request = m.CreateTopicsRequest(topics, self.chance.choices((30_000, 0), (95, 5))[0], self.chance.random() < 0.3)
-        return self.step_of("CreateTopics", 19, lambda _view: request, told=str(topics))
+        """What can be made, and what cannot."""
+        topics = self.several(self.draft, {1: 65, 2: 25, 3: 8, 0: 2})
+        return self.step(m.CreateTopicsRequest(topics, self.pick({30_000: 94, 0: 3, -1: 3}), self.happens(0.25)))
+
+    def draft(self) -> m.CreatableTopic:
+        """One topic to be made."""
+        name = self.pick({"later": 40, "auto": 12, "a.b": 10, "a_b": 10, self.name(): 24, "__cluster_metadata": 2, "app.end-time": 2})
+        configs = tuple(m.CreatableTopicConfig(key, text) for key, text in self.topic_texts().items())
+        if configs and self.happens(0.05):
+            configs += (m.CreatableTopicConfig(configs[0].name, "1"),)
+        count, factor = self.pick({1: 45, 2: 25, -1: 20, 0: 3, -2: 3, 10_001: 2, 9_999: 2}), self.pick({1: 60, -1: 30, 0: 4, 2: 4, -2: 2})
+        placed: tuple[m.CreatableReplicaAssignment, ...] = ()
+        if self.happens(0.15):
+            count, factor = self.pick({-1: 80, 1: 20}), self.pick({-1: 80, 1: 20})
+            indexes = self.some(((0,), (0, 1), (1, 0), (1,), (0, 0), (-1,)))
+            placed = tuple(m.CreatableReplicaAssignment(index, self.pick({(1,): 80, (2,): 8, (1, 1): 6, (): 6})) for index in indexes)
+        if count == 9_999 and not configs and factor in (1, -1):
+            count = 2  # it would be made
+        return m.CreatableTopic(name, count, factor, placed, configs)
 
     def delete_topics(self) -> Step:
-        """By name or by id; only "later" ever goes."""
-        name = self.chance.choice(("later", "later", "absent", "bad/name", ""))
+        """By name or by id; the topics of the world stay."""
         version = self.version(20)
-        by_id, twice = self.chance.random() < 0.4, self.chance.random() < 0.1
-        timeout = self.chance.choices((30_000, 0), (95, 5))[0]
+        timeout_ms = self.pick({30_000: 94, 0: 3, -1: 3})
+        if version < 6:
+            return self.step(m.DeleteTopicsRequest((), self.several(self.doomed_name), timeout_ms), version)
+        return self.step(m.DeleteTopicsRequest(self.several(self.doomed), (), timeout_ms), version)
 
-        def make(view: View) -> m.DeleteTopicsRequest:
-            if version >= 6:
-                one = (
-                    m.DeleteTopicState(None, view.topic_ids.get(name, b"\x03" * 16)) if by_id else m.DeleteTopicState(name, ZERO_UUID)
-                )
-                return m.DeleteTopicsRequest((one, one) if twice else (one,), (), timeout)
-            return m.DeleteTopicsRequest((), (name, name) if twice else (name,), timeout)
+    def doomed_name(self) -> str:
+        """A topic that may go, or is none."""
+        return self.pick({"later": 45, "auto": 20, "a.b": 10, "a_b": 10, self.some(ODD_NAMES): 15})
 
-        return self.step_of("DeleteTopics", 20, make, api_version=version, told=f"{name} by id {by_id} twice {twice}")
+    def doomed(self) -> m.DeleteTopicState:
+        """The same, by name, by id, by both or by neither."""
+        name, kind = self.doomed_name(), self.pick({"name": 50, "id": 35, "both": 5, "neither": 3, "old": 7})
+        of: dict[str, Any] = {"name": ZERO_UUID, "id": IdOf(name), "both": IdOf(name), "neither": ZERO_UUID, "old": IdOf(name, 1)}
+        return m.DeleteTopicState(name if kind in ("name", "both") else None, of[kind])
 
     def create_partitions(self) -> Step:
-        """Grow, mostly by nothing."""
-        name = self.chance.choice(("later", "plain", "absent", "bad/name"))
-        count = self.chance.choices((0, 1, 2, 3, -1), (10, 30, 30, 20, 10))[0]
-        placed = None
-        if self.chance.random() < 0.2:
-            placed = (m.CreatePartitionsAssignment(self.chance.choice(((1,), (2,), (1, 1)))),)
-        topic = m.CreatePartitionsTopic(name, count, placed)
-        topics = (topic, topic) if self.chance.random() < 0.1 else (topic,)
-        request = m.CreatePartitionsRequest(topics, 30_000, self.chance.random() < 0.3)
-        return self.step_of("CreatePartitions", 37, lambda _view: request, told=str(topics))
+        """Grow, mostly by little or nothing."""
+        return self.step(m.CreatePartitionsRequest(self.several(self.growth), self.pick({30_000: 94, 0: 6}), self.happens(0.3)))
 
-    def delete_records(self) -> Step:
-        """Raise a log start."""
-        asked = [(self.name(), self.index(), self.chance.choice((-1, -2, 0, 1, 3, 5, 10, 10_000)))]
-        topics = tuple(m.DeleteRecordsTopic(name, (m.DeleteRecordsPartition(index, offset),)) for name, index, offset in asked)
-        request = m.DeleteRecordsRequest(topics, 30_000)
-        return self.step_of("DeleteRecords", 21, lambda _view: request, told=str(asked))
+    def growth(self) -> m.CreatePartitionsTopic:
+        """One topic that shall grow."""
+        name = self.pick({"later": 40, "auto": 20, "a.b": 10, self.name(): 30})
+        count = self.pick({0: 5, 1: 20, 2: 30, 3: 25, 4: 8, -1: 6, 20_000: 6})
+        placed = None
+        if self.happens(0.25):
+            placed = self.several(lambda: m.CreatePartitionsAssignment(self.pick({(1,): 75, (2,): 10, (1, 1): 10, (): 5})))
+        return m.CreatePartitionsTopic(name, count, placed)
 
     # Configurations
 
     def resource(self) -> tuple[int, str]:
-        """A resource; topics "tight" and "later" are those that are changed."""
-        return self.chance.choices(
-            ((2, self.name()), (4, "1"), (4, "2"), (4, "x"), (2, "absent"), (3, "tight"), (0, "x")), (70, 8, 4, 4, 6, 4, 4)
-        )[0]
+        """A resource, and what is none."""
+        kind = self.pick({Resource.TOPIC: 60, Resource.BROKER: 20, Resource.BROKER_LOGGER: 4, Resource.CLIENT_METRICS: 4, Resource.GROUP: 4, 3: 4, 0: 2, -1: 2})
+        if kind == Resource.TOPIC:
+            return kind, self.name()
+        return kind, self.pick({"1": 60, "": 20, "2": 8, "x": 8, "-1": 4})
 
     def describe_configs(self) -> Step:
         """Of topics and brokers."""
-        kind, name = self.resource()
-        keys = self.chance.choice((None, (), ("retention.ms", "nonsense"), ("cleanup.policy", "segment.bytes")))
-        synonyms = self.chance.random() < 0.5
-        request = m.DescribeConfigsRequest((m.DescribeConfigsResource(kind, name, keys),), synonyms, False)
-        return self.step_of("DescribeConfigs", 32, lambda _view: request, told=f"{kind} {name} {keys}")
+        keys = (None, (), ("retention.ms", "nonsense"), ("cleanup.policy", "segment.bytes", "cleanup.policy"), ("message.max.bytes", "log.roll.ms"))
+        resources = self.several(lambda: m.DescribeConfigsResource(*self.resource(), self.some(keys)))
+        return self.step(m.DescribeConfigsRequest(resources, self.happens(0.5), self.happens(0.3)))
 
     def changeable(self) -> tuple[int, str]:
-        """A resource for a change: topics only."""
-        return self.chance.choices(((2, "tight"), (2, "later"), (2, "absent"), (2, ""), (3, "tight")), (60, 20, 8, 6, 6))[0]
+        """A resource for a change. Not one of the topics that roll: they might be compacted."""
+        kind = self.pick({"topic": 74, "broker": 14, "any": 8, "odd": 4})
+        if kind == "topic":
+            return Resource.TOPIC, self.pick({"tight": 30, "plain": 20, "later": 30, "auto": 10, "a.b": 10})
+        if kind == "broker":
+            return Resource.BROKER, self.pick({"1": 50, "": 50})
+        if kind == "any":
+            return self.some((Resource.BROKER_LOGGER, Resource.CLIENT_METRICS, Resource.GROUP, 3, 0)), self.some(("1", "", "x"))
+        return self.some(((Resource.TOPIC, self.some(ODD_NAMES)), (Resource.BROKER, "2"), (Resource.BROKER, "x")))
+
+    def texts_for(self, kind: int) -> dict[str, str | None]:
+        """Configurations for a kind of resource; a broker has those of topics under other names."""
+        if kind == Resource.TOPIC:
+            return self.topic_texts()
+        if kind != Resource.BROKER:
+            return {"no.such.config": "1"} if self.happens(0.7) else {}
+        from_topics = {BROKER_NAMES[name]: text for name, text in self.topic_texts().items() if name in BROKER_NAMES and name not in UNTOUCHED}
+        return from_topics | ({self.some(FIXED_SETTINGS): "1"} if self.happens(0.1) else {})
 
     def incremental_alter_configs(self) -> Step:
         """Set, delete, append, subtract."""
+        return self.step(m.IncrementalAlterConfigsRequest(self.several(self.alteration, {1: 85, 2: 15}), self.happens(0.25)))
+
+    def alteration(self) -> m.IncrementalAlterConfigsRequestAlterConfigsResource:
+        """The operations on one resource."""
         kind, name = self.changeable()
-        configs = []
-        for key, text in self.topic_configs().items():
-            operation = self.chance.choices((0, 1, 2, 3, 9), (60, 20, 8, 8, 4))[0]
-            configs.append(m.IncrementalAlterConfigsRequestAlterableConfig(key, operation, None if operation == 1 else text))
-        if configs and self.chance.random() < 0.08:
-            configs.append(configs[0])
-        one = m.IncrementalAlterConfigsRequestAlterConfigsResource(kind, name, tuple(configs))
-        resources = (one, one) if self.chance.random() < 0.08 else (one,)
-        request = m.IncrementalAlterConfigsRequest(resources, self.chance.random() < 0.3)
-        return self.step_of("IncrementalAlterConfigs", 44, lambda _view: request, told=str(resources))
+        changes = [self.operation(key, text) for key, text in self.texts_for(kind).items()]
+        if changes and self.happens(0.06):
+            changes.append(self.some(changes))
+        return m.IncrementalAlterConfigsRequestAlterConfigsResource(kind, name, tuple(changes))
+
+    def operation(self, key: str, text: str | None) -> m.IncrementalAlterConfigsRequestAlterableConfig:
+        """One operation."""
+        what = self.pick({Operation.SET: 58, Operation.DELETE: 18, Operation.APPEND: 11, Operation.SUBTRACT: 9, 9: 4})
+        given = text if what != Operation.DELETE or self.happens(0.3) else None
+        return m.IncrementalAlterConfigsRequestAlterableConfig(key, what, given)
 
     def alter_configs(self) -> Step:
-        """Replace all."""
-        kind, name = self.changeable()
-        configs = tuple(m.AlterConfigsRequestAlterableConfig(key, text) for key, text in self.topic_configs().items())
-        request = m.AlterConfigsRequest((m.AlterConfigsRequestResource(kind, name, configs),), self.chance.random() < 0.3)
-        return self.step_of("AlterConfigs", 33, lambda _view: request, told=str(request.resources))
+        """Replace all. No resource is named twice, which Apache Kafka never answers; nor the whole cluster, where it keeps one setting itself."""
+        by_name: dict[tuple[int, str], m.AlterConfigsRequestResource] = {}
+        for _ in range(self.pick({1: 85, 2: 15})):
+            kind, name = self.changeable()
+            configs = [m.AlterConfigsRequestAlterableConfig(*one) for one in self.texts_for(kind).items()]
+            if configs and self.happens(0.06):
+                configs.append(self.some(configs))
+            if (kind, name) != (Resource.BROKER, ""):
+                by_name[kind, name] = m.AlterConfigsRequestResource(kind, name, tuple(configs))
+        return self.step(m.AlterConfigsRequest(tuple(by_name.values()), self.happens(0.25)))
 
     def list_config_resources(self) -> Step:
-        """Topics; or a type that is none."""
-        kinds = self.chance.choice(((2,), (2, 2), (64,), (0,)))
-        return self.step_of(
-            "ListConfigResources", 74, lambda _view: m.ListConfigResourcesRequest(kinds), api_version=1, told=str(kinds)
-        )
+        """Of all types, of some, of one that is none."""
+        kinds = self.some(((), (2,), (2, 2), (4,), (8, 4), (16,), (32,), (64,), (0, 2)))
+        return self.step(m.ListConfigResourcesRequest(kinds))
 
     # Producers and the cluster
 
     def init_producer_id(self) -> Step:
         """A new id, or a request for one that is refused."""
-        pair = self.chance.choices(((-1, -1), (5, -1), (-1, 3), (5, 0)), (80, 6, 6, 8))[0]
-        name = "" if self.chance.random() < 0.05 else None
-        request = m.InitProducerIdRequest(name, 60_000, *pair)
-        return self.step_of("InitProducerId", 22, lambda _view: request, told=f"{name!r} {pair}")
+        pair = self.pick({(-1, -1): 76, (5, -1): 6, (-1, 3): 6, (5, 0): 8, (-2, -2): 4})
+        return self.step(m.InitProducerIdRequest(self.pick({None: 90, "": 5, "t": 5}), self.some((60_000, 0, -1)), *pair))
 
     def describe_producers(self) -> Step:
         """What partitions know."""
-        topics = tuple(m.DescribeProducersRequestTopicRequest(self.name(), (self.index(),)) for _ in range(2))
-        return self.step_of("DescribeProducers", 61, lambda _view: m.DescribeProducersRequest(topics), told=str(topics))
+        topics = tuple(m.DescribeProducersRequestTopicRequest(name, parts) for name, parts in self.grouped(self.several(self.partition)))
+        return self.step(m.DescribeProducersRequest(topics))
 
     def describe_cluster(self) -> Step:
         """Brokers, controllers, or neither."""
-        request = m.DescribeClusterRequest(self.chance.random() < 0.5, self.chance.choice((1, 1, 2, 3)))
-        return self.step_of("DescribeCluster", 60, lambda _view: request, told=str(request))
+        return self.step(m.DescribeClusterRequest(self.happens(0.5), self.some((1, 1, 2, 3, 0)), self.happens(0.5)))
+
+    def find_coordinator(self) -> Step:
+        """Of a kind that there is, or is not."""
+        keys = self.several(lambda: self.some(("g", "t", "")))
+        return self.step(m.FindCoordinatorRequest(self.some(("g", "")), self.pick({0: 20, 1: 20, 9: 30, -1: 30}), keys))
 
     def describe_log_dirs(self) -> Step:
-        """Sizes: of topics that are never rebuilt, since compressors differ."""
-        names = self.chance.sample(("plain", "append-time", "compacted", "small", "absent"), 2)
-        topics = tuple(m.DescribableLogDirTopic(name, (0, 1)) for name in names)
-        return self.step_of("DescribeLogDirs", 35, lambda _view: m.DescribeLogDirsRequest(topics), told=str(names))
+        """Sizes."""
+        topics = tuple(m.DescribableLogDirTopic(name, parts) for name, parts in self.grouped(self.several(self.partition)))
+        return self.step(m.DescribeLogDirsRequest(None if self.happens(0.2) else topics))
 
-    def bad_frame(self) -> Step:
-        """What ends a connection, or nearly."""
-        kind, body = self.chance.choice(
+    # Frames
+
+    def frame(self) -> Step:
+        """A key or a version that is not served, or a body that is none."""
+        kind, version, body = self.some(
             (
-                ((3, 99), b""),
-                ((4, 0), b""),
-                ((999, 0), b""),
-                ((18, 99), b""),
-                ((18, -1), b""),
-                ((0, 2), b""),
-                ((3, 9), b""),
-                ((3, 9), b"\x05\x01"),
-                ((2, 1), struct.pack(">ii", -1, 1 << 30)),
-                ((60, 0), b"\x01"),
+                (3, 99, b""), (4, 0, b""), (999, 0, b""), (-1, 0, b""), (67, 0, b""), (18, 99, b""), (18, -1, b""), (18, 5, b""), (0, 2, b""), (1, 3, b""),
+                (3, 14, b""), (3, 9, b""), (3, 9, b"\x05\x01"), (2, 1, struct.pack(">ii", -1, 1 << 30)), (60, 0, b"\x01"), (75, 0, b"\x00"),
+                (3, 0, struct.pack(">i", -1)), (3, 1, struct.pack(">i", -2)), (18, 3, b""), (61, 0, b"\xff\xff\xff\xff\xff\x0f"),
             )
-        )
-        return Step("bad frame", *kind, lambda _view: body, told=f"{kind} {body!r}")
+        )  # fmt: skip
+        return self.step(Raw(kind, body), version)
+
+    def spoilt(self) -> Step:
+        """A request of which only a part arrives, or more than it, or with a byte that was not sent so."""
+        kind = self.pick({"cut": 50, "behind": 20, "byte": 30})
+        if kind == "byte":
+            step = self.some((self.list_offsets, self.describe_producers, self.offset_for_leader_epoch, self.describe_configs, self.describe_cluster))()
+            return changed(step, spoilt=Spoilt(at=self.chance.randrange(2000), byte=self.pick({0: 30, 1: 20, 255: 20, 127: 10, 128: 10, 2: 10})))
+        step = self.pick(self.makers)()
+        while isinstance(step.body, Raw) or step.spoilt or step.waiting:
+            step = self.pick(self.makers)()
+        spoil = Spoilt(cut=self.chance.randrange(2000)) if kind == "cut" else Spoilt(behind=self.some((b"\x00", b"more", bytes(100))))
+        return changed(step, spoilt=spoil)
+
+    # Time
+
+    def retention(self) -> Iterator[Step]:
+        """A topic goes out of retention for a moment."""
+        name = self.some(tuple(self.world.topics))
+        key, text = self.some((("retention.ms", "0"), ("retention.ms", str(HOUR_MS)), ("retention.bytes", "0"), ("retention.bytes", "1500")))
+        yield self.retaining(name, key, Operation.SET, text)
+        yield Step(TimePasses())
+        yield self.retaining(name, key, Operation.SET, "-1")
+
+    def retaining(self, name: str, key: str, what: Operation, text: str) -> Step:
+        """One setting of retention changed."""
+        change = m.IncrementalAlterConfigsRequestAlterableConfig(key, what, text)
+        resource = m.IncrementalAlterConfigsRequestAlterConfigsResource(Resource.TOPIC, name, (change,))
+        return Step(m.IncrementalAlterConfigsRequest((resource,), False), APIS[44].max_version)
 
 
-def with_magic(data: bytes, magic: int) -> bytes:
-    """A batch of another format, as far as the magic byte goes."""
-    return data[:16] + struct.pack(">b", magic) + data[17:]
-
-
-# Running
-
-
-@dataclass
-class Story:
-    """A step on which two targets differ, and what came before it."""
-
-    steps: list[Step]
-    found: list[Difference]
-
-    def __str__(self) -> str:
-        lines = [f"{number}. {step.action} v{step.api_version} {step.told}" for number, step in enumerate(self.steps, 1)]
-        return "\n".join([*lines, "", *(f"at {path}: ours {ours!r}, theirs {theirs!r}" for path, ours, theirs in self.found)])
-
-
-class Pair:
-    """Two targets that are asked the same."""
-
-    def __init__(self, ours: Target, theirs: Target, begun_ms: int) -> None:
-        self.ours, self.theirs = ours, theirs
-        self.begun_ms = begun_ms
-        self.reached: Counter[str] = Counter()
-        for target in (ours, theirs):
-            prepare(target)
-
-    def ask(self, step: Step) -> list[Difference]:
-        """Ask both; where they differ."""
-        ours, theirs = self.answer(self.ours, step), self.answer(self.theirs, step)
-        self.count(step, ours)
-        known = min(len(target.view.sessions) for target in (self.ours, self.theirs))
-        for target in (self.ours, self.theirs):
-            del target.view.sessions[known:]  # one of them was given where the other refused, as a rule allows
-        if step.api_key in TOLERATED and isinstance(ours, dict) and isinstance(theirs, dict):
-            ours, theirs = TOLERATED[step.api_key](ours, theirs)
-        return differences(ours, theirs, allowed_instead(self.ours.rules()))
-
-    def answer(self, target: Target, step: Step) -> Any:
-        """One target's answer, abstracted; what it gave out is remembered, and what it changed is waited for."""
-        body = step.make(target.view)
-        if isinstance(body, bytes):
-            frame = framed(step.api_key, step.api_version, body, step.client_id)
-        else:
-            frame = request_frame(step.api_key, step.api_version, body, step.client_id)
-        try:
-            data = target.ask(frame, step.expects_answer)
-        except Closed:
-            return "closed"
-        if data is None:
-            return "nothing"
-        if step.api_key == 18 and not 0 <= step.api_version <= 4:
-            return data[4:].hex()
-        message = answer_of(data, step.api_key, step.api_version)
-        remember(target, step, message)
-        return Abstraction(target.view, self.begun_ms).of(message)
-
-    def count(self, step: Step, answer: Any) -> None:
-        """What was reached."""
-        self.reached[f"request {step.action}"] += 1
-        for rule in self.ours.rules():
-            self.reached[f"rule {rule}"] += 1
-        if answer == "closed":
-            self.reached["closed"] += 1
-
-
-def prepare(target: Target) -> None:
-    """The topics and producers that histories speak of."""
-    wanted = tuple(
-        m.CreatableTopic(name, 2, 1, (), tuple(m.CreatableTopicConfig(key, text) for key, text in config.items()))
-        for name, config in CONFIGS.items()
-    )
-    made = talk(target, 19, m.CreateTopicsRequest(wanted, 30_000, False))
-    for topic in made.topics:
-        assert topic.error_code == 0, topic
-        target.view.topic_ids[topic.name] = topic.topic_id
-    for name in CONFIGS:
-        await_topic(target, name, 2)
-    while len(target.view.producer_ids) < 3:
-        given = talk(target, 22, m.InitProducerIdRequest(None, 0, -1, -1))
-        if given.error_code == 0:
-            target.view.producer_ids.append(given.producer_id)
-
-
-def remember(target: Target, step: Step, message: Any) -> None:
-    """Ids that were given out; and patience, where a broker answers before it has done what it says."""
-    match message:
-        case m.InitProducerIdResponse(error_code=0):
-            target.view.producer_ids.append(message.producer_id)
-        case m.FetchResponse() if message.session_id and message.session_id not in target.view.sessions:
-            target.view.sessions.append(message.session_id)
-        case m.CreateTopicsResponse():
-            refresh(target)
-        case m.DeleteTopicsResponse():
-            refresh(target)
-        case m.CreatePartitionsResponse():
-            refresh(target)
-        case m.IncrementalAlterConfigsResponse() | m.AlterConfigsResponse():
-            settle(target)
-        case _:
-            pass
-
-
-def settle(target: Target) -> None:
-    """Kafka's brokers learn of a changed configuration some ms after it is answered."""
-    if target.name == "Apache Kafka":
-        time.sleep(0.05)
-
-
-def refresh(target: Target) -> None:
-    """What became of "later": wait until the broker knows it, or knows it no more."""
-    settle(target)
-    answer = talk(target, 3, m.MetadataRequest((m.MetadataRequestTopic(ZERO_UUID, "later"),), False))
-    (topic,) = answer.topics
-    known = target.view.topic_ids.get("later")
-    if known is not None and (topic.error_code != 0 or topic.topic_id != known):
-        target.view.old_ids.append(target.view.topic_ids.pop("later"))
-    if topic.error_code == 0:
-        target.view.topic_ids["later"] = topic.topic_id
-        await_topic(target, "later", len(topic.partitions))
-
-
-def await_topic(target: Target, name: str, partitions: int) -> None:
-    """Wait until every partition can be read (rule: a client must try again, WIRE-TOPIC-1)."""
-    give_up = time.monotonic() + 20
-    topics = (m.ListOffsetsTopic(name, tuple(m.ListOffsetsPartition(index, -1, -1) for index in range(partitions))),)
-    while True:
-        answer = talk(target, 2, m.ListOffsetsRequest(-1, 0, topics, 1000))
-        if all(part.error_code == 0 for part in answer.topics[0].partitions):
-            return
-        assert time.monotonic() < give_up, f"{name} never came up: {answer}"
-        time.sleep(0.01)
-
-
-def run(pair: Pair, steps: Iterable[Step], kept: list[Step]) -> Story | None:
-    """Ask the steps until the targets differ; `kept` collects those asked."""
-    for step in steps:
-        kept.append(step)
-        found = pair.ask(step)
-        if found:
-            return Story(list(kept), found)
-    return None
-
-
-def shrunk(story: Story, fresh: Callable[[], Pair], tries: int = 60) -> Story:
-    """A shorter story that ends the same way: halves, then single steps are left out while the difference stays."""
-    steps, size = list(story.steps), max(len(story.steps) // 2, 1)
-    best = story
-    while size >= 1 and tries > 0:
-        begin = 0
-        while begin < len(steps) - 1 and tries > 0:
-            tries -= 1
-            shorter = steps[:begin] + steps[min(begin + size, len(steps) - 1) :]
-            again = run(fresh(), shorter, [])
-            if again is not None and {path for path, _, _ in again.found} & {path for path, _, _ in story.found}:
-                best, steps = again, again.steps
-            else:
-                begin += size
-        size //= 2
-    return best
+#: A topic's configuration -> the broker's setting of the same meaning.
+BROKER_NAMES = {definition.name: definition.synonym for definition in TOPIC.values() if definition.synonym}

@@ -52,6 +52,14 @@ def test_special_timestamps_have_a_version(timestamp: int, since: int) -> None:
             assert (topic.partitions[0].error_code == Error.UNSUPPORTED_VERSION) == (version < since)
 
 
+@pytest.mark.rule("LOG-TIME-8")
+@pytest.mark.parametrize("name", ["a", "absent"])
+def test_an_unknown_isolation_level_refuses_a_lookup(name: str) -> None:
+    bench = Bench("a")
+    request = ListOffsetsRequest(-1, 2, (ListOffsetsTopic(name, (ListOffsetsPartition(0, -1, -1),)),), 0)
+    assert bench.ask(request, 11).topics[0].partitions[0].error_code == Error.INVALID_REQUEST
+
+
 @pytest.mark.rule("LOG-FETCH-5")
 def test_a_lookup_takes_only_minus_one_for_no_epoch() -> None:
     bench = Bench("a")

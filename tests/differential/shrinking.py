@@ -1,0 +1,93 @@
+"""From a long history that ends in a difference to a short story that ends in the same: nothing can be left out of it.
+
+Delta debugging: first runs of steps are left out, the longest first, then single steps, then parts of what is left in each step, until no
+single thing can go. Every try is asked of both targets anew, from the beginning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from differential.running import Pair, Story, run
+from differential.steps import Step, simpler
+from fiducial.models.apis import APIS
+from fiducial.models.values import changed
+
+#: So often a shorter story is tried at most: each try asks two brokers for a whole story.
+TRIES = 2000
+
+
+class Shrinker:
+    """Looks for the shortest story that ends as `story` does."""
+
+    def __init__(self, story: Story, fresh: Callable[[], Pair], tries: int) -> None:
+        self.best = story
+        self.fresh = fresh
+        self.tries = tries
+        self.places = story.places()
+
+    def holds(self, steps: Sequence[Step]) -> bool:
+        """Do these steps end in the same difference? If so, they are the best so far, up to where they first differ."""
+        if self.tries == 0:
+            return False
+        self.tries -= 1
+        story = run(self.fresh(), steps)
+        if story is None or not story.places() & self.places:
+            return False
+        self.best = story
+        return True
+
+    def without_runs(self) -> None:
+        """Leave out runs of steps, each time half as long, but never the last step."""
+        size = max(len(self.best.steps) // 2, 1)
+        while size:
+            begin = 0
+            while begin < len(self.best.steps) - 1:
+                steps = self.best.steps
+                if not self.holds(steps[:begin] + steps[min(begin + size, len(steps) - 1) :]):
+                    begin += size
+            size //= 2
+
+    def with_less(self) -> bool:
+        """Make one step simpler, wherever that can be done; has anything become simpler?"""
+        before = self.best.steps
+        for index in range(len(before) - 1, -1, -1):
+            while self.one_step_less(index):
+                pass
+        return self.best.steps != before
+
+    def one_step_less(self, index: int) -> bool:
+        """Make this step simpler by one thing, if there is a way."""
+        steps = self.best.steps
+        if index >= len(steps):
+            return False
+        return any(self.holds([*steps[:index], less, *steps[index + 1 :]]) for less in less_than(steps[index]))
+
+
+def less_than(step: Step) -> Iterator[Step]:
+    """The step with one thing less, or in the newest version."""
+    newest = APIS[step.api_key].max_version if step.api_key in APIS else step.api_version
+    if isinstance(step.body, tuple(api.request for api in APIS.values())) and step.api_version != newest:
+        yield changed(step, api_version=newest)
+    for body in simpler(step.body):
+        yield changed(step, body=body)
+    for less in simpler(changed(step, body=())):
+        yield changed(less, body=step.body)
+    if step.waiting is not None:
+        for waiting in less_than(step.waiting):
+            yield changed(step, waiting=waiting)
+
+
+def shrunk(story: Story, fresh: Callable[[], Pair], tries: int = TRIES) -> Story:
+    """A story that ends the same way, from which no step and no part of a step can be left out; or the shortest found in so many tries."""
+    shrinker = Shrinker(story, fresh, tries)
+    shrinker.without_runs()
+    while shrinker.with_less():
+        shrinker.without_runs()
+    return shrinker.best
+
+
+def size(steps: Sequence[Any]) -> int:
+    """How long a story is to read, in characters."""
+    return sum(len(str(step)) for step in steps)
