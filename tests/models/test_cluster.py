@@ -1,0 +1,124 @@
+"""The broker about itself: which cluster it is in, who coordinates, and how large its logs are."""
+
+from __future__ import annotations
+
+import pytest
+from samples import Bench, batch, falls_through
+
+from fiducial.models.errors import Error
+from fiducial.models.messages import (
+    DeleteRecordsPartition,
+    DeleteRecordsRequest,
+    DeleteRecordsTopic,
+    DescribableLogDirTopic,
+    DescribeClusterBroker,
+    DescribeClusterRequest,
+    DescribeClusterResponse,
+    DescribeLogDirsPartition,
+    DescribeLogDirsRequest,
+    DescribeLogDirsTopic,
+    FindCoordinatorRequest,
+)
+from fiducial.models.state import Cluster
+from fiducial.models.values import changed
+
+NOT_ASKED = -2147483648
+
+# DescribeCluster
+
+
+@pytest.mark.rule("WIRE-CLUSTER-3")
+def test_what_is_told_of_the_cluster() -> None:
+    bench = Bench()
+    bench.broker = changed(bench.broker, cluster=Cluster("the-cluster", 7, "here", 1234, "rack"))
+    brokers = (DescribeClusterBroker(7, "here", 1234, "rack", False),)
+    for asks, operations in ((True, 8096), (False, NOT_ASKED)):
+        body = bench.ask(DescribeClusterRequest(asks, 1, False), 2)
+        assert body == DescribeClusterResponse(0, Error.NONE, None, 1, "the-cluster", 7, brokers, operations)
+
+
+@pytest.mark.rule("WIRE-CLUSTER-1", "WIRE-CLUSTER-2", "WIRE-CLUSTER-3")
+@pytest.mark.parametrize(
+    ("endpoint_type", "error"),
+    [(2, Error.MISMATCHED_ENDPOINT_TYPE), (0, Error.UNSUPPORTED_ENDPOINT_TYPE), (3, Error.UNSUPPORTED_ENDPOINT_TYPE)],
+)
+def test_other_endpoints_are_told_nothing(endpoint_type: int, error: Error) -> None:
+    body = Bench().ask(DescribeClusterRequest(True, endpoint_type, True), 2)
+    assert body.error_message
+    assert changed(body, error_message=None) == DescribeClusterResponse(0, error, None, 1, "", -1, (), NOT_ASKED)
+    rule = "WIRE-CLUSTER-1" if endpoint_type == 2 else "WIRE-CLUSTER-2"
+    assert Bench().refused(DescribeClusterRequest(True, endpoint_type, True), 2) == (rule,)
+
+
+# FindCoordinator
+
+
+@pytest.mark.rule("WIRE-CLUSTER-4", "WIRE-CLUSTER-5")
+@pytest.mark.parametrize("version", range(7))
+@pytest.mark.parametrize("key_type", [-1, 0, 1, 2, 3])
+def test_nothing_has_a_coordinator_yet(version: int, key_type: int) -> None:
+    is_known = key_type in ((0, 1, 2) if version >= 6 else (0, 1))
+    error = Error.COORDINATOR_NOT_AVAILABLE if is_known else Error.INVALID_REQUEST
+    body = Bench().ask(FindCoordinatorRequest("k", key_type, ("k",)), version)
+    assert (body.coordinators[0] if version >= 4 else body).error_code == error
+
+
+@pytest.mark.rule("WIRE-CLUSTER-4", "WIRE-CLUSTER-5")
+def test_a_fault_of_a_coordinators_key_wins_over_its_absence() -> None:
+    bench, request = Bench(), FindCoordinatorRequest("k", 3)
+
+    def refusal() -> tuple[tuple[str, ...], int]:
+        return bench.refused(request, 3), bench.ask(request, 3).error_code
+
+    falls_through(refusal, ("WIRE-CLUSTER-4", Error.INVALID_REQUEST), ("WIRE-CLUSTER-5", Error.COORDINATOR_NOT_AVAILABLE))
+
+
+@pytest.mark.rule("WIRE-CLUSTER-6")
+def test_each_key_is_answered() -> None:
+    bench = Bench()
+    one = bench.ask(FindCoordinatorRequest("k", 0), 3)
+    assert (one.node_id, one.host, one.port, one.coordinators) == (-1, "", -1, ()) and one.error_message
+    many = bench.ask(FindCoordinatorRequest("", 0, ("b", "a", "b")), 4)
+    assert [coordinator.key for coordinator in many.coordinators] == ["b", "a", "b"]
+    assert {(found.node_id, found.host, found.port, found.error_code) for found in many.coordinators} == {(-1, "", -1, 15)}
+    assert all(coordinator.error_message for coordinator in many.coordinators)
+    assert bench.ask(FindCoordinatorRequest("k", 0, ()), 4).coordinators == ()
+    assert bench.refused(FindCoordinatorRequest("", 0, ("b", "a")), 4) == ("WIRE-CLUSTER-5",) * 2
+
+
+# DescribeLogDirs
+
+
+def dirs(bench: Bench, *wanted: tuple[str, tuple[int, ...]] | None) -> tuple[DescribeLogDirsTopic, ...]:
+    """The topics of the one directory; None asks for all."""
+    topics = None if None in wanted else tuple(DescribableLogDirTopic(*topic) for topic in wanted if topic)
+    body = bench.ask(DescribeLogDirsRequest(topics), 5)
+    (found,) = body.results
+    assert (body.error_code, found.error_code, found.log_dir, found.is_cordoned) == (0, 0, "memory", False)
+    assert (found.total_bytes, found.usable_bytes) == (-1, -1)
+    topics_found: tuple[DescribeLogDirsTopic, ...] = found.topics
+    return topics_found
+
+
+@pytest.mark.rule("WIRE-DIRS-1")
+def test_how_large_the_logs_are() -> None:
+    bench = Bench("a", partitions=2)
+    bench.produce("a", batch(size_bytes=100), batch(size_bytes=130), index=1)
+    sizes = (DescribeLogDirsPartition(1, 230, 0, False), DescribeLogDirsPartition(0, 0, 0, False))
+    assert dirs(bench, ("a", (1, 0, 1, 7)), ("q", (0,))) == (DescribeLogDirsTopic("a", sizes),)
+    assert dirs(bench, ("a", (7, -1)), ("q", (0,))) == ()
+    bench.ask(DeleteRecordsRequest((DeleteRecordsTopic("a", (DeleteRecordsPartition(1, 2),)),), 1000), 2)
+    assert dirs(bench, ("a", (1,)))[0].partitions[0].partition_size == 230
+
+
+@pytest.mark.rule("WIRE-DIRS-2")
+def test_which_logs_are_meant() -> None:
+    bench = Bench("a", "b", partitions=2)
+
+    def meant(*wanted: tuple[str, tuple[int, ...]] | None) -> dict[str, list[int]]:
+        return {topic.name: [one.partition_index for one in topic.partitions] for topic in dirs(bench, *wanted)}
+
+    assert meant(None) == {"a": [0, 1], "b": [0, 1]}
+    assert meant() == {}
+    assert meant(("a", ())) == {}
+    assert meant(("a", (1,)), ("b", (0,)), ("a", (0, 1))) == {"a": [1, 0], "b": [0]}
