@@ -1,0 +1,6 @@
+"""What Python sees of codec_structs: two functions for tests."""
+
+from typing import Any
+
+def decode_request(buffer: bytes, api_key: int, version: int) -> Any: ...
+def encode_response(message: Any, api_key: int, version: int) -> tuple[bytes, list[tuple[int, int, int]]]: ...
