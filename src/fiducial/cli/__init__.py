@@ -47,7 +47,7 @@ examples:
 """
 
 #: The parts of `fiducial verify`, in order.
-PARTS = ("lint", "models", "frozen", "referee", "tests")
+PARTS = ("lint", "models", "mutants", "frozen", "referee", "tests")
 
 
 def parser() -> argparse.ArgumentParser:

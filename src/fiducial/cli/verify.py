@@ -99,6 +99,11 @@ class Verification:
         long_option = ["--long"] if self.is_long else []
         return passed(run([sys.executable, "-m", "fiducial.models.checkers.main", *long_option]))
 
+    def mutants(self) -> tuple[str, str]:
+        """Every rule spoilt by machine: does a test that cites it notice?"""
+        long_option = ["--long"] if self.is_long else []
+        return passed(run([sys.executable, "-m", "house.mutants", *long_option], PYTHONPATH="tests"))
+
     def frozen(self) -> tuple[str, str]:
         """The models' tests with values that really are frozen (models/values.py)."""
         return passed(run([sys.executable, "-m", "pytest", "-q", "tests/models"], FIDUCIAL_FROZEN="1"))

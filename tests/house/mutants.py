@@ -1,0 +1,290 @@
+"""Every rule needs a flaw: each function that carries `@rule` is spoilt by machine, and a test that cites the rule must notice.
+
+A rule is caught if of each of its functions at least one mutant fails a test of tests/models or tests/reference that cites the rule; a rung of a
+ladder is a mutant too, taken out. `python -m house.mutants` (with tests on the path) tries a few mutants of each function, and more until one is
+killed; `--long` tries them all and lists the survivors; with ids of rules, those alone are tried. What came of it is kept in build/mutants.json.
+
+A rule that is not caught makes the run fail, unless its text says `Unmutated: why`. A surviving mutant of a rule that is caught is no fault in
+itself: it may mean the same (`<` for `<=` where both agree), or be what another rule's test notices.
+"""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import json
+import signal
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from operator import attrgetter
+from pathlib import Path
+from time import perf_counter, process_time
+from types import FrameType
+from typing import Any
+
+import pytest
+from _pytest.runner import runtestprotocol
+from house.mutations import mutants_of, put_in
+
+import fiducial.models.broker
+import fiducial.reference.server  # noqa: F401  (rules of frames and sockets are marked there)
+from fiducial.models import specification
+from fiducial.models.checkers.report import Screen
+from fiducial.models.flaws import rung_removed
+from fiducial.models.rules import IMPLEMENTED_BY, LADDERS
+from fiducial.models.values import value
+
+ROOT = Path(__file__).parents[2]
+KEPT = ROOT / "build" / "mutants.json"
+SEARCHED = ("tests/models", "tests/reference")
+
+#: How many mutants of a function an everyday run tries before it is content with those that were killed.
+FEW = 3
+#: A test is given this much longer than it takes with nothing wrong: a mutant may never end.
+PATIENCE, PATIENCE_S = 10, 0.5
+
+
+@value
+class Tried:
+    """What came of the mutants of one function, as the tests of one rule see it."""
+
+    rule: str
+    function: str
+    tests: int
+    mutants: int
+    killed: int
+    survivors: tuple[str, ...] = ()
+
+
+@value
+class Spoilt:
+    """One mutant: what is wrong, and how to have it while a block runs."""
+
+    title: str
+    switched_on: Callable[[], AbstractContextManager[None]]
+
+
+def caught(kept: Path = KEPT) -> dict[str, bool]:
+    """Rule id → whether a test of it noticed each of its functions spoilt, as the last whole run found; empty if there was none."""
+    if not kept.exists():
+        return {}
+    said: dict[str, dict[str, list[int]]] = json.loads(kept.read_text(encoding="utf-8"))
+    return {rule: all(killed for _, killed in functions.values()) for rule, functions in said.items()}
+
+
+# What can be spoilt
+
+
+def function_named(name: str) -> Any:
+    """The function that IMPLEMENTED_BY calls "module:function"."""
+    module, _, path = name.partition(":")
+    return inspect.unwrap(attrgetter(path)(sys.modules[module]))
+
+
+def spoilt(name: str) -> list[Spoilt]:
+    """Every way to spoil a function: its rungs taken out, then its mutants."""
+    function = function_named(name)
+    found = [
+        Spoilt(f"without its rung in “{ladder.name}”", lambda ladder=ladder, rung=rung: rung_removed(ladder, rung))  # type: ignore[misc]
+        for ladder in LADDERS.values()
+        for rung in ladder.rungs
+        if inspect.unwrap(rung.guard) is function
+    ]
+    changed = [Spoilt(one.title, lambda code=one.code: put_in(function, code)) for one in mutants_of(function)]  # type: ignore[misc]
+    return found + changed
+
+
+def spread(many: Sequence[Spoilt], few: int) -> list[Spoilt]:
+    """All of them, but a few from all over the function first."""
+    step = max(1, len(many) // few)
+    first = list(many[::step][:few])
+    return [*first, *(one for one in many if one not in first)]
+
+
+# The run
+
+
+class TooLong(BaseException):
+    """A test took too long: a mutant that does not end has been noticed."""
+
+
+@contextmanager
+def no_longer_than(seconds: float) -> Iterator[None]:
+    """TooLong if the block takes longer."""
+
+    def interrupt(_signal: int, _frame: FrameType | None) -> None:
+        raise TooLong
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def forget() -> None:
+    """Empty the caches of our functions: what they hold was computed by other code."""
+    for name, module in list(sys.modules.items()):
+        if name.startswith(("fiducial.", "tests.", "samples")) or "test_" in name:
+            for one in list(vars(module).values()):
+                clear = getattr(one, "cache_clear", None)
+                if callable(clear):
+                    clear()
+
+
+class Hunt:
+    """A plugin that takes the place of pytest's loop over the tests: each is run once as it is, and then again for each mutant it may notice."""
+
+    def __init__(self, rules: Sequence[str], is_long: bool, screen: Screen) -> None:
+        self.rules = tuple(rules)
+        self.is_long = is_long
+        self.screen = screen
+        self.tried: list[Tried] = []
+        self.unfit: list[str] = []
+        self.seconds: dict[pytest.Item, float] = {}
+        self.began = process_time()
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        """Find the tests of each rule, then spoil each function."""
+        tests: dict[str, list[pytest.Item]] = {rule: [] for rule in self.rules}
+        for item in session.items:
+            cited = {rule for mark in item.iter_markers("rule") for rule in mark.args}
+            if cited & tests.keys() and self.is_fit(item):
+                for rule in cited & tests.keys():
+                    tests[rule].append(item)
+        for items in tests.values():
+            items.sort(key=lambda item: self.seconds[item])
+        names = list(dict.fromkeys(name for rule in self.rules for name in IMPLEMENTED_BY[rule]))
+        for at, name in enumerate(names):
+            self.screen.progress(f"mutants: {at} of {len(names)} functions, {process_time() - self.began:.0f} s")
+            concerned = [rule for rule in self.rules if name in IMPLEMENTED_BY[rule]]
+            self.spoil(name, {rule: tests[rule] for rule in concerned})
+        return True
+
+    def is_fit(self, item: pytest.Item) -> bool:
+        """Does the test pass when nothing is wrong? How long that takes is noted."""
+        began = perf_counter()
+        if self.fails(item, 60):
+            self.unfit.append(item.nodeid)
+            return False
+        self.seconds[item] = perf_counter() - began
+        return True
+
+    def fails(self, item: pytest.Item, seconds: float) -> bool:
+        """Run a test: does it fail, or take too long?"""
+        try:
+            with no_longer_than(seconds):
+                reports = runtestprotocol(item, nextitem=None, log=False)
+        except TooLong:
+            item.session._setupstate.teardown_exact(None)
+            return True
+        return any(report.failed for report in reports)
+
+    def spoil(self, name: str, tests: Mapping[str, Sequence[pytest.Item]]) -> None:
+        """Try mutants of a function until each rule has killed one of a few, or all of them."""
+        every = spread(spoilt(name), FEW)
+        tries, kills = Counter[str](), Counter[str]()
+        survivors: dict[str, list[str]] = {rule: [] for rule in tests}
+        for number, one in enumerate(every):
+            waiting = [rule for rule in tests if self.is_long or number < FEW or not kills[rule]]
+            if not any(tests[rule] for rule in waiting):
+                break
+            noticed = self.noticing(one, {rule: tests[rule] for rule in waiting})
+            for rule in waiting:
+                tries[rule] += 1
+                kills[rule] += rule in noticed
+                if rule not in noticed:
+                    survivors[rule].append(one.title)
+        for rule, items in tests.items():
+            self.tried.append(Tried(rule, name, len(items), tries[rule], kills[rule], tuple(survivors[rule])))
+
+    def noticing(self, one: Spoilt, tests: Mapping[str, Sequence[pytest.Item]]) -> set[str]:
+        """The rules of which a test fails while the mutant is on."""
+        noticed, outcomes = set[str](), dict[pytest.Item, bool]()
+        forget()
+        with one.switched_on():
+            for rule, items in tests.items():
+                for item in items:
+                    if item not in outcomes:
+                        outcomes[item] = self.fails(item, PATIENCE_S + PATIENCE * self.seconds[item])
+                    if outcomes[item]:
+                        noticed.add(rule)
+                        break
+        forget()
+        return noticed
+
+
+# What is said of it
+
+
+def show(hunt: Hunt, screen: Screen) -> list[str]:
+    """The table; and what is wrong."""
+    hunt.tried.sort(key=lambda one: hunt.rules.index(one.rule))
+    rows = [(one.rule, one.function.removeprefix("fiducial."), one.tests, one.mutants, one.killed) for one in hunt.tried]
+    screen.table("Every rule spoilt by machine", ("rule", "function", "tests", "mutants", "killed"), rows)
+    if hunt.is_long:
+        survivors = [(one.rule, one.function.rpartition(":")[2], title) for one in hunt.tried for title in one.survivors]
+        screen.table("Survivors", ("rule", "function", "mutant"), survivors)
+    texts = specification.rules()
+    complaints = [f"fails with nothing wrong: {test}" for test in hunt.unfit]
+    for rule in hunt.rules:
+        missed = [one for one in hunt.tried if one.rule == rule and not one.killed]
+        excuse = texts[rule].noted("Unmutated") if rule in texts else None
+        if missed and not excuse:
+            complaints += [f"{rule}: no test of it notices a mutant of {one.function} ({one.tests} tests)" for one in missed]
+        if excuse and not missed:
+            complaints.append(f"{rule} is caught, so its line `Unmutated:` can go")
+    killed, mutants = sum(one.killed for one in hunt.tried), sum(one.mutants for one in hunt.tried)
+    uncaught = {one.rule for one in hunt.tried if not one.killed}
+    screen.say(
+        f"\n{len(hunt.rules)} rules, {len(hunt.rules) - len(uncaught)} caught; {killed:,} of {mutants:,} mutants killed,"
+        f" in {process_time() - hunt.began:.0f} s of the processor"
+    )
+    return complaints
+
+
+def numbered(rule: str) -> tuple[str, int]:
+    """What rules are sorted by: LOG-SUM-10 comes after LOG-SUM-9."""
+    area, _, number = rule.rpartition("-")
+    return area, int(number)
+
+
+def keep(tried: Sequence[Tried]) -> None:
+    """For `caught`."""
+    said: dict[str, dict[str, tuple[int, int]]] = {}
+    for one in tried:
+        said.setdefault(one.rule, {})[one.function] = one.mutants, one.killed
+    KEPT.parent.mkdir(exist_ok=True)
+    KEPT.write_text(json.dumps(said, indent=1) + "\n", encoding="utf-8")
+
+
+def main(argv: Sequence[str]) -> int:
+    """0 when every rule is caught, or says why not."""
+    parser = argparse.ArgumentParser(prog="house.mutants", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--long", action="store_true", help="every mutant, and a list of those that survive")
+    parser.add_argument("rules", nargs="*", metavar="RULE", help="these alone (default: all)")
+    options = parser.parse_args(argv)
+    unknown = [rule for rule in options.rules if rule not in IMPLEMENTED_BY]
+    if unknown:
+        parser.error(f"no function implements {', '.join(unknown)}")
+    screen = Screen()
+    hunt = Hunt(options.rules or sorted(IMPLEMENTED_BY, key=numbered), options.long, screen)
+    quiet = ["-qq", "--tb=no", "--no-summary", "--no-header", "-p", "no:cacheprovider"]
+    status = pytest.main([*quiet, *SEARCHED], plugins=[hunt])
+    complaints = show(hunt, screen)
+    if status != pytest.ExitCode.OK:
+        complaints.append(f"the tests could not be run: pytest says {status!r}")
+    if not options.rules:
+        keep(hunt.tried)
+    for complaint in complaints:
+        screen.say(screen.bad(f"  ! {complaint}"))
+    return 1 if complaints else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
