@@ -55,7 +55,7 @@ class Reader:
         """The next `size` bytes."""
         begin = self.position
         end = begin + size
-        if size < 0 or end > len(self.buffer):
+        if end > len(self.buffer):
             raise Malformed(f"{size} bytes wanted at {begin}, {len(self.buffer) - begin} are left")
         self.position = end
         return self.buffer[begin:end]
@@ -169,7 +169,7 @@ def array_reader(element: Read, flexible: bool, nullable: bool) -> Read:
             if not nullable:
                 raise Malformed("null where an array must be")
             return None
-        if size > len(reader.buffer) - reader.position:
+        if size > len(reader.buffer) - reader.position:  # none of them is read in vain
             raise Malformed(f"an array of {size} where {len(reader.buffer) - reader.position} bytes are left")
         return tuple([element(reader) for _ in range(size)])
 
@@ -316,7 +316,7 @@ class Layout:
             return
         present = [
             (tag, write, getattr(value, name))
-            for tag, (name, _, write, default) in sorted(self.tagged.items())
+            for tag, (name, _, write, default) in self.tagged.items()
             if getattr(value, name) != default
         ]
         write_varint(out, len(present))

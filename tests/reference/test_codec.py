@@ -273,6 +273,12 @@ def test_what_is_not_forgiven(api_key: int, version: int, body: bytes) -> None:
 
 
 @pytest.mark.rule("WIRE-FRAME-8")
+def test_an_array_longer_than_the_bytes_is_refused_before_it_is_read() -> None:
+    with pytest.raises(Malformed, match="an array of 101 where 100 bytes are left"):
+        codec.decode(struct.pack(">i", 101) + bytes(100), 3, 1, "request")
+
+
+@pytest.mark.rule("WIRE-FRAME-8")
 @pytest.mark.parametrize(("marker", "cursor"), [(b"\xff", None), (b"\x80", None), *((bytes([one]), ("t", 7)) for one in (0, 1, 2, 127))])
 def test_a_negative_byte_says_that_there_is_no_struct(marker: bytes, cursor: tuple[str, int] | None) -> None:
     body = b"\x01" + struct.pack(">i", 5) + marker + (b"" if cursor is None else b"\x02t" + struct.pack(">i", 7) + b"\x00") + b"\x00"
@@ -305,6 +311,7 @@ REPLICA = struct.pack(">iq", 3, 9) + b"\x00"
         pytest.param(fetch(tagged(7, b"abc"), tagged(0, b"\x02x"), tagged(2**31, b"")), "x", -1, id="unknown ones are skipped"),
         pytest.param(fetch(tagged(7, b"a"), tagged(7, b"b")), None, -1, id="also twice"),
         pytest.param(fetch(tagged(0, b"\x02x", size=200), tagged(1, REPLICA, size=0)), "x", 3, id="a known one has the size of its type"),
+        pytest.param(fetch(varint(7) + BEYOND + b"a", tagged(0, b"\x02x")), "x", -1, id="bits of a size above 32 fall away"),
         pytest.param(fetch(count=ALL_BITS), None, -1, id="fewer than none are none"),
     ],
 )

@@ -136,14 +136,15 @@ def test_the_checksum_covers_all_from_the_attributes_on() -> None:
 
 
 @pytest.mark.rule("LOG-BATCH-5", "LOG-BATCH-9")
-@pytest.mark.parametrize("magic", [0, 1, 2])
-@pytest.mark.parametrize("length", [14, 22, 48])
+@pytest.mark.parametrize(("magic", "length"), [(2, 14), (2, 22), (2, 48), (0, 14), (0, 60), (1, 22), (1, 60)])
 def test_a_header_that_is_cut_short_or_old_is_seen_as_far_as_it_goes(magic: int, length: int) -> None:
-    data = bytearray(batch_of(record(0, 0), CODEC_NONE, 1)[: 12 + length])
+    data = bytearray(batch_of(record(0, 0) * 2, CODEC_NONE, 1)[: 12 + length])
     struct.pack_into(">qi", data, 0, 5, length)
     data[16] = magic
+    data[21:23] = b"\x7f\x7f"  # attributes, in format v2
     batch = seen(bytes(data))
     assert (batch.base_offset, batch.magic, batch.size_bytes) == (5, magic, 12 + length)
+    assert batch.attributes == (0x7F7F if magic == 2 else 0)
     assert not batch.crc_is_good and batch.records is None
 
 
@@ -319,8 +320,15 @@ def zeros_in_lz4(count: int) -> bytes:
     return lz4()[:-4] + (struct.pack("<I", len(block)) + block) * count + bytes(4)
 
 
+def zeros_in_gzip(count: int) -> bytes:
+    """The beginning of a gzip stream of so many pieces of 16 MiB, each made without looking back."""
+    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+    piece = packer.compress(bytes(16 * MEGABYTE)) + packer.flush(zlib.Z_FULL_FLUSH)
+    return gzip.compress(b"")[:10] + piece * count
+
+
 BOMBS: dict[int, bytes] = {
-    CODEC_GZIP: gzip.compress(bytes(16 * MEGABYTE)) * 1000,
+    CODEC_GZIP: zeros_in_gzip(1000),
     CODEC_SNAPPY: xerial() + xerial(bytes(MEGABYTE))[16:] * 2000,
     CODEC_LZ4: zeros_in_lz4(40_000),
     CODEC_ZSTD: bytes(cramjam.zstd.compress(bytes(MEGABYTE))) * 20_000,
@@ -402,6 +410,7 @@ BODIES: list[tuple[str, bytes, bool]] = [
     ("very many headers", made(headers=MAX), False),
     ("a header", made(headers=VARINT_OF_1 + b"\x02h\x02v"), True),
     ("a header without a key", made(headers=VARINT_OF_1 + NONE + NONE), False),
+    ("a null header key and no more", made(headers=VARINT_OF_1 + NONE), False),
     ("a header without a value", made(headers=VARINT_OF_1 + b"\x02h" + NONE), True),
     ("a header whose key is not UTF-8", made(headers=VARINT_OF_1 + b"\x02\xff" + NONE), True),
     ("a record of size 0", b"\x00", False),
@@ -422,6 +431,21 @@ BODIES: list[tuple[str, bytes, bool]] = [
 def test_what_may_be_a_record(what: str, body: bytes, expected: bool) -> None:
     assert is_read(batch_of(body, CODEC_NONE, 1)) == expected
     assert is_read(batch_of(gzip.compress(body), CODEC_GZIP, 1)) == expected
+
+
+@pytest.mark.rule("LOG-BATCH-13")
+def test_records_do_not_overlap() -> None:
+    inner = made(content=NONE)
+    outer = made(content=packed_varint(len(inner) - 1) + inner[:-1])  # its number of headers is the inner one's
+    body = packed_varint(len(outer) - 1 - len(inner)) + outer[1:]
+    assert len(list(records.spans(inner))) == 1 and len(list(records.spans(outer))) == 1
+    assert not is_read(batch_of(body, CODEC_NONE, 2))
+
+
+@pytest.mark.rule("LOG-BATCH-15")
+@pytest.mark.parametrize(("key", "has_key"), [(NONE, False), (b"\x00", True), (b"\x02k", True)])
+def test_an_empty_key_is_a_key(key: bytes, has_key: bool) -> None:
+    assert seen(batch_of(made(key=key), CODEC_NONE, 1)).records == (Record(0, 1000, has_key),)
 
 
 @pytest.mark.parametrize(
