@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -51,10 +51,10 @@ def kafka() -> Iterator[Kafka]:
         yield broker
 
 
-@pytest.fixture(scope="session")
-def reference_broker() -> Iterator[Address]:
-    """`fiducial serve --reference` in a process of its own, one for all tests of a run; it must stop cleanly in the end."""
-    command = [sys.executable, "-m", "fiducial", "serve", "--reference", "--listen", "127.0.0.1:0"]
+@contextmanager
+def serving(*options: str) -> Iterator[Address]:
+    """`fiducial serve` in a process of its own; it must stop cleanly in the end."""
+    command = [sys.executable, "-m", "fiducial", "serve", "--listen", "127.0.0.1:0", *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
@@ -65,6 +65,13 @@ def reference_broker() -> Iterator[Address]:
             assert process.wait(STOP_TIMEOUT_S) == 0
         finally:
             process.kill()
+
+
+@pytest.fixture(scope="session")
+def reference_broker() -> Iterator[Address]:
+    """`fiducial serve --reference`, one for all tests of a run."""
+    with serving("--reference") as address:
+        yield address
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -1,1 +1,1 @@
-"""Real clients against a broker of ours: one protocol (`protocol.py`), one file for each client that speaks it, tests that name no client."""
+"""Real clients against a broker of ours: one protocol (`client.py`), one file for each client that speaks it, tests that name no client."""

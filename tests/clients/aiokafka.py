@@ -11,22 +11,16 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import for_code
-from clients.protocol import PATIENCE_S, Delivery, Fetched, Record
+
+from clients.client import BATCH_BYTES, PATIENCE_S, Client, Delivery, Fetched, Record
 
 Result = TypeVar("Result")
 
 
-class Aiokafka:
+class Aiokafka(Client):
     """Every call makes the client that it needs."""
 
     name = "aiokafka"
-    lacks: Mapping[str, str] = {}
-
-    def __init__(self, bootstrap: str) -> None:
-        self.bootstrap = bootstrap
-
-    def close(self) -> None:
-        pass
 
     def create_topic(self, topic: str, partitions: int, configs: Mapping[str, str]) -> None:
         async def create() -> None:
@@ -44,7 +38,7 @@ class Aiokafka:
                 bootstrap_servers=self.bootstrap,
                 acks=delivery.acks if delivery.acks == "all" else int(delivery.acks),
                 enable_idempotence=delivery.is_idempotent,
-                compression_type=None if compression == "none" else compression,
+                compression_type=named(compression),
                 linger_ms=50,
             ) as producer:
                 sent = [
@@ -111,7 +105,7 @@ class Aiokafka:
 
         async def delete() -> int:
             async with self.admin() as admin:
-                return (await admin.delete_records({here: RecordsToDelete(below)}))[here]
+                return int((await admin.delete_records({here: RecordsToDelete(below)}))[here])
 
         return finished(delete())
 
@@ -133,9 +127,11 @@ class Aiokafka:
 
         finished(alter())
 
-    def produce_lines(self, topic: str, file: Path) -> None:
+    def produce_lines(self, topic: str, file: Path, compression: str) -> None:
         async def produce() -> None:
-            async with AIOKafkaProducer(bootstrap_servers=self.bootstrap, linger_ms=50, max_batch_size=1 << 18) as producer:
+            async with AIOKafkaProducer(
+                bootstrap_servers=self.bootstrap, compression_type=named(compression), linger_ms=50, max_batch_size=BATCH_BYTES
+            ) as producer:
                 with file.open("rb") as lines:
                     for line in lines:
                         await producer.send(topic, line.removesuffix(b"\n"), partition=0)
@@ -173,3 +169,8 @@ def check(codes: Iterable[int]) -> None:
     for code in codes:
         if code:
             raise for_code(code)
+
+
+def named(compression: str) -> str | None:
+    """The compression as this client calls it."""
+    return None if compression == "none" else compression

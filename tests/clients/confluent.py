@@ -7,9 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from clients.protocol import PATIENCE_S, ClientError, Delivery, Fetched, Record
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Message, Producer, TopicPartition
-from confluent_kafka.admin import (
+from confluent_kafka.admin import (  # type: ignore[attr-defined]
     AdminClient,
     AlterConfigOpType,
     ConfigEntry,
@@ -18,21 +17,20 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 
+from clients.client import PATIENCE_S, Client, ClientError, Delivery, Fetched, Record
+
 #: So many messages may wait in the producer; beyond that it is given time to send.
 QUEUED_MAX = 100_000
 
 
-class Confluent:
+class Confluent(Client):
     """Every call makes the client that it needs, and holds it until it has its answer."""
 
     name = "confluent-kafka"
-    lacks: Mapping[str, str] = {}
 
     def __init__(self, bootstrap: str) -> None:
+        super().__init__(bootstrap)
         self.config: dict[str, Any] = {"bootstrap.servers": bootstrap}
-
-    def close(self) -> None:
-        pass
 
     def create_topic(self, topic: str, partitions: int, configs: Mapping[str, str]) -> None:
         admin = AdminClient(self.config)
@@ -59,7 +57,7 @@ class Confluent:
             }
         )
         for record in records:
-            headers = list(record.headers)
+            headers: list[Any] = list(record.headers)
             producer.produce(topic, record.value, record.key, partition, on_delivery=delivered, headers=headers)
         flush(producer)
         return told
@@ -128,8 +126,9 @@ class Confluent:
         (altered,) = admin.incremental_alter_configs([resource]).values()
         altered.result(PATIENCE_S)
 
-    def produce_lines(self, topic: str, file: Path) -> None:
-        producer = Producer(self.config | {"linger.ms": 50, "queue.buffering.max.messages": 2 * QUEUED_MAX})
+    def produce_lines(self, topic: str, file: Path, compression: str) -> None:
+        settings = {"compression.type": compression, "linger.ms": 50, "queue.buffering.max.messages": 2 * QUEUED_MAX}
+        producer = Producer(self.config | settings)
         with file.open("rb") as lines:
             for line in lines:
                 if len(producer) > QUEUED_MAX:

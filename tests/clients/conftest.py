@@ -10,7 +10,7 @@ import pytest
 from conftest import Address, not_run
 from peers.kafka import PeerUnavailable
 
-from clients.protocol import Client
+from clients.client import Client
 from clients.roster import LEFT_OUT
 from clients.wire import Wire
 
@@ -61,9 +61,21 @@ def topic(wire: Wire, new_name: str) -> str:
     return new_name
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """What was left out of the tests, and why."""
+def pytest_configure(config: pytest.Config) -> None:
+    """Nothing to say yet."""
+    config.stash[NOTES] = []
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """What tests noted; and what was left out of them, and why."""
+    for note in config.stash[NOTES]:
+        terminalreporter.section("clients")
+        terminalreporter.write_line(note)
     if LEFT_OUT:
         terminalreporter.section("clients: left out")
         for (name, ability), reason in sorted(LEFT_OUT.items()):
             terminalreporter.write_line(f"{name:<16} {ability:<16} {reason}")
+
+
+#: What tests want to be read at the end of the run.
+NOTES = pytest.StashKey[list[str]]()

@@ -13,22 +13,22 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from clients.protocol import PATIENCE_S, ClientError, Delivery, Fetched, Record
 from peers.kafka import java
+
+from clients.client import BATCH_BYTES, PATIENCE_S, Client, ClientError, Delivery, Fetched, Record
 
 TOOLS = "org.apache.kafka.tools"
 #: A console tool lives for a second: no time to compile well, or for threads that collect garbage.
 SHORT_LIVED = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
 
 
-class Java:
+class Java(Client):
     """Raises PeerUnavailable where there is no Java, or no jars are to be had."""
 
     name = "java"
-    lacks: Mapping[str, str] = {}
 
     def __init__(self, bootstrap: str) -> None:
-        self.bootstrap = bootstrap
+        super().__init__(bootstrap)
         command = java(str(Path(__file__).with_name("Client.java")), jvm=SHORT_LIVED)
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
@@ -130,9 +130,10 @@ class Java:
         options = ("--entity-type", "topics", "--entity-name", topic, "--alter", "--add-config", f"{name}={value}")
         self.tool("kafka.admin.ConfigCommand", *options)
 
-    def produce_lines(self, topic: str, file: Path) -> None:
+    def produce_lines(self, topic: str, file: Path, compression: str) -> None:
+        options = ("--topic", topic, "--compression-codec", compression, "--batch-size", str(BATCH_BYTES))
         with file.open("rb") as lines:
-            self.tool(f"{TOOLS}.ConsoleProducer", "--topic", topic, "--batch-size", str(1 << 18), stdin=lines)
+            self.tool(f"{TOOLS}.ConsoleProducer", *options, stdin=lines)
 
     def fetch_lines(self, topic: str, count: int, file: Path) -> None:
         options = ("--topic", topic, "--partition", "0", "--offset", "earliest", "--max-messages", str(count))

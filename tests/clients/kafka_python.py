@@ -8,23 +8,16 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from clients.protocol import PATIENCE_S, ClientError, Delivery, Fetched, Record
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType, NewTopic
 
+from clients.client import BATCH_BYTES, PATIENCE_S, Client, ClientError, Delivery, Fetched, Record
 
 
-class KafkaPython:
+class KafkaPython(Client):
     """Every call makes the client that it needs."""
 
     name = "kafka-python"
-    lacks: Mapping[str, str] = {}
-
-    def __init__(self, bootstrap: str) -> None:
-        self.bootstrap = bootstrap
-
-    def close(self) -> None:
-        pass
 
     def admin(self) -> Any:
         """A client for administration."""
@@ -41,7 +34,7 @@ class KafkaPython:
             bootstrap_servers=self.bootstrap,
             acks=delivery.acks if delivery.acks == "all" else int(delivery.acks),
             enable_idempotence=delivery.is_idempotent,
-            compression_type=None if compression == "none" else compression,
+            compression_type=named(compression),
             linger_ms=50,
         )
         with closing(producer):
@@ -103,8 +96,10 @@ class KafkaPython:
         with self.admin() as admin:
             admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, {name: value})])
 
-    def produce_lines(self, topic: str, file: Path) -> None:
-        producer = KafkaProducer(bootstrap_servers=self.bootstrap, linger_ms=50, batch_size=1 << 18)
+    def produce_lines(self, topic: str, file: Path, compression: str) -> None:
+        producer = KafkaProducer(
+            bootstrap_servers=self.bootstrap, compression_type=named(compression), linger_ms=50, batch_size=BATCH_BYTES
+        )
         with closing(producer), file.open("rb") as lines:
             for line in lines:
                 producer.send(topic, line.removesuffix(b"\n"), partition=0)
@@ -114,3 +109,8 @@ class KafkaPython:
         with file.open("wb") as lines:
             for message in self.messages(topic, 0, None, count):
                 lines.write(message.value + b"\n")
+
+
+def named(compression: str) -> str | None:
+    """The compression as this client calls it."""
+    return None if compression == "none" else compression

@@ -7,20 +7,22 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
+from typing import ClassVar
 
-from clients.protocol import PATIENCE_S, ClientError, Delivery, Fetched, Record
 from peers.kafka import need
+
+from clients.client import PATIENCE_S, Client, ClientError, Delivery, Fetched, Record
 
 NO_ADMIN = "it has no administrative requests"
 #: Between key and value, and between records: bytes that are in neither.
 KEY_END, RECORD_END = b"\x1f", b"\x1e"
 
 
-class Kcat:
+class Kcat(Client):
     """Raises PeerUnavailable where kcat is not installed."""
 
     name = "kcat"
-    lacks: Mapping[str, str] = {
+    lacks: ClassVar[Mapping[str, str]] = {
         "create_topic": NO_ADMIN,
         "delete_records": NO_ADMIN,
         "describe": NO_ADMIN,
@@ -30,10 +32,8 @@ class Kcat:
     }
 
     def __init__(self, bootstrap: str) -> None:
+        super().__init__(bootstrap)
         self.command = [need("kcat"), "-b", bootstrap, "-q"]
-
-    def close(self) -> None:
-        pass
 
     def run(self, *options: str, stdin: bytes = b"") -> bytes:
         """Run kcat to its end; what it printed."""
@@ -42,9 +42,6 @@ class Kcat:
         if done.returncode != 0:
             raise ClientError(done.stderr.decode())
         return done.stdout
-
-    def create_topic(self, topic: str, partitions: int, configs: Mapping[str, str]) -> None:
-        raise NotImplementedError
 
     def produce(
         self, topic: str, partition: int, records: Sequence[Record], compression: str, delivery: Delivery
@@ -76,18 +73,6 @@ class Kcat:
         if first is None or end is None:
             raise ClientError("no offset")
         return first, end
-
-    def delete_records(self, topic: str, partition: int, below: int) -> int:
-        raise NotImplementedError
-
-    def describe(self, topic: str) -> Mapping[str, str | None]:
-        raise NotImplementedError
-
-    def alter(self, topic: str, name: str, value: str) -> None:
-        raise NotImplementedError
-
-    def produce_lines(self, topic: str, file: Path) -> None:
-        raise NotImplementedError
 
     def fetch_lines(self, topic: str, count: int, file: Path) -> None:
         file.write_bytes(self.run("-C", "-t", topic, "-p", "0", "-o", "beginning", "-c", str(count)))

@@ -6,13 +6,13 @@ import pytest
 from _pytest.mark import ParameterSet
 
 from clients.aiokafka import Aiokafka
+from clients.client import COMPRESSIONS, DELIVERIES, Client
 from clients.confluent import Confluent
 from clients.java import Java
 from clients.kafka_python import KafkaPython
 from clients.kcat import Kcat
-from clients.protocol import COMPRESSIONS, DELIVERIES, Client
 
-CLIENTS: tuple[type[Client], ...] = (Kcat, Confluent, KafkaPython, Aiokafka, Java)
+CLIENTS: tuple[type[Client], ...] = (Confluent, KafkaPython, Aiokafka, Java, Kcat)
 
 #: What no test is made of, and why: (client, what it lacks) -> reason. The run ends with it.
 LEFT_OUT: dict[tuple[str, str], str] = {}

@@ -6,9 +6,9 @@ import time
 
 import pytest
 
+from clients.client import COMPRESSIONS, DELIVERIES, Client, Delivery, Record
 from clients.conftest import ClientOf
-from clients.protocol import COMPRESSIONS, DELIVERIES, Client, Delivery, Record
-from clients.roster import can, ways_to_produce, who_can
+from clients.roster import CLIENTS, can, ways_to_produce, who_can
 from clients.wire import Wire
 from fiducial.models.batches import ATTRIBUTE_CODEC, NO_PRODUCER
 from fiducial.models.errors import Error
@@ -23,6 +23,13 @@ RECORDS = [
     Record(None, key=b"a key with no value"),
     Record(VERSE.encode(), key=b"a key", headers=(("language", b"it"), ("meter", b"terza rima"))),
 ]
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_a_client_says_what_it_lacks(client: type[Client]) -> None:
+    methods = {name for name, found in vars(Client).items() if callable(found) and name not in ("__init__", "close")}
+    assert {name for name in methods if getattr(client, name) is getattr(Client, name)} == methods & set(client.lacks)
+    assert set(client.lacks) <= {*methods, *COMPRESSIONS, *map(str, DELIVERIES), "told offsets"}
 
 
 @pytest.mark.parametrize("client", who_can("create_topic"), indirect=True)

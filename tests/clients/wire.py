@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from differential.encode import Item, encoded
 from differential.targets import Remote, talk
@@ -58,7 +59,8 @@ class Wire:
 
     def write(self, topic: str, timestamps: Sequence[int]) -> None:
         """Records of these times, one batch, on partition 0."""
-        partition = m.PartitionProduceData(0, encoded([Item(timestamp) for timestamp in timestamps]))
+        records: Any = encoded([Item(timestamp) for timestamp in timestamps])
+        partition = m.PartitionProduceData(0, records)
         request = m.ProduceRequest(None, -1, TIMEOUT_MS, (m.TopicProduceData("", self.id_of(topic), (partition,)),))
         ((produced,),) = (one.partition_responses for one in talk(self.remote, PRODUCE, request).responses)
         assert produced.error_code == Error.NONE, produced
