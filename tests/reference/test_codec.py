@@ -5,175 +5,65 @@ Where they differ it is on purpose (WIRE-FRAME-8, -9): those cases were tried on
 
 from __future__ import annotations
 
-import dataclasses
-import datetime
-import importlib
-import io
 import random
 import struct
-import typing
-import uuid
 from typing import Any
 
-import attrs
 import pytest
-from kio.schema.errors import ErrorCode
-from kio.schema.index import api_key_map
-from kio.serial import entity_reader, entity_writer
+from kio.serial import entity_reader
 from kio.serial.errors import BufferUnderflow, NegativeByteLength, SerialError, UnexpectedNull
+from random_messages import Layout, Messages, entity_of, every_layout, read_by_kio, written_by_kio
 
 from fiducial.models import messages as m
-from fiducial.models.apis import APIS, Api
 from fiducial.models.values import ZERO_UUID
 from fiducial.reference import codec
 from fiducial.reference.codec import Malformed, Reader
 
-EPOCH = datetime.datetime.fromisoformat("1970-01-01T00:00:00+00:00")
-MILLISECOND = datetime.timedelta(milliseconds=1)
-
-#: (api, version, kind) of every layout that is served.
-LAYOUTS = [
-    pytest.param(api, version, kind, id=f"{api.name}-{kind}-v{version}")
-    for api in APIS.values()
-    for kind in ("request", "response")
-    for version in range(api.min_version, api.max_version + 1)
-]
-every_layout = pytest.mark.parametrize(("api", "version", "kind"), LAYOUTS)
+LAYOUTS = [pytest.param(one, id=f"{one.api.name}-{one.kind}-v{one.version}") for one in every_layout()]
 #: Those without a struct that may be null: kio knows one sign for that, Kafka any negative byte.
 LAYOUTS_AS_KIO_SEES_THEM = [one for one in LAYOUTS if "DescribeTopicPartitions" not in str(one.id)]
 
 
-# kio's side
+def some(layout: Layout, count: int) -> list[Any]:
+    """Some messages of a layout."""
+    messages = Messages(seed=100 * layout.api.key + layout.version, for_kio=True)
+    return [messages.message(layout) for _ in range(count)]
 
 
-def schema_of(api: Api, version: int, kind: str) -> Any:
-    """kio's class of a message."""
-    model = api.request if kind == "request" else api.response
-    return getattr(importlib.import_module(f"kio.schema.{api_key_map[api.key]}.v{version}.{kind}"), model.__name__)
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_what_is_written_is_what_kio_writes_and_reads_back(layout: Layout) -> None:
+    for message in some(layout, 15):
+        data = bytes(codec.encode(message, *layout.where))
+        entity = entity_of(layout.schema, message)
+        assert data == written_by_kio(layout.schema, entity)
+        assert codec.decode(data, *layout.where) == message
+        assert read_by_kio(layout.schema, data) == entity
 
 
-def written_by_kio(schema: Any, entity: Any) -> bytes:
-    """What kio writes."""
-    out = io.BytesIO()
-    entity_writer(schema)(out, entity)
-    return out.getvalue()
-
-
-def read_by_kio(schema: Any, data: bytes) -> Any:
-    """What kio reads, or the error that it raises."""
-    try:
-        return entity_reader(schema)(data, 0)[0]
-    except (SerialError, ValueError, KeyError, OverflowError) as error:
-        return error
-
-
-# Messages at random, on both sides
-
-NUMBERS = {"int8": 8, "int16": 16, "int32": 32, "int64": 64}
-TEXTS = ("", "a", "topic-1", "Ω ≠ 💡", "x" * 127, "y" * 128, "z" * 300)
-
-
-class Maker:
-    """Makes the same message for both sides: (ours, kio's)."""
-
-    def __init__(self, seed: str) -> None:
-        self.random = random.Random(seed)
-
-    def message(self, schema: Any, model: Any) -> tuple[Any, Any]:
-        """A struct."""
-        hints = typing.get_type_hints(model)
-        ours, theirs = {}, {}
-        for field in dataclasses.fields(schema):
-            name = codec.model_name(field)
-            if "tag" in field.metadata and self.random.random() < 0.5:
-                continue
-            ours[name], theirs[field.name] = self.field(field, hints[name])
-        return model(**ours), schema(**theirs)
-
-    def field(self, field: Any, hint: Any) -> tuple[Any, Any]:
-        """A field: none, many or one."""
-        if codec.is_nullable(field.type) and field.metadata.get("kafka_type") not in ("uuid", "datetime_i64") and self.random.random() < 0.2:
-            return None, None
-        if not codec.is_array(field.type):
-            return self.one(field, hint)
-        many = [self.one(field, hint) for _ in range(self.random.choice((0, 1, 1, 2, 3, 130 if self.random.random() < 0.02 else 2)))]
-        return tuple(ours for ours, _ in many), tuple(theirs for _, theirs in many)
-
-    def one(self, field: Any, hint: Any) -> tuple[Any, Any]:
-        """A struct or a primitive."""
-        schema = codec.inner(field.type, dataclasses.is_dataclass)
-        if schema is not None:
-            return self.message(schema, codec.inner(hint, attrs.has))
-        return self.primitive(field.metadata["kafka_type"])
-
-    def primitive(self, kind: str) -> tuple[Any, Any]:
-        """One value."""
-        choose = self.random.choice
-        if kind in NUMBERS:
-            limit = 1 << NUMBERS[kind] - 1
-            number = choose((0, 1, -1, limit - 1, -limit, self.random.randrange(-limit, limit)))
-            return number, number
-        match kind:
-            case "uint16":
-                number = choose((0, 1, 65535, 9092))
-                return number, number
-            case "string":
-                text = choose(TEXTS)
-                return text, text
-            case "bytes" | "records":
-                data = choose((b"", b"\x00", self.random.randbytes(200)))
-                return data, data
-            case "bool":
-                flag = choose((False, True))
-                return flag, flag
-            case "uuid":
-                some = choose((ZERO_UUID, self.random.randbytes(16)))
-                return some, None if some == ZERO_UUID else uuid.UUID(bytes=some)
-            case "error_code":
-                error = choose(list(ErrorCode))
-                return int(error), error
-            case "timedelta_i32" | "timedelta_i64":
-                ms = choose((0, 1, -1, 2**31 - 1, -(2**31)))
-                return ms, ms * MILLISECOND
-            case "datetime_i64":
-                ms = choose((-1, 0, 1, 1_700_000_000_123))
-                return ms, None if ms == -1 else EPOCH + ms * MILLISECOND
-        raise AssertionError(f"{kind} is no type of the protocol's")
-
-
-def pairs(api: Api, version: int, kind: str, count: int) -> list[tuple[Any, Any]]:
-    """Some messages of a layout: (ours, kio's)."""
-    maker = Maker(f"{api.name} {kind} {version}")
-    model = api.request if kind == "request" else api.response
-    return [maker.message(schema_of(api, version, kind), model) for _ in range(count)]
-
-
-@every_layout
-def test_what_is_written_is_what_kio_writes_and_reads_back(api: Api, version: int, kind: str) -> None:
-    schema = schema_of(api, version, kind)
-    for ours, theirs in pairs(api, version, kind, 30):
-        data = bytes(codec.encode(ours, api.key, version, kind))
-        assert data == written_by_kio(schema, theirs)
-        assert codec.decode(data, api.key, version, kind) == ours
-        assert read_by_kio(schema, data) == theirs
-
-
-def read_by_us(api: Api, version: int, kind: str, data: bytes) -> Any:
+def ours_of(layout: Layout, data: bytes) -> Any:
     """What we read, or why we do not."""
     try:
-        return codec.decode(data, api.key, version, kind)
+        return codec.decode(data, *layout.where)
     except Malformed as error:
         return error
 
 
+def theirs_of(layout: Layout, data: bytes) -> Any:
+    """What kio reads, or why it does not."""
+    try:
+        return entity_reader(layout.schema)(data, 0)[0]
+    except (SerialError, ValueError, KeyError, OverflowError) as error:
+        return error
+
+
 @pytest.mark.rule("WIRE-FRAME-8")
-@every_layout
-def test_a_message_cut_short_is_none(api: Api, version: int, kind: str) -> None:
-    for ours, _ in pairs(api, version, kind, 3):
-        data = bytes(codec.encode(ours, api.key, version, kind))
-        for size in range(min(len(data), 200)):
-            assert isinstance(read_by_us(api, version, kind, data[:size]), Malformed)
-            assert isinstance(read_by_kio(schema_of(api, version, kind), data[:size]), SerialError)
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_message_cut_short_is_none(layout: Layout) -> None:
+    for message in some(layout, 3):
+        data = bytes(codec.encode(message, *layout.where))
+        for size in range(min(len(data), 100)):
+            assert isinstance(ours_of(layout, data[:size]), Malformed)
+            assert isinstance(theirs_of(layout, data[:size]), SerialError)
 
 
 #: What kio finds wrong and we must too, beside varints that are too long. It also refuses what a broker forgives (bad UTF-8, unknown tags,
@@ -182,8 +72,8 @@ BAD = (BufferUnderflow, NegativeByteLength, UnexpectedNull)
 
 
 @pytest.mark.rule("WIRE-FRAME-8")
-@pytest.mark.parametrize(("api", "version", "kind"), LAYOUTS_AS_KIO_SEES_THEM)
-def test_one_wrong_byte_gets_the_verdict_of_kio(api: Api, version: int, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("layout", LAYOUTS_AS_KIO_SEES_THEM)
+def test_one_wrong_byte_gets_the_verdict_of_kio(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not asked: lengths that no bytes stand behind, for which kio takes memory until it dies; null arrays, which kio takes anywhere."""
     sizes: list[int] = []
     read_size = codec.read_size
@@ -193,23 +83,23 @@ def test_one_wrong_byte_gets_the_verdict_of_kio(api: Api, version: int, kind: st
         return sizes[-1]
 
     monkeypatch.setattr(codec, "read_size", noted)
-    chance = random.Random(f"{api.name} {kind} {version}")
-    for made, _ in pairs(api, version, kind, 3):
-        data = bytes(codec.encode(made, api.key, version, kind))
-        for _ in range(40 if data else 0):
+    chance = random.Random(str(layout.where))
+    for message in some(layout, 3):
+        data = bytes(codec.encode(message, *layout.where))
+        for _ in range(25 if data else 0):
             spoilt = bytearray(data)
             spoilt[chance.randrange(len(data))] = chance.choice((0, 1, 2, 127, 128, 129, 255, chance.randrange(256)))
             sizes.clear()
-            ours = read_by_us(api, version, kind, bytes(spoilt))
+            ours = ours_of(layout, bytes(spoilt))
             if any(not -1 <= size <= len(data) for size in sizes) or "null where an array" in str(ours):
                 continue
-            theirs = read_by_kio(schema_of(api, version, kind), bytes(spoilt))
+            theirs = theirs_of(layout, bytes(spoilt))
             if isinstance(ours, Malformed):
                 assert isinstance(theirs, Exception), spoilt
             elif isinstance(theirs, Exception):
                 assert not isinstance(theirs, BAD) and "Varint" not in str(theirs), spoilt
             else:
-                assert bytes(codec.encode(ours, api.key, version, kind)) == written_by_kio(schema_of(api, version, kind), theirs)
+                assert bytes(codec.encode(ours, *layout.where)) == written_by_kio(layout.schema, theirs)
 
 
 # By hand: what is forgiven, and what is not
