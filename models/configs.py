@@ -59,16 +59,15 @@ class Entry:
 def broker_origins(broker: Broker, name: str) -> tuple[Origin, ...]:
     """Where a setting of the broker may come from, the strongest first: this broker, the cluster, the file, the default."""
     texts = broker.topics.broker_configs
-    definition = BROKER[name]
-    found: list[tuple[str, Source]] = []
+    found: list[Origin] = []
     for resource, source in ((str(broker.cluster.broker_id), Source.DYNAMIC_BROKER), ("", Source.DYNAMIC_CLUSTER)):
         if name in texts.get(resource, {}):
-            found.append((texts[resource][name], source))
+            found.append(Origin(name, texts[resource][name], source))
     if name in broker.settings.given:
-        found.append((broker.settings.given[name], Source.FILE))
-    if definition.default or definition.kind in (Kind.LIST, Kind.STRING):
-        found.append((definition.default, Source.DEFAULT))
-    return tuple(Origin(name, shown(definition, text), source) for text, source in found)
+        found.append(Origin(name, broker.settings.given[name], Source.FILE))
+    if BROKER[name].default or BROKER[name].kind in (Kind.LIST, Kind.STRING):
+        found.append(Origin(name, BROKER[name].default, Source.DEFAULT))
+    return tuple(found)
 
 
 @rule("WIRE-CONFIG-3")
@@ -81,7 +80,7 @@ def entry_of_topic(broker: Broker, definition: Definition, overrides: Map[str, s
         origins += broker_origins(broker, definition.synonym)
     if not origins:
         return Entry(definition, shown(definition, definition.default), Source.DEFAULT, ())
-    return Entry(definition, origins[0].text, origins[0].source, origins)
+    return Entry(definition, shown(definition, origins[0].text), origins[0].source, origins)
 
 
 def entries_of_topic(broker: Broker, overrides: Map[str, str]) -> tuple[Entry, ...]:
@@ -96,7 +95,7 @@ def entries_of_broker(broker: Broker) -> tuple[Entry, ...]:
     found = []
     for name, definition in sorted(BROKER.items()):
         origins = broker_origins(broker, name)
-        text = origins[0].text if origins else ""
+        text = shown(definition, origins[0].text) if origins else ""
         found.append(Entry(definition, text, origins[0].source if origins else Source.DEFAULT, origins))
     return tuple(found)
 
@@ -179,4 +178,6 @@ def log_config(broker: Broker, topic: Topic) -> LogConfig:
         timestamp_after_max_ms=of("message.timestamp.after.max.ms"),
         compression=None if codec == "producer" else CODEC_IDS[codec],
         compression_level=of(f"compression.{codec}.level") if codec in ("gzip", "lz4", "zstd") else NO_LEVEL,
+        flush_messages=of("flush.messages"),
+        flush_ms=of("flush.ms"),
     )

@@ -1,0 +1,566 @@
+# distutils: language = c++
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
+"""The core: frames and the time in, answers out. It opens no socket, reads no clock and draws no random number.
+
+    frame ──▶ Produce, Fetch, ListOffsets: decided here, without Python
+          └─▶ anything else: COLD, for the control plane (`control.py`), which sees the partitions by the methods below
+
+What is answered is on the disk as far as its topic asks for that: `handle` forces it there before it lets the answers out.
+"""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from libc.errno cimport EIO
+from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t
+from libc.string cimport memcpy, memset
+from libcpp.string cimport string
+from libcpp.utility cimport pair
+from libcpp.vector cimport vector
+
+from fiducial.fastpath.batch cimport python_codecs, release, stamp
+from fiducial.fastpath cimport fetch as fetch_room
+from fiducial.fastpath.fetch cimport Fetches, Parked, Session, answer_fetch
+from fiducial.fastpath.files cimport Files, the_real_ones
+from fiducial.fastpath cimport log as log_room
+from fiducial.fastpath.log cimport Place, Segment
+from fiducial.fastpath.lookups cimport answer_list_offsets
+from fiducial.fastpath cimport partition as partition_room
+from fiducial.fastpath.partition cimport Partition
+from fiducial.fastpath.produce cimport answer_produce
+from fiducial.fastpath cimport producers as producers_room
+from fiducial.fastpath.producers cimport Producer
+from fiducial.fastpath.table cimport Table, key_of, partition_of
+from fiducial.fastpath.turn cimport COLD, MALFORMED, PARKED, REFUSED, REPLIED, SILENT, Answer, Header, Turn, Verdict
+from fiducial.fastpath.wire cimport (
+    Reader,
+    Writer,
+    free_arena,
+    free_writer,
+    read_int16,
+    read_int32,
+    reader_of,
+    reset_arena,
+    reset_writer,
+    skip_tags,
+    take,
+)
+
+import os
+from base64 import urlsafe_b64encode
+
+from fiducial.fastpath.control import plain
+from fiducial.models.apis import APIS
+from fiducial.models.idempotence import ProducerEntry
+from fiducial.models.idempotence import Written as WrittenValue
+
+cdef enum:
+    HOT_KEYS = 3  # Produce, Fetch and ListOffsets have the keys 0, 1 and 2
+    UUID_BYTES = 16
+
+
+class StorageFailed(OSError):
+    """A file operation failed: the log directory is offline for writing, until a restart."""
+
+
+cdef struct HotApi:
+    int16_t min_version
+    int16_t max_version
+    int16_t flexible_from
+
+
+cdef int32_t draw(void* core) noexcept with gil:
+    """A new session's id, from the control plane's source of chance."""
+    return (<Core>core).draw_session_id()
+
+
+cdef class Core:
+    """Partitions, sessions and waiting fetches of one broker."""
+
+    cdef Table* table
+    cdef Fetches* fetches
+    cdef Turn* turn
+    cdef Files files
+    cdef HotApi[HOT_KEYS] hot
+    cdef int64_t ticket
+    cdef object configs  # key -> models.log.LogConfig
+    cdef Partition* metadata  # the log of what topics there are; not one of them
+    cdef readonly bytes folder
+    cdef public object draw_session_id  # () -> int
+
+    def __cinit__(self) -> None:
+        self.table = new Table()
+        self.fetches = new Fetches()
+        self.turn = new Turn()
+        memset(&self.turn.arena, 0, sizeof(self.turn.arena))
+        memset(&self.turn.out, 0, sizeof(self.turn.out))
+        memset(&self.turn.work, 0, sizeof(self.turn.work))
+
+    def __init__(self, folder: str, cluster: object, settings: object) -> None:
+        self.folder = folder.encode()
+        self.files = the_real_ones()
+        self.configs = {}
+        self.ticket = 0
+        self.turn.table = self.table
+        self.turn.work.codecs = python_codecs()
+        self.fetches.context = <void*>self
+        self.fetches.draw_session_id = draw
+        self.table.fetch_max_bytes = settings.fetch_max_bytes
+        self.table.session_slots = settings.max_incremental_fetch_session_cache_slots
+        self.table.broker_id = cluster.broker_id
+        self.table.host = cluster.host.encode()
+        self.table.port = cluster.port
+        self.table.has_rack = cluster.rack is not None
+        self.table.rack = (cluster.rack or "").encode()
+        for key in range(HOT_KEYS):
+            self.hot[key] = HotApi(APIS[key].min_version, APIS[key].max_version, APIS[key].flexible_from)
+
+    def __dealloc__(self) -> None:
+        cdef pair[string, Partition*] held
+        cdef pair[int32_t, Session*] session
+        cdef pair[int64_t, Parked*] parked
+        for held in self.table.partitions:
+            log_room.let_go(&held.second.log)
+            del held.second
+        if self.metadata != NULL:
+            log_room.let_go(&self.metadata.log)
+            del self.metadata
+        for session in self.fetches.sessions:
+            del session.second
+        for parked in self.fetches.parked:
+            del parked.second
+        free_arena(&self.turn.arena)
+        free_writer(&self.turn.out)
+        release(&self.turn.work.unpacked)
+        release(&self.turn.work.scratch)
+        release(&self.turn.work.rebuilt)
+        del self.turn
+        del self.fetches
+        del self.table
+
+    # Events
+
+    def handle(self, int64_t connection, uint8_t[::1] frame not None, int64_t now) -> int:
+        """One frame without its length; its bytes may be written to. What became of it, as a Verdict; the answers are in `answers`."""
+        cdef Verdict verdict
+        cdef const uint8_t* data = <const uint8_t*>&frame[0] if frame.shape[0] > 0 else NULL
+        with nogil:
+            self.begin_turn(now)
+            verdict = self.decide(connection, data, frame.shape[0])
+            self.wake_readers()
+            self.force()
+        self.check_storage()
+        return verdict
+
+    cdef Verdict decide(self, int64_t connection, const uint8_t* data, int64_t size) noexcept nogil:
+        """Read the header of a hot request, and let its room answer it."""
+        cdef Reader reader = reader_of(data, size)
+        cdef Header header
+        cdef int16_t client_id_bytes
+        header.api_key = read_int16(&reader)
+        header.api_version = read_int16(&reader)
+        header.correlation_id = read_int32(&reader)
+        if not reader.failed and not self.is_hot(&header):
+            return COLD
+        client_id_bytes = read_int16(&reader)
+        header.client_id.size = client_id_bytes if client_id_bytes > 0 else 0
+        header.client_id.data = take(&reader, header.client_id.size)
+        header.is_flexible = header.api_version >= self.hot[header.api_key].flexible_from if not reader.failed else False
+        skip_tags(&reader, header.is_flexible)
+        if reader.failed:
+            return MALFORMED
+        cdef Verdict verdict = self.answer(connection, self.ticket + 1, &header, &reader)
+        if verdict != MALFORMED:
+            self.ticket += 1
+        return verdict
+
+    cdef Verdict answer(self, int64_t connection, int64_t ticket, const Header* header, Reader* reader) noexcept nogil:
+        """The room that decides this request."""
+        if header.api_key == 0:
+            return answer_produce(self.turn, connection, header, reader)
+        if header.api_key == 1:
+            return answer_fetch(self.turn, self.fetches, connection, ticket, header, reader)
+        return answer_list_offsets(self.turn, connection, header, reader)
+
+    cdef bint is_hot(self, const Header* header) noexcept nogil:
+        """Is the request one of those that are decided here, in a version that is served?"""
+        if header.api_key < 0 or header.api_key >= HOT_KEYS:
+            return False
+        return self.hot[header.api_key].min_version <= header.api_version <= self.hot[header.api_key].max_version
+
+    def header(self, const uint8_t[::1] frame not None, bint is_flexible) -> tuple | None:
+        """(correlation id, client id as bytes or None, where the body begins) of a cold request; None if the frame ends in the header."""
+        cdef Reader reader = reader_of(&frame[0] if frame.shape[0] > 0 else NULL, frame.shape[0])
+        cdef int32_t correlation_id
+        cdef int16_t client_id_bytes
+        cdef const uint8_t* client_id
+        take(&reader, 4)
+        correlation_id = read_int32(&reader)
+        client_id_bytes = read_int16(&reader)
+        client_id = take(&reader, client_id_bytes if client_id_bytes > 0 else 0)
+        name = (<const char*>client_id)[:client_id_bytes] if client_id_bytes >= 0 and client_id != NULL else None
+        skip_tags(&reader, is_flexible)
+        return None if reader.failed else (correlation_id, name, reader.at - &frame[0])
+
+    def cold_ticket(self) -> int:
+        """The number of a request that the control plane answers: all requests are numbered in one row."""
+        self.ticket += 1
+        return self.ticket
+
+    def last_ticket(self) -> int:
+        """The number of the last request."""
+        return self.ticket
+
+    def time_out(self, int64_t ticket, int64_t now) -> None:
+        """The deadline of a parked fetch."""
+        with nogil:
+            self.begin_turn(now)
+            fetch_room.time_out(self.turn, self.fetches, ticket)
+
+    def expired(self, int64_t now) -> list[int]:
+        """The tickets whose deadline has come, the earliest first."""
+        cdef pair[int64_t, int64_t] entry
+        found = []
+        for entry in self.fetches.deadlines:
+            if entry.first > now:
+                break
+            found.append(entry.second)
+        return found
+
+    def next_deadline(self) -> int:
+        """When the first parked fetch gives up (ms); -1: none waits."""
+        return fetch_room.next_deadline(self.fetches)
+
+    def disconnected(self, int64_t connection) -> None:
+        """The connection is gone."""
+        fetch_room.forget_connection(self.fetches, connection)
+
+    def keep_house(self, int64_t expiration_ms, int64_t now) -> None:
+        """Retention and producer expiry, on every partition; who waits for what went is answered."""
+        cdef pair[string, Partition*] held
+        cdef vector[string] changed
+        cdef int64_t first
+        cdef int result = 0
+        with nogil:
+            self.begin_turn(now)
+            for held in self.table.partitions:
+                first = held.second.log.segments.front().base_offset
+                result = log_room.retain(&held.second.log, &held.second.config, now)
+                producers_room.expire(&held.second.producers, expiration_ms, now)
+                if result < 0:
+                    self.turn.work.storage_error = result
+                if held.second.log.segments.front().base_offset != first:
+                    changed.push_back(held.first)
+                    log_room.save_epochs(&held.second.log)
+            fetch_room.wake(self.turn, self.fetches, &changed)
+        self.check_storage()
+
+    cdef void begin_turn(self, int64_t now) noexcept nogil:
+        """Nothing is left of the turn before."""
+        reset_arena(&self.turn.arena)
+        reset_writer(&self.turn.out)
+        self.turn.answers.clear()
+        self.turn.places.clear()
+        self.turn.appended.clear()
+        self.turn.now = now
+
+    cdef void wake_readers(self) noexcept nogil:
+        """Look again at the fetches that wait for what was appended."""
+        cdef vector[string] keys
+        cdef size_t index
+        if self.fetches.parked.empty():
+            return
+        for index in range(self.turn.appended.size()):
+            keys.push_back(key_of(self.turn.appended[index].topic_id, self.turn.appended[index].index))
+        fetch_room.wake(self.turn, self.fetches, &keys)
+
+    cdef void force(self) noexcept nogil:
+        """What was appended goes to the disk where flush.messages asks for it: `commit` is 1. A failure is not tried again."""
+        cdef size_t index
+        cdef Partition* partition
+        cdef int result
+        for index in range(self.turn.appended.size()):
+            partition = self.turn.appended[index]
+            if partition.log.unflushed_messages >= partition.config.flush_messages:
+                result = log_room.sync(&partition.log)
+                if result < 0:
+                    self.turn.work.storage_error = result
+                    self.turn.answers.clear()  # nothing is acknowledged that may be lost
+
+    cdef int check_storage(self) except -1:
+        """Say so, once it is known that the answers of this turn had to be thrown away."""
+        if self.turn.work.storage_error != 0 and self.turn.answers.empty() and not self.turn.appended.empty():
+            raise StorageFailed(-self.turn.work.storage_error, "the log directory is offline")
+        return 0
+
+    @property
+    def storage_error(self) -> int:
+        """The errno that took the log directory offline; 0: it is fine."""
+        return -self.turn.work.storage_error
+
+    # Answers
+
+    def answers(self) -> list[tuple[int, bytes]]:
+        """(connection, frame) of every answer of the last turn, in order; slices of files are read now."""
+        cdef size_t index
+        return [(self.turn.answers[index].connection, self.whole(index)) for index in range(self.turn.answers.size())]
+
+    cdef bytes whole(self, size_t index):
+        """A frame with its gaps filled."""
+        cdef Answer answer = self.turn.answers[index]
+        cdef Writer* out = &self.turn.out
+        cdef int64_t size = answer.end - answer.begin, at = answer.begin
+        cdef int32_t gap
+        cdef Place place
+        cdef int64_t got = 0
+        for gap in range(answer.gaps_begin, answer.gaps_end):
+            size += out.gaps[gap].size_bytes
+        frame = PyBytes_FromStringAndSize(NULL, size)
+        cdef uint8_t* into = <uint8_t*>PyBytes_AS_STRING(frame)
+        for gap in range(answer.gaps_begin, answer.gaps_end):
+            memcpy(into, out.data + at, out.gaps[gap].position - at)
+            into += out.gaps[gap].position - at
+            at = out.gaps[gap].position
+            place = self.turn.places[out.gaps[gap].slice]
+            got = self.files.read_at(self.files.context, place.fd, into, out.gaps[gap].size_bytes, place.position)
+            if got != out.gaps[gap].size_bytes:
+                raise StorageFailed(-got if got < 0 else EIO, "a segment cannot be read")
+            into += got
+        memcpy(into, out.data + at, answer.end - at)
+        return frame
+
+    # The control plane's view
+
+    cdef Partition* held(self, topic_id: bytes, index: int) except? NULL:
+        return partition_of(self.table, topic_id, index)
+
+    def holds(self, bytes topic_id, int index) -> bool:
+        """Is there such a partition?"""
+        return partition_of(self.table, topic_id, index) != NULL
+
+    def keys(self) -> list[tuple[bytes, int]]:
+        """Every (topic id, partition)."""
+        cdef pair[string, Partition*] entry
+        return sorted([(bytes(entry.second.topic_id), entry.second.index) for entry in self.table.partitions])
+
+    def marks(self, bytes topic_id, int index) -> tuple:
+        """((log start, high watermark, log end, size in bytes), epochs as (epoch, start offset), config, leader epoch)."""
+        cdef Partition* here = self.held(topic_id, index)
+        cdef size_t at
+        epochs = [(here.log.epochs[at].epoch, here.log.epochs[at].start_offset) for at in range(here.log.epochs.size())]
+        marks = (here.log.start, here.log.high_watermark, here.log.end, here.log.size_bytes)
+        return marks, epochs, self.configs[topic_id, index], here.leader_epoch
+
+    def producers(self, bytes topic_id, int index) -> list[tuple[int, ProducerEntry]]:
+        """(producer id, what is known of it)."""
+        cdef Partition* here = self.held(topic_id, index)
+        cdef pair[int64_t, Producer] entry
+        cdef int at
+        found = []
+        for entry in here.producers:
+            window = tuple(
+                [
+                    WrittenValue(
+                        entry.second.window[at].first_sequence,
+                        entry.second.window[at].last_sequence,
+                        entry.second.window[at].base_offset,
+                        entry.second.window[at].last_offset,
+                        entry.second.window[at].timestamp,
+                    )
+                    for at in range(entry.second.count)
+                ]
+            )
+            found.append((entry.first, ProducerEntry(entry.second.epoch, window, entry.second.appended_ms)))
+        return found
+
+    def segments(self, bytes topic_id, int index) -> list[dict]:
+        """What is known of each segment, for whoever compares."""
+        cdef Partition* here = self.held(topic_id, index)
+        cdef size_t at
+        return [
+            {
+                "base_offset": here.log.segments[at].base_offset,
+                "created_ms": here.log.segments[at].created_ms,
+                "size_bytes": here.log.segments[at].size_bytes,
+                "first_timestamp": here.log.segments[at].first_timestamp,
+                "max_timestamp": here.log.segments[at].max_timestamp,
+                "modified_ms": here.log.segments[at].modified_ms,
+                "index_entries": here.log.segments[at].offsets.entries,
+                "time_index_entries": here.log.segments[at].times.entries,
+                "indexed_timestamp": here.log.segments[at].indexed_timestamp,
+                "bytes_since_index_entry": here.log.segments[at].bytes_since_index_entry,
+            }
+            for at in range(here.log.segments.size())
+        ]
+
+    def path(self, str topic, int index) -> bytes:
+        """The folder of a partition."""
+        return self.folder + f"/{topic}-{index}".encode()
+
+    def name_topic(self, bytes topic_id, str name) -> None:
+        """There is a topic of this name and id."""
+        self.table.ids[<string>name.encode()] = topic_id
+        self.table.names[<string>topic_id] = name.encode()
+
+    def forget_topic(self, bytes topic_id, int64_t now) -> None:
+        """The topic is no more; who waits for it is answered."""
+        cdef string id_ = topic_id
+        if self.table.names.count(id_):
+            self.table.ids.erase(self.table.names[id_])
+            self.table.names.erase(id_)
+        with nogil:
+            self.begin_turn(now)
+            fetch_room.wake_topic(self.turn, self.fetches, id_)
+
+    def create(self, bytes topic_id, int index, str topic, config: object, int leader_epoch, int64_t now) -> None:
+        """An empty partition, in a folder that is made now."""
+        cdef Partition* here = self.new_partition(topic_id, index, topic, config)
+        folder = self.path(topic, index)
+        self.made(self.files.make_folder(self.files.context, folder))
+        self.made(log_room.replace_file(&self.files, folder + b"/partition.metadata", identity(topic_id)))
+        log_room.begin(&here.log, folder, &self.files, now)
+        here.leader_epoch = leader_epoch
+        log_room.begin_epoch(&here.log, leader_epoch)
+        self.made(log_room.save_epochs(&here.log))
+
+    def load(self, bytes topic_id, int index, str topic, config: object, list bases, list snapshots, int64_t start, int64_t trusted_below, int64_t now) -> None:
+        """The partition as its folder has it."""
+        cdef Partition* here = self.new_partition(topic_id, index, topic, config)
+        cdef vector[int64_t] segments = bases, saved = snapshots
+        cdef bytes folder = self.path(topic, index)
+        cdef const char* path = folder
+        cdef int result
+        with nogil:
+            result = partition_room.load(here, path, &self.files, segments, saved, start, trusted_below, now)
+        self.made(result)
+
+    cdef Partition* new_partition(self, topic_id: bytes, index: int, topic: str, config: object) except NULL:
+        cdef Partition* here = new Partition()
+        here.topic_id = topic_id
+        here.topic = topic.encode()
+        here.index = index
+        here.leader_epoch = 0
+        self.table.partitions[key_of(here.topic_id, index)] = here
+        self.configure(topic_id, index, config)
+        return here
+
+    def configure(self, bytes topic_id, int index, config: object) -> None:
+        """The configuration in force from the next event on."""
+        cdef Partition* here = self.held(topic_id, index)
+        self.configs[topic_id, index] = config
+        here.config = plain(config)
+
+    def raise_start(self, bytes topic_id, int index, int64_t offset) -> None:
+        """The log start up to `offset`. That it is, must be on the disk before anybody is told: the control plane's checkpoint."""
+        cdef Partition* here = self.held(topic_id, index)
+        log_room.raise_start(&here.log, offset)
+        self.made(log_room.save_epochs(&here.log))
+
+    def delete(self, bytes topic_id, int index) -> bytes:
+        """The partition is no more; its folder is put out of the way, under the name that is given back, to be emptied by whoever has time."""
+        cdef Partition* here = self.held(topic_id, index)
+        folder = self.path((<bytes>here.topic).decode(), index)
+        aside = folder + b"." + topic_id.hex().encode() + b"-delete"
+        log_room.let_go(&here.log)
+        self.table.partitions.erase(key_of(here.topic_id, index))
+        del here
+        del self.configs[topic_id, index]
+        self.made(self.files.rename(self.files.context, folder, aside))
+        return aside
+
+    cdef int made(self, int result) except -1:
+        """A file operation of the control plane must succeed."""
+        if result < 0:
+            self.turn.work.storage_error = result
+            raise StorageFailed(-result, "a file operation failed")
+        return 0
+
+    # The metadata log
+
+    def open_metadata(self, bytes folder, config: object, list bases, int64_t now) -> None:
+        """The log of a folder that exists, as far as it is whole."""
+        cdef vector[int64_t] segments = bases, none
+        self.metadata = new Partition()
+        self.metadata.config = plain(config)
+        self.made(log_room.load(&self.metadata.log, folder, &self.files, segments, 0, 0, &self.metadata.config, now))
+
+    def append_metadata(self, bytes batch, int64_t now) -> None:
+        """One batch of one record at the end of the log, and on the disk."""
+        cdef bytearray stamped = bytearray(batch)
+        cdef uint8_t[::1] data = stamped
+        cdef Partition* here = self.metadata
+        stamp(&data[0], data.shape[0], here.log.end, 0, False, here.log.end)
+        self.made(log_room.append(&here.log, &data[0], data.shape[0], 1, here.log.end, &here.config, now))
+        self.made(log_room.sync(&here.log))
+
+    def read_metadata(self) -> bytes:
+        """Every batch of the log."""
+        cdef size_t at
+        cdef int fd
+        read = []
+        for at in range(self.metadata.log.segments.size()):
+            size = self.metadata.log.segments[at].size_bytes
+            if size:
+                data = PyBytes_FromStringAndSize(NULL, size)
+                fd = self.metadata.log.segments[at].fd
+                self.made(<int>min(self.files.read_at(self.files.context, fd, <uint8_t*>PyBytes_AS_STRING(data), size, 0) - size, 0))
+                read.append(data)
+        return b"".join(read)
+
+    # Durability
+
+    def write_checkpoint(self, bytes path, bytes text) -> None:
+        """A file with this text and nothing else, whole or not at all."""
+        self.made(log_room.replace_file(&self.files, path, text))
+
+    def unsynced(self, int64_t now) -> list[tuple[bytes, int, int, int, int]]:
+        """(topic id, partition, base offset, size in bytes, a descriptor to sync and close) of each segment whose time has come: a sealed one at
+        once, an active one `flush.ms` after its first unsynced batch. Another thread may do it; then `synced` is told."""
+        cdef pair[string, Partition*] entry
+        cdef Segment* segment
+        cdef size_t at
+        found = []
+        for entry in self.table.partitions:
+            for at in range(entry.second.log.segments.size()):
+                segment = &entry.second.log.segments[at]
+                is_sealed = at + 1 < entry.second.log.segments.size()
+                if segment.is_unsynced and (is_sealed or now - segment.unsynced_ms >= entry.second.config.flush_ms):
+                    found.append((bytes(entry.second.topic_id), entry.second.index, segment.base_offset, segment.size_bytes, os.dup(segment.fd)))
+        return found
+
+    def synced(self, bytes topic_id, int index, int64_t base_offset, int64_t size_bytes) -> None:
+        """A segment was forced to the disk as it was when it had `size_bytes`."""
+        cdef Partition* here = partition_of(self.table, topic_id, index)
+        cdef size_t at
+        if here == NULL:
+            return
+        for at in range(here.log.segments.size()):
+            if here.log.segments[at].base_offset == base_offset and here.log.segments[at].size_bytes == size_bytes:
+                here.log.segments[at].is_unsynced = False
+
+    def recovery_point(self, bytes topic_id, int index) -> int:
+        """Below this offset everything is on the disk."""
+        cdef Partition* here = self.held(topic_id, index)
+        cdef size_t at
+        for at in range(here.log.segments.size()):
+            if here.log.segments[at].is_unsynced:
+                return here.log.segments[at].base_offset
+        return here.log.end
+
+    def fail(self, int errno) -> None:
+        """The disk failed outside of a turn: nothing is written any more."""
+        self.turn.work.storage_error = -errno
+
+    def finish(self, bytes topic_id, int index) -> None:
+        """Before a clean stop: log, indexes and producers of one partition on the disk."""
+        cdef Partition* here = self.held(topic_id, index)
+        cdef int result
+        with nogil:
+            result = partition_room.finish(here)
+        self.made(result)
+
+
+def identity(bytes topic_id) -> bytes:
+    """Kafka's partition.metadata: which topic the folder belongs to."""
+    return b"version: 0\ntopic_id: " + urlsafe_b64encode(topic_id).rstrip(b"=")
+
+
+VERDICTS = {name: int(number) for name, number in (("REPLIED", REPLIED), ("SILENT", SILENT), ("PARKED", PARKED), ("REFUSED", REFUSED), ("MALFORMED", MALFORMED), ("COLD", COLD))}

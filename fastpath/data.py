@@ -1,0 +1,126 @@
+"""The data folder: who it belongs to, what is in it, and how far it can be trusted after the last stop.
+
+    .lock                            held while a broker runs on it
+    meta.properties                  whose it is, in Kafka's form
+    .kafka_cleanshutdown             there after a clean stop only
+    recovery-point-offset-checkpoint up to where each log was forced to the disk
+    log-start-offset-checkpoint      log starts that lie inside a segment
+    metadata/                        the metadata log
+    TOPIC-PARTITION/                 a log (log.pyx)
+"""
+
+from __future__ import annotations
+
+import base64
+import fcntl
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fiducial.fastpath.core import Core
+
+CLEAN = ".kafka_cleanshutdown"
+RECOVERY_POINTS = "recovery-point-offset-checkpoint"
+LOG_STARTS = "log-start-offset-checkpoint"
+SEGMENT = re.compile(r"(\d{20})\.log")
+SAVED = re.compile(r"(\d{20})\.(?:snapshot|window)")
+
+Partition = tuple[str, int]  # topic, partition
+
+
+class DataError(Exception):
+    """The folder cannot be used; says why."""
+
+
+class DataFolder:
+    """A data folder that this process owns."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            self.lock: IO[str] = (path / ".lock").open("w")
+        except OSError as error:
+            raise DataError(f"{path}: {error.strerror}") from None
+        try:
+            fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise DataError(f"{path} belongs to another broker that is running") from None
+
+    def release(self) -> None:
+        """Somebody else may have it."""
+        self.lock.close()
+
+    # Whose it is
+
+    def cluster_id(self, core: Core, broker_id: int, fresh: bytes) -> str:
+        """The cluster's id, from meta.properties; `fresh` (16 bytes) makes one for a new folder. DataError if the folder is another broker's."""
+        file = self.path / "meta.properties"
+        if not file.exists():
+            text = base64.urlsafe_b64encode(fresh).decode().rstrip("=")
+            core.write_checkpoint(os.fsencode(file), f"version=1\ncluster.id={text}\nnode.id={broker_id}\n".encode())
+            return text
+        lines = dict(line.split("=", 1) for line in file.read_text().splitlines() if "=" in line)
+        if lines.get("node.id") != str(broker_id):
+            raise DataError(f"{self.path} belongs to broker {lines.get('node.id')}, not {broker_id}")
+        return lines["cluster.id"]
+
+    # How far it can be trusted
+
+    def was_stopped_cleanly(self) -> bool:
+        """Was it, and has nothing run on it since? Asked once: from now on something does."""
+        marker = self.path / CLEAN
+        if not marker.exists():
+            return False
+        marker.unlink()
+        sync_folder(self.path)
+        return True
+
+    def checkpoint(self, name: str) -> dict[Partition, int]:
+        """A checkpoint file: (topic, partition) -> offset. Empty if it is not there."""
+        try:
+            lines = (self.path / name).read_text().splitlines()[2:]
+        except FileNotFoundError:
+            return {}
+        found = {}
+        for line in lines:
+            topic, index, offset = line.rsplit(" ", 2)
+            found[topic, int(index)] = int(offset)
+        return found
+
+    def write_checkpoint(self, core: Core, name: str, offsets: Iterable[tuple[Partition, int]]) -> None:
+        """A checkpoint file made anew, whole or not at all."""
+        lines = [f"{topic} {index} {offset}\n" for (topic, index), offset in offsets]
+        core.write_checkpoint(os.fsencode(self.path / name), f"0\n{len(lines)}\n{''.join(lines)}".encode())
+
+    # What is in it
+
+    def log_files(self, folder: str) -> tuple[list[int], list[int]] | None:
+        """(base offsets of the segments, offsets of saved producers), each rising, in a folder; None if there is no such folder."""
+        try:
+            names = os.listdir(self.path / folder)
+        except FileNotFoundError:
+            return None
+        segments = [int(found[1]) for name in names if (found := SEGMENT.fullmatch(name))]
+        saved = {int(found[1]) for name in names if (found := SAVED.fullmatch(name))}
+        return sorted(segments), sorted(saved)
+
+    def topic_id(self, folder: str) -> bytes | None:
+        """Whose log a folder holds, by its partition.metadata; None if it does not say."""
+        try:
+            lines = dict(line.split(": ", 1) for line in (self.path / folder / "partition.metadata").read_text().splitlines() if ": " in line)
+            return base64.urlsafe_b64decode(lines["topic_id"] + "==")
+        except (FileNotFoundError, KeyError, ValueError):
+            return None
+
+
+def sync_folder(path: Path) -> None:
+    """What was made, renamed and removed in a folder is so on the disk too."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,615 @@
+# distutils: language = c++
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
+"""Fetch: one request, many partitions; it answers at once, or waits. It decides what `models/fetch.py` and `models/sessions.py` decide."""
+
+from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t
+from cython.operator cimport dereference
+from libc.string cimport memcpy
+from libcpp.algorithm cimport sort
+from libcpp.map cimport map as ordered_map
+from libcpp.string cimport string
+from libcpp.unordered_map cimport unordered_map
+from libcpp.unordered_set cimport unordered_set
+from libcpp.utility cimport pair
+from libcpp.vector cimport vector
+
+from fiducial.fastpath.codec_structs cimport (
+    FetchableTopicResponse,
+    FetchPartition,
+    FetchRequest,
+    FetchResponse,
+    FetchResponseNodeEndpoint,
+    FetchTopic,
+    ForgottenTopic,
+    PartitionData,
+    decode_fetch_request,
+    default_fetch_response,
+    default_fetch_response_node_endpoint,
+    default_fetchable_topic_response,
+    default_partition_data,
+    encode_fetch_response,
+)
+from fiducial.fastpath.log cimport Place
+from fiducial.fastpath.partition cimport Asked, Partition, Read, stable_offset
+from fiducial.fastpath cimport partition as partition_room
+from fiducial.fastpath.table cimport id_from, id_named, is_identified, is_named, key_of, no_id, partition_of, span_of, text_of
+from fiducial.fastpath.turn cimport MALFORMED, PARKED, REPLIED, begin_answer, end_answer
+from fiducial.fastpath.wire cimport UUID_BYTES, Frame
+
+cdef enum:
+    UNKNOWN_TOPIC_OR_PARTITION = 3
+    NOT_LEADER_OR_FOLLOWER = 6
+    INVALID_REQUEST = 42
+    FETCH_SESSION_ID_NOT_FOUND = 70
+    INVALID_FETCH_SESSION_EPOCH = 71
+    FENCED_LEADER_EPOCH = 74
+    UNKNOWN_TOPIC_ID = 100
+    INCONSISTENT_TOPIC_ID = 103
+    FETCH_SESSION_TOPIC_ID_ERROR = 106
+
+    INITIAL_EPOCH = 0
+    FINAL_EPOCH = -1
+    BY_ID_FROM = 13  # the version from which topics go by id
+    REPLICA_STATE_FROM = 15
+    LEADER_TOLD_FROM = 16
+    EVICTION_MS = 120000
+    READ_COMMITTED = 1
+
+cdef int32_t EPOCH_MAX = 2147483647
+
+
+cdef cppclass Given:  # what one partition answers
+    PartitionData data
+    int64_t size_bytes
+    bint is_refused
+    bint diverges
+
+
+# What is wanted
+
+
+cdef string session_key(bint by_name, const string& topic, int32_t index) noexcept nogil:
+    """Names and ids cannot meet: a name is told apart by its first byte."""
+    cdef string text
+    text.push_back(b"n" if by_name else b"i")
+    text.append(topic)
+    return key_of(text, index)
+
+
+cdef vector[Wanted] wanted_of(Turn* turn, const FetchRequest* request, int version) noexcept nogil:
+    """LOG-FETCH-11: each partition once, the last entry for it, with the topic's name beside an id that is known."""
+    cdef vector[Wanted] found
+    cdef unordered_map[string, size_t] seen
+    cdef FetchTopic* topic
+    cdef Wanted wanted
+    cdef int32_t t, p
+    cdef bint by_id = version >= BY_ID_FROM
+    for t in range(request.topics_count):
+        topic = &request.topics[t]
+        wanted.topic_id = id_from(topic.topic_id) if by_id else no_id()
+        wanted.has_name = not by_id or is_identified(turn.table, wanted.topic_id)
+        wanted.name.clear()
+        if wanted.has_name:
+            wanted.name = turn.table.names[wanted.topic_id] if by_id else text_of(topic.topic)
+        for p in range(topic.partitions_count):
+            take_partition(&wanted, &topic.partitions[p], by_id)
+            if seen.count(wanted.key):
+                found[seen[wanted.key]] = wanted
+            else:
+                seen[wanted.key] = found.size()
+                found.push_back(wanted)
+    return found
+
+
+cdef void take_partition(Wanted* wanted, const FetchPartition* asked, bint by_id) noexcept nogil:
+    """One partition of a topic."""
+    wanted.index = asked.partition
+    wanted.offset = asked.fetch_offset
+    wanted.max_bytes = asked.partition_max_bytes
+    wanted.current_leader_epoch = asked.current_leader_epoch
+    wanted.last_fetched_epoch = asked.last_fetched_epoch
+    wanted.key = session_key(not by_id, wanted.topic_id if by_id else wanted.name, wanted.index)
+
+
+cdef string id_of(Turn* turn, const Wanted* wanted) noexcept nogil:
+    """The id of the topic that is meant, by id or by name."""
+    if wanted.topic_id != no_id():
+        return wanted.topic_id
+    return id_named(turn.table, wanted.name) if wanted.has_name else no_id()
+
+
+cdef int16_t wanted_error(Turn* turn, const Wanted* wanted) noexcept nogil:
+    """WANTED_CHECK: LOG-FETCH-9, LOG-SESSION-7, LOG-FETCH-4, in this order; 0 if nothing is wrong."""
+    cdef bint is_known = is_identified(turn.table, wanted.topic_id)
+    if not wanted.has_name and not is_known:
+        return UNKNOWN_TOPIC_ID
+    if wanted.topic_id != no_id() and not is_known and is_named(turn.table, wanted.name):
+        return INCONSISTENT_TOPIC_ID
+    return UNKNOWN_TOPIC_OR_PARTITION if partition_of(turn.table, id_of(turn, wanted), wanted.index) == NULL else 0
+
+
+# Sessions
+
+
+cdef int16_t session_error(Fetches* fetches, const FetchRequest* request, int version) noexcept nogil:
+    """SESSION_CHECK: LOG-SESSION-2, -3, -4, in this order."""
+    if fetches.sessions.count(request.session_id) == 0:
+        return FETCH_SESSION_ID_NOT_FOUND
+    cdef Session* session = fetches.sessions[request.session_id]
+    if session.next_epoch != request.session_epoch:
+        return INVALID_FETCH_SESSION_EPOCH
+    return FETCH_SESSION_TOPIC_ID_ERROR if session.uses_topic_ids != (version >= BY_ID_FROM) else 0
+
+
+cdef void close_session(Fetches* fetches, int32_t session_id) noexcept nogil:
+    """The session is no more."""
+    if fetches.sessions.count(session_id):
+        del fetches.sessions[session_id]
+        fetches.sessions.erase(session_id)
+
+
+cdef bint make_room(Turn* turn, Fetches* fetches) noexcept nogil:
+    """LOG-SESSION-8: room for one more; the longest unused goes if it has rested long enough."""
+    cdef pair[int32_t, Session*] entry
+    cdef int32_t oldest = 0
+    cdef int64_t used_ms = 0
+    cdef bint is_first = True
+    if <int64_t>fetches.sessions.size() < turn.table.session_slots:
+        return True
+    for entry in fetches.sessions:
+        if is_first or entry.second.used_ms < used_ms or (entry.second.used_ms == used_ms and entry.first < oldest):
+            oldest, used_ms, is_first = entry.first, entry.second.used_ms, False
+    if is_first or turn.now - used_ms <= EVICTION_MS:
+        return False
+    close_session(fetches, oldest)
+    return True
+
+
+cdef int32_t begin_session(Turn* turn, Fetches* fetches, Plan* plan) noexcept nogil:
+    """A new session if there is room for it, and its id; 0 if there is none."""
+    cdef int32_t session_id = 0
+    cdef Session* session
+    if not make_room(turn, fetches):
+        return 0
+    while session_id == 0 or fetches.sessions.count(session_id):
+        session_id = fetches.draw_session_id(fetches.context)
+    session = new Session()
+    session.next_epoch = 1
+    session.uses_topic_ids = plan.header.api_version >= BY_ID_FROM
+    session.partitions = plan.partitions
+    session.used_ms = turn.now
+    fetches.sessions[session_id] = session
+    return session_id
+
+
+cdef vector[Cached] merged(const vector[Cached]& cached, const vector[Wanted]& wanted, const unordered_set[string]& forgotten) noexcept nogil:
+    """LOG-SESSION-10: changed ones in place, new ones at the end, forgotten ones gone, asked for or not."""
+    cdef vector[Cached] kept
+    cdef unordered_map[string, size_t] asked
+    cdef Cached entry
+    cdef size_t index
+    for index in range(wanted.size()):
+        if forgotten.count(wanted[index].key) == 0:
+            asked[wanted[index].key] = index
+    for index in range(cached.size()):
+        if forgotten.count(cached[index].wanted.key):
+            continue
+        entry = cached[index]
+        if asked.count(entry.wanted.key):
+            entry.wanted = wanted[asked[cached[index].wanted.key]]
+            asked.erase(cached[index].wanted.key)
+        kept.push_back(entry)
+    entry.high_watermark = entry.log_start = -1
+    for index in range(wanted.size()):
+        if asked.count(wanted[index].key):
+            entry.wanted = wanted[index]
+            kept.push_back(entry)
+    return kept
+
+
+cdef unordered_set[string] forgotten_of(const FetchRequest* request, int version) noexcept nogil:
+    """The keys of the partitions that the session shall forget."""
+    cdef unordered_set[string] keys
+    cdef ForgottenTopic* topic
+    cdef bint by_id = version >= BY_ID_FROM
+    cdef int32_t t, p
+    for t in range(request.forgotten_topics_data_count):
+        topic = &request.forgotten_topics_data[t]
+        for p in range(topic.partitions_count):
+            keys.insert(session_key(not by_id, id_from(topic.topic_id) if by_id else text_of(topic.topic), topic.partitions[p]))
+    return keys
+
+
+# The plan
+
+
+cdef void plan_fetch(Turn* turn, Fetches* fetches, const FetchRequest* request, Plan* plan) noexcept nogil:
+    """LOG-SESSION-1: the session brought up to date, and what is to be read."""
+    cdef int version = plan.header.api_version
+    cdef int64_t min_bytes = request.min_bytes, max_bytes = request.max_bytes
+    cdef vector[Wanted] wanted = wanted_of(turn, request, version)
+    cdef Session* session
+    cdef Cached entry
+    cdef int16_t error
+    cdef bint is_stray
+    cdef size_t index
+    plan.session_id = 0
+    if plan.kind == INCREMENTAL:
+        session = fetches.sessions[request.session_id]
+        plan.partitions = merged(session.partitions, wanted, forgotten_of(request, version))
+        if plan.partitions.empty():
+            close_session(fetches, request.session_id)
+            plan.kind = SESSIONLESS
+        else:
+            plan.session_id = request.session_id
+            session.next_epoch = 1 if session.next_epoch == EPOCH_MAX else session.next_epoch + 1
+            session.partitions = plan.partitions
+            session.used_ms = turn.now
+    else:
+        close_session(fetches, request.session_id)
+        entry.high_watermark = entry.log_start = -1
+        for index in range(wanted.size()):
+            entry.wanted = wanted[index]
+            plan.partitions.push_back(entry)
+        if plan.kind == FULL:
+            plan.session_id = begin_session(turn, fetches, plan)
+    for index in range(plan.partitions.size()):
+        error = wanted_error(turn, &plan.partitions[index].wanted)
+        is_stray = error == UNKNOWN_TOPIC_ID or error == UNKNOWN_TOPIC_OR_PARTITION
+        plan.strays.push_back(<char>is_stray)
+    plan.isolation = request.isolation_level
+    plan.replica_id = request.replica_state.replica_id if version >= REPLICA_STATE_FROM else request.replica_id
+    plan.max_bytes = min(max_bytes, turn.table.fetch_max_bytes)
+    plan.min_bytes = min(min_bytes, plan.max_bytes)
+
+
+cdef bint isolation_is_unknown(Turn* turn, const Plan* plan) noexcept nogil:
+    """LOG-READ-10."""
+    cdef size_t index
+    if plan.isolation == 0 or plan.isolation == READ_COMMITTED:
+        return False
+    for index in range(plan.partitions.size()):
+        if wanted_error(turn, &plan.partitions[index].wanted) == 0:
+            return True
+    return False
+
+
+# Reading
+
+
+cdef void refuse(Given* given, const Wanted* wanted, int16_t error) noexcept nogil:
+    """LOG-READ-9: no marks, no records."""
+    default_partition_data(&given.data)
+    given.data.partition_index = wanted.index
+    given.data.error_code = error
+    given.data.high_watermark = -1
+    given.data.aborted_transactions_count = -1
+    given.data.records.size = 0
+    given.data.records.slice = -1
+    given.size_bytes = 0
+    given.is_refused = error != 0
+    given.diverges = False
+
+
+cdef void read_one(Turn* turn, const Plan* plan, const Wanted* wanted, int64_t remaining, bint nothing_yet, Given* given) noexcept nogil:
+    """LOG-FETCH-3: one partition, with what is left of the request's max_bytes."""
+    cdef int16_t error = wanted_error(turn, wanted)
+    cdef Partition* partition
+    cdef Asked asked
+    cdef Read read
+    refuse(given, wanted, error)
+    if error != 0:
+        given.data.aborted_transactions_count = 0
+        return
+    partition = partition_of(turn.table, id_of(turn, wanted), wanted.index)
+    asked.offset = wanted.offset
+    asked.max_bytes = remaining if remaining < wanted.max_bytes else wanted.max_bytes
+    asked.isolation = plan.isolation
+    asked.whole_first = nothing_yet
+    asked.replica_id = plan.replica_id
+    asked.current_leader_epoch = wanted.current_leader_epoch if wanted.current_leader_epoch > -1 else -1
+    asked.last_fetched_epoch = wanted.last_fetched_epoch
+    partition_room.fetch(partition, &asked, &read)
+    if read.error != 0:
+        given.data.error_code = read.error
+        given.is_refused = True
+        if plan.header.api_version >= LEADER_TOLD_FROM and (read.error == FENCED_LEADER_EPOCH or read.error == NOT_LEADER_OR_FOLLOWER):
+            given.data.current_leader.leader_id = turn.table.broker_id
+            given.data.current_leader.leader_epoch = partition.leader_epoch
+        return
+    found(turn, plan, partition, &read, given)
+
+
+cdef void found(Turn* turn, const Plan* plan, Partition* partition, const Read* read, Given* given) noexcept nogil:
+    """LOG-READ-8, LOG-READ-11: where the bytes lie, and the marks."""
+    given.data.high_watermark = partition.log.high_watermark
+    given.data.last_stable_offset = stable_offset(partition)
+    given.data.log_start_offset = partition.log.start
+    if read.diverges:
+        given.diverges = True
+        given.data.diverging_epoch.epoch = read.diverging_epoch
+        given.data.diverging_epoch.end_offset = read.diverging_end
+    elif plan.isolation == READ_COMMITTED:
+        given.data.aborted_transactions_count = 0
+    given.size_bytes = read.place.size_bytes
+    if given.size_bytes > 0:
+        given.data.records.size = <int32_t>given.size_bytes
+        given.data.records.slice = <int32_t>turn.places.size()
+        turn.places.push_back(read.place)
+
+
+cdef void read_all(Turn* turn, const Plan* plan, vector[Given]* given) noexcept nogil:
+    """Every partition in turn, each with what those before it have left of max_bytes."""
+    cdef int64_t remaining = plan.max_bytes
+    cdef bint nothing_yet = True
+    cdef size_t index
+    given.resize(plan.partitions.size())
+    for index in range(plan.partitions.size()):
+        read_one(turn, plan, &plan.partitions[index].wanted, remaining, nothing_yet, &given[0][index])
+        if not plan.strays[index]:
+            remaining = max(remaining - given[0][index].size_bytes, <int64_t>0)
+            nothing_yet = nothing_yet and given[0][index].size_bytes == 0
+
+
+cdef bint is_enough(const Plan* plan, const vector[Given]& given) noexcept nogil:
+    """LOG-FETCH-1: nothing there, enough bytes, an error, or a divergence."""
+    cdef int64_t size_bytes = 0
+    cdef bint is_awaited = False
+    cdef size_t index
+    for index in range(given.size()):
+        if plan.strays[index]:
+            continue
+        is_awaited = True
+        if given[index].is_refused or given[index].diverges:
+            return True
+        size_bytes += given[index].size_bytes
+    return not is_awaited or size_bytes >= plan.min_bytes
+
+
+# Answering
+
+
+cdef bint is_news(const Cached* cached, const Given* given) noexcept nogil:
+    """LOG-SESSION-6."""
+    return (
+        given.size_bytes > 0
+        or given.is_refused
+        or given.diverges
+        or given.data.high_watermark != cached.high_watermark
+        or given.data.log_start_offset != cached.log_start
+    )
+
+
+cdef void remember_answers(Fetches* fetches, const Plan* plan, const vector[Given]& given) noexcept nogil:
+    """LOG-SESSION-9: what was answered, and the order in which partitions are read next."""
+    cdef Session* session = fetches.sessions[plan.session_id]
+    cdef unordered_map[string, size_t] places
+    cdef vector[Cached] ahead, behind
+    cdef Cached entry
+    cdef size_t index, at
+    cdef bint is_new = plan.kind == FULL, goes_behind
+    for index in range(plan.partitions.size()):
+        places[plan.partitions[index].wanted.key] = index
+    for index in range(session.partitions.size()):
+        entry = session.partitions[index]
+        if places.count(entry.wanted.key) == 0:
+            ahead.push_back(entry)
+            continue
+        at = places[entry.wanted.key]
+        entry.high_watermark = -1 if given[at].diverges and not is_new else given[at].data.high_watermark
+        entry.log_start = given[at].data.log_start_offset
+        goes_behind = plan.strays[at] != 0 if is_new else given[at].size_bytes > 0
+        if goes_behind:
+            behind.push_back(entry)
+        else:
+            ahead.push_back(entry)
+    ahead.insert(ahead.end(), behind.begin(), behind.end())
+    session.partitions = ahead
+
+
+cdef void respond(Turn* turn, int64_t connection, const Plan* plan, vector[Given]* given, int16_t error, int32_t session_id) noexcept nogil:
+    """The answers by topic, in the order in which topics come first; of an incremental fetch, the news only."""
+    cdef FetchResponse response
+    cdef FetchResponseNodeEndpoint endpoint
+    cdef unordered_map[string, size_t] places
+    cdef vector[vector[PartitionData]] grouped
+    cdef vector[FetchableTopicResponse] topics
+    cdef FetchableTopicResponse topic
+    cdef const Wanted* wanted
+    cdef string key
+    cdef Frame frame
+    cdef size_t index
+    default_fetch_response(&response)
+    response.error_code = error
+    response.session_id = session_id
+    for index in range(given.size()):
+        wanted = &plan.partitions[index].wanted
+        if plan.kind == INCREMENTAL and error == 0 and not is_news(&plan.partitions[index], &given[0][index]):
+            continue
+        key = wanted.topic_id
+        key.append(wanted.name)
+        if places.count(key) == 0:
+            places[key] = topics.size()
+            default_fetchable_topic_response(&topic)
+            topic.topic = span_of(wanted.name)
+            memcpy(topic.topic_id, wanted.topic_id.data(), UUID_BYTES)
+            topics.push_back(topic)
+            grouped.resize(topics.size())
+        grouped[places[key]].push_back(given[0][index].data)
+        if given[0][index].data.current_leader.leader_id >= 0:
+            response.node_endpoints = &endpoint
+            response.node_endpoints_count = 1
+    for index in range(topics.size()):
+        topics[index].partitions = grouped[index].data()
+        topics[index].partitions_count = <int32_t>grouped[index].size()
+    response.responses = topics.data()
+    response.responses_count = <int32_t>topics.size()
+    if response.node_endpoints_count > 0:
+        default_fetch_response_node_endpoint(&endpoint)
+        endpoint.node_id = turn.table.broker_id
+        endpoint.host = span_of(turn.table.host)
+        endpoint.port = turn.table.port
+        endpoint.rack = span_of(turn.table.rack)
+        if not turn.table.has_rack:
+            endpoint.rack.size = -1
+    begin_answer(turn, connection, plan.header.correlation_id, plan.header.is_flexible, &frame)
+    encode_fetch_response(&response, &turn.out, plan.header.api_version)
+    end_answer(turn, &frame)
+
+
+cdef void answer(Turn* turn, Fetches* fetches, int64_t connection, const Plan* plan, vector[Given]* given) noexcept nogil:
+    """The reply, and the session with what it now knows to have been answered."""
+    if fetches.sessions.count(plan.session_id):
+        remember_answers(fetches, plan, given[0])
+    respond(turn, connection, plan, given, 0, plan.session_id)
+
+
+cdef void spoil(Turn* turn, int64_t connection, const Plan* plan, int16_t error) noexcept nogil:
+    """One error for all; before v13, said of each partition too."""
+    cdef vector[Given] given
+    cdef size_t index
+    if plan.header.api_version < BY_ID_FROM:
+        given.resize(plan.partitions.size())
+        for index in range(plan.partitions.size()):
+            refuse(&given[index], &plan.partitions[index].wanted, error)
+    respond(turn, connection, plan, &given, error, 0)
+
+
+cdef Verdict answer_fetch(Turn* turn, Fetches* fetches, int64_t connection, int64_t ticket, const Header* header, Reader* reader) noexcept nogil:
+    """Answer, or park."""
+    cdef FetchRequest request
+    cdef Plan plan
+    cdef vector[Given] given
+    cdef int16_t error
+    if not decode_fetch_request(&request, reader, &turn.arena, header.api_version):
+        return MALFORMED
+    plan.header = header[0]
+    plan.kind = FULL if request.session_epoch == INITIAL_EPOCH else SESSIONLESS if request.session_epoch == FINAL_EPOCH else INCREMENTAL
+    if plan.kind == INCREMENTAL:
+        error = session_error(fetches, &request, header.api_version)
+        if error != 0:
+            respond(turn, connection, &plan, &given, error, 0)
+            return REPLIED
+    plan_fetch(turn, fetches, &request, &plan)
+    if isolation_is_unknown(turn, &plan):
+        spoil(turn, connection, &plan, INVALID_REQUEST)
+        return REPLIED
+    read_all(turn, &plan, &given)
+    if request.max_wait_ms <= 0 or is_enough(&plan, given):
+        answer(turn, fetches, connection, &plan, &given)
+        return REPLIED
+    park(turn, fetches, connection, ticket, &plan, request.max_wait_ms)
+    return PARKED
+
+
+# Waiting
+
+
+cdef void park(Turn* turn, Fetches* fetches, int64_t connection, int64_t ticket, const Plan* plan, int32_t wait_ms) noexcept nogil:
+    """The fetch waits for any of its partitions, and for its deadline."""
+    cdef Parked* parked = new Parked()
+    cdef unordered_set[string] keys
+    cdef string key
+    cdef size_t index
+    parked.plan = plan[0]
+    parked.connection = connection
+    parked.deadline_ms = turn.now + wait_ms
+    for index in range(plan.partitions.size()):
+        key = key_of(id_of(turn, &plan.partitions[index].wanted), plan.partitions[index].wanted.index)
+        if keys.count(key) == 0:
+            keys.insert(key)
+            parked.wakes.push_back(key)
+            fetches.waiting[key].push_back(ticket)
+    fetches.parked[ticket] = parked
+    fetches.deadlines.insert(pair[int64_t, int64_t](parked.deadline_ms, ticket))
+
+
+cdef void unpark(Fetches* fetches, int64_t ticket) noexcept nogil:
+    """The fetch of this ticket waits no more."""
+    cdef Parked* parked = fetches.parked[ticket]
+    cdef vector[int64_t]* tickets
+    cdef size_t index, at
+    for index in range(parked.wakes.size()):
+        tickets = &fetches.waiting[parked.wakes[index]]
+        for at in range(tickets.size()):
+            if tickets[0][at] == ticket:
+                tickets.erase(tickets.begin() + at)
+                break
+        if tickets.empty():
+            fetches.waiting.erase(parked.wakes[index])
+    fetches.deadlines.erase(pair[int64_t, int64_t](parked.deadline_ms, ticket))
+    fetches.parked.erase(ticket)
+    del parked
+
+
+cdef void reconsider(Turn* turn, Fetches* fetches, int64_t ticket) noexcept nogil:
+    """LOG-FETCH-2: something that the parked fetch waits for has changed; it is answered if there is enough now."""
+    cdef Parked* parked = fetches.parked[ticket]
+    cdef vector[Given] given
+    read_all(turn, &parked.plan, &given)
+    if is_enough(&parked.plan, given):
+        answer(turn, fetches, parked.connection, &parked.plan, &given)
+        unpark(fetches, ticket)
+
+
+cdef void reconsider_all(Turn* turn, Fetches* fetches, vector[int64_t]* tickets) noexcept nogil:
+    """The longest waiting first, each once."""
+    cdef size_t index
+    sort(tickets.begin(), tickets.end())
+    for index in range(tickets.size()):
+        if index > 0 and tickets[0][index] == tickets[0][index - 1]:
+            continue
+        reconsider(turn, fetches, tickets[0][index])
+
+
+cdef void wake(Turn* turn, Fetches* fetches, vector[string]* keys) noexcept nogil:
+    """These partitions changed."""
+    cdef vector[int64_t] tickets
+    cdef vector[int64_t]* waiting
+    cdef size_t index
+    if fetches.parked.empty():
+        return
+    for index in range(keys.size()):
+        if fetches.waiting.count(keys[0][index]):
+            waiting = &fetches.waiting[keys[0][index]]
+            tickets.insert(tickets.end(), waiting.begin(), waiting.end())
+    reconsider_all(turn, fetches, &tickets)
+
+
+cdef void wake_topic(Turn* turn, Fetches* fetches, const string& topic_id) noexcept nogil:
+    """The topic of this id is gone."""
+    cdef pair[string, vector[int64_t]] entry
+    cdef vector[int64_t] tickets
+    for entry in fetches.waiting:
+        if entry.first.compare(0, UUID_BYTES, topic_id) == 0:
+            tickets.insert(tickets.end(), entry.second.begin(), entry.second.end())
+    reconsider_all(turn, fetches, &tickets)
+
+
+cdef void time_out(Turn* turn, Fetches* fetches, int64_t ticket) noexcept nogil:
+    """The parked fetch has waited long enough: its answer with what there is. Nothing if it was answered before."""
+    cdef Parked* parked
+    cdef vector[Given] given
+    if fetches.parked.count(ticket) == 0:
+        return
+    parked = fetches.parked[ticket]
+    read_all(turn, &parked.plan, &given)
+    answer(turn, fetches, parked.connection, &parked.plan, &given)
+    unpark(fetches, ticket)
+
+
+cdef void forget_connection(Fetches* fetches, int64_t connection) noexcept nogil:
+    """Who hangs up waits no more."""
+    cdef vector[int64_t] tickets
+    cdef pair[int64_t, Parked*] entry
+    cdef size_t index
+    for entry in fetches.parked:
+        if entry.second.connection == connection:
+            tickets.push_back(entry.first)
+    for index in range(tickets.size()):
+        unpark(fetches, tickets[index])
+
+
+cdef int64_t next_deadline(Fetches* fetches) noexcept nogil:
+    """When the first of those that wait gives up; -1 if nobody waits."""
+    return -1 if fetches.deadlines.empty() else dereference(fetches.deadlines.begin()).first

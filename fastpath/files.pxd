@@ -1,0 +1,25 @@
+"""What the log asks of a file system, as a table of functions: so that a simulator can stand in its place, under the code that ships.
+
+Each returns -errno where it fails. Paths are NUL-terminated; positions and sizes are bytes.
+"""
+
+from libc.stdint cimport int64_t, uint8_t
+
+cdef struct Files:
+    void* context
+    int (*open)(void* context, const char* path, bint create) noexcept nogil  # for reading and writing: a descriptor
+    int (*close)(void* context, int fd) noexcept nogil
+    int64_t (*size)(void* context, int fd) noexcept nogil
+    int64_t (*modified_ms)(void* context, int fd) noexcept nogil
+    int (*write_at)(void* context, int fd, const uint8_t* data, int64_t size, int64_t position) noexcept nogil  # all of it, or -errno
+    int64_t (*read_at)(void* context, int fd, uint8_t* data, int64_t size, int64_t position) noexcept nogil  # fewer at the end of the file
+    int (*truncate)(void* context, int fd, int64_t size) noexcept nogil
+    int (*sync)(void* context, int fd) noexcept nogil  # fdatasync
+    int (*rename)(void* context, const char* path, const char* to) noexcept nogil
+    int (*remove)(void* context, const char* path) noexcept nogil
+    int (*make_folder)(void* context, const char* path) noexcept nogil
+    int (*sync_folder)(void* context, const char* path) noexcept nogil
+    uint8_t* (*map)(void* context, int fd, int64_t size) noexcept nogil  # shared, for reading and writing; NULL if it fails
+    int (*unmap)(void* context, uint8_t* base, int64_t size) noexcept nogil
+
+cdef Files the_real_ones() noexcept nogil

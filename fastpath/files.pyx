@@ -1,0 +1,120 @@
+# distutils: language = c++
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
+"""The file operations of the operating system, behind the table of `files.pxd`."""
+
+from libc.errno cimport EINTR, EIO, errno
+from libc.stdint cimport int64_t, uint8_t
+from libc.stdio cimport rename as c_rename
+from posix.fcntl cimport O_CLOEXEC, O_CREAT, O_DIRECTORY, O_RDONLY, O_RDWR
+from posix.fcntl cimport open as c_open
+from posix.mman cimport MAP_FAILED, MAP_SHARED, PROT_READ, PROT_WRITE, mmap, munmap
+from posix.stat cimport fstat, mkdir, struct_stat
+from posix.unistd cimport close, fdatasync, fsync, ftruncate, pread, pwrite, unlink
+
+
+cdef int real_open(void* context, const char* path, bint create) noexcept nogil:
+    cdef int fd = c_open(path, O_RDWR | O_CLOEXEC | (O_CREAT if create else 0), 0o644)
+    return fd if fd >= 0 else -errno
+
+
+cdef int real_close(void* context, int fd) noexcept nogil:
+    return 0 if close(fd) == 0 else -errno
+
+
+cdef int64_t real_size(void* context, int fd) noexcept nogil:
+    cdef struct_stat status
+    return status.st_size if fstat(fd, &status) == 0 else -errno
+
+
+cdef int64_t real_modified_ms(void* context, int fd) noexcept nogil:
+    cdef struct_stat status
+    return <int64_t>status.st_mtime * 1000 if fstat(fd, &status) == 0 else -errno
+
+
+cdef int real_write_at(void* context, int fd, const uint8_t* data, int64_t size, int64_t position) noexcept nogil:
+    cdef ssize_t written
+    while size > 0:
+        written = pwrite(fd, data, size, position)
+        if written < 0 and errno == EINTR:
+            continue
+        if written <= 0:
+            return -errno if written < 0 else -EIO
+        data += written
+        size -= written
+        position += written
+    return 0
+
+
+cdef int64_t real_read_at(void* context, int fd, uint8_t* data, int64_t size, int64_t position) noexcept nogil:
+    cdef int64_t taken = 0
+    cdef ssize_t got
+    while taken < size:
+        got = pread(fd, data + taken, size - taken, position + taken)
+        if got < 0 and errno == EINTR:
+            continue
+        if got < 0:
+            return -errno
+        if got == 0:
+            break
+        taken += got
+    return taken
+
+
+cdef int real_truncate(void* context, int fd, int64_t size) noexcept nogil:
+    return 0 if ftruncate(fd, size) == 0 else -errno
+
+
+cdef int real_sync(void* context, int fd) noexcept nogil:
+    return 0 if fdatasync(fd) == 0 else -errno
+
+
+cdef int real_rename(void* context, const char* path, const char* to) noexcept nogil:
+    return 0 if c_rename(path, to) == 0 else -errno
+
+
+cdef int real_remove(void* context, const char* path) noexcept nogil:
+    return 0 if unlink(path) == 0 else -errno
+
+
+cdef int real_make_folder(void* context, const char* path) noexcept nogil:
+    return 0 if mkdir(path, 0o755) == 0 else -errno
+
+
+cdef int real_sync_folder(void* context, const char* path) noexcept nogil:
+    cdef int fd = c_open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+    if fd < 0:
+        return -errno
+    cdef int result = 0 if fsync(fd) == 0 else -errno
+    close(fd)
+    return result
+
+
+cdef uint8_t* real_map(void* context, int fd, int64_t size) noexcept nogil:
+    cdef void* base = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0)
+    if base == MAP_FAILED:
+        return NULL
+    return <uint8_t*>base
+
+
+cdef int real_unmap(void* context, uint8_t* base, int64_t size) noexcept nogil:
+    return 0 if munmap(base, size) == 0 else -errno
+
+
+cdef Files the_real_ones() noexcept nogil:
+    cdef Files files
+    files.context = NULL
+    files.open = real_open
+    files.close = real_close
+    files.size = real_size
+    files.modified_ms = real_modified_ms
+    files.write_at = real_write_at
+    files.read_at = real_read_at
+    files.truncate = real_truncate
+    files.sync = real_sync
+    files.rename = real_rename
+    files.remove = real_remove
+    files.make_folder = real_make_folder
+    files.sync_folder = real_sync_folder
+    files.map = real_map
+    files.unmap = real_unmap
+    return files

@@ -1,0 +1,108 @@
+"""One log on disk, in Kafka's format: segments with their indexes, the marks, the leader epochs. Offsets, bytes and ms throughout.
+
+Where a function returns int it is 0, or -errno of the file operation that failed; a failed append leaves the log as it was.
+"""
+
+from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t
+from libcpp.string cimport string
+from libcpp.vector cimport vector
+
+from fiducial.fastpath.files cimport Files
+
+cdef struct LogConfig:  # models.log.LogConfig; compression -1: as it was sent
+    int64_t max_message_bytes
+    int64_t segment_bytes
+    int64_t segment_ms
+    int64_t segment_index_bytes
+    int64_t index_interval_bytes
+    int64_t retention_ms
+    int64_t retention_bytes
+    int64_t timestamp_before_max_ms
+    int64_t timestamp_after_max_ms
+    int64_t flush_messages
+    int64_t flush_ms
+    int compression
+    int compression_level
+    bint deletes
+    bint compacts
+    bint append_time
+
+cdef struct Index:  # a file of fixed-size entries; mapped while the segment has any
+    int fd
+    uint8_t* base
+    int64_t capacity_bytes
+    int64_t entries
+
+cdef struct Segment:
+    int64_t base_offset
+    int64_t created_ms
+    int64_t size_bytes
+    int64_t first_timestamp  # of its first batch
+    int64_t max_timestamp
+    int64_t max_timestamp_offset  # the last offset of the first batch that has it
+    int64_t modified_ms
+    int64_t indexed_timestamp
+    int64_t bytes_since_index_entry
+    Index offsets
+    Index times
+    int fd  # -1 until it is needed
+    bint is_unsynced
+    int64_t unsynced_ms  # since when
+
+cdef struct EpochStart:
+    int32_t epoch
+    int64_t start_offset
+
+cdef struct Stored:  # what is read of a batch in the log
+    int64_t base_offset
+    int64_t last_offset
+    int64_t position
+    int64_t size_bytes
+    int64_t max_timestamp
+    int32_t leader_epoch
+    int16_t attributes
+
+cdef struct Place:  # bytes of a segment
+    int fd
+    int64_t position
+    int64_t size_bytes
+    int64_t base_offset
+
+cdef cppclass Log:
+    string folder
+    Files* files
+    int64_t start
+    int64_t high_watermark
+    int64_t end
+    int64_t size_bytes
+    int64_t unflushed_messages
+    vector[Segment] segments  # the last one is active; never empty
+    vector[EpochStart] epochs
+
+ctypedef void (*OnHeader)(void* context, const uint8_t* header) noexcept nogil
+
+cdef int begin(Log* log, const char* folder, Files* files, int64_t now) noexcept nogil
+cdef bint must_roll(Log* log, int64_t size_bytes, int64_t max_timestamp, int64_t count, LogConfig* config, int64_t now) noexcept nogil
+cdef int roll(Log* log, int64_t now) noexcept nogil
+cdef int append(Log* log, const uint8_t* batch, int64_t size_bytes, int64_t count, int64_t max_timestamp, LogConfig* config, int64_t now) noexcept nogil
+cdef void raise_high_watermark(Log* log, int64_t candidate) noexcept nogil
+cdef void raise_start(Log* log, int64_t offset) noexcept nogil
+cdef void begin_epoch(Log* log, int32_t epoch) noexcept nogil
+cdef int32_t epoch_at(Log* log, int64_t offset) noexcept nogil
+cdef void end_offset_for_epoch(Log* log, int32_t epoch, int32_t* known, int64_t* end_offset) noexcept nogil
+cdef int find(Log* log, int64_t offset, size_t* segment, Stored* found) noexcept nogil  # 1: found, 0: there is none
+cdef int readable(Log* log, int64_t offset, int64_t below, int64_t max_bytes, bint whole_first, Place* place) noexcept nogil
+cdef int64_t largest_timestamp(Segment* segment) noexcept nogil
+cdef int next_batch(Log* log, size_t segment, int64_t position, Stored* found) noexcept nogil  # 1: found, 0: the segment's end
+cdef int position_before_time(Log* log, size_t segment, int64_t timestamp, int64_t* position) noexcept nogil
+cdef int retain(Log* log, LogConfig* config, int64_t now) noexcept nogil
+cdef int sync(Log* log) noexcept nogil
+cdef int finish(Log* log) noexcept nogil
+cdef void let_go(Log* log) noexcept nogil
+cdef int load(
+    Log* log, const char* folder, Files* files, const vector[int64_t]& bases, int64_t start, int64_t trusted_below, LogConfig* config, int64_t now
+) noexcept nogil
+cdef int each_header(Log* log, int64_t offset, OnHeader on_header, void* context) noexcept nogil
+cdef int save_epochs(Log* log) noexcept nogil
+cdef int load_epochs(Log* log) noexcept nogil
+cdef int replace_file(Files* files, const string& path, const string& text) noexcept nogil

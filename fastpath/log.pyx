@@ -1,0 +1,833 @@
+# distutils: language = c++
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
+"""The log of one partition, on disk: where batches go, how they are found again, and when they go.
+
+It decides what `models/log.py` decides, and in the same order; what is said there is not said again here. Layout of a folder:
+    %020d.log         batches, one behind the other; named, as the others, by the segment's base offset
+    %020d.index       8 bytes an entry: last offset of a batch - base offset, position of the batch
+    %020d.timeindex   12 bytes an entry: greatest timestamp so far, last offset of its batch - base offset
+    leader-epoch-checkpoint
+An index is made with its first entry, mapped whole while it may grow, and cut to its entries when the segment is sealed or closed.
+"""
+
+from libc.errno cimport EIO, ENOENT, ENOMEM
+from libc.stdint cimport INT64_MAX, int16_t, int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdio cimport snprintf
+from libc.stdlib cimport free, malloc, realloc, strtoll
+from libcpp.string cimport string
+from libcpp.vector cimport vector
+
+from fiducial.fastpath.batch cimport checksum
+from fiducial.fastpath.bigendian cimport load16, load32, load64, store32, store64
+
+cdef enum:
+    NO_TIMESTAMP = -1
+    PREFIX_BYTES = 12  # base offset and length, which the length does not count
+    HEADER_BYTES = 61
+    OFFSET_ENTRY_BYTES = 8
+    TIME_ENTRY_BYTES = 12
+    READ_BYTES = 1 << 16  # for a batch that is checked; more if the batch is larger
+    CHUNK_BYTES = 4096  # read at once when headers are looked for
+
+cdef int64_t SEGMENT_SPAN_MAX = 2147483647
+cdef int64_t JUST_ONE_MORE = -1  # instead of a limit: map no more of an index than one more entry needs
+
+
+# Names of files
+
+
+cdef string path_of(Log* log, int64_t base_offset, const char* suffix) noexcept nogil:
+    cdef char name[64]
+    cdef string path = log.folder
+    snprintf(name, sizeof(name), b"/%020lld%s", <long long>base_offset, suffix)
+    path.append(<const char*>name)
+    return path
+
+
+# Segments
+
+
+cdef Index no_index() noexcept nogil:
+    cdef Index index
+    index.fd = -1
+    index.base = NULL
+    index.capacity_bytes = 0
+    index.entries = 0
+    return index
+
+
+cdef Segment new_segment(int64_t base_offset, int64_t now) noexcept nogil:
+    cdef Segment segment
+    segment.base_offset = base_offset
+    segment.created_ms = now
+    segment.size_bytes = 0
+    segment.first_timestamp = NO_TIMESTAMP
+    segment.max_timestamp = NO_TIMESTAMP
+    segment.max_timestamp_offset = base_offset
+    segment.modified_ms = now
+    segment.indexed_timestamp = NO_TIMESTAMP
+    segment.bytes_since_index_entry = 0
+    segment.offsets = no_index()
+    segment.times = no_index()
+    segment.fd = -1
+    segment.is_unsynced = False
+    segment.unsynced_ms = now
+    return segment
+
+
+cdef int opened(Log* log, Segment* segment) noexcept nogil:
+    """The descriptor of the segment's file, opened if it was not; or -errno."""
+    if segment.fd < 0:
+        segment.fd = log.files.open(log.files.context, path_of(log, segment.base_offset, b".log").c_str(), True)
+    return segment.fd
+
+
+cdef int begin(Log* log, const char* folder, Files* files, int64_t now) noexcept nogil:
+    """An empty log in a folder that exists; its first file is made with the first batch."""
+    log.folder = string(folder)
+    log.files = files
+    log.start = log.high_watermark = log.end = log.size_bytes = log.unflushed_messages = 0
+    log.segments.clear()
+    log.epochs.clear()
+    log.segments.push_back(new_segment(0, now))
+    return 0
+
+
+# The roll
+
+
+cdef bint must_roll(
+    Log* log, int64_t size_bytes, int64_t max_timestamp, int64_t count, LogConfig* config, int64_t now
+) noexcept nogil:
+    """LOG-ROLL-1 to 5: would the next batch not fit, or not belong, into the active segment?"""
+    cdef Segment* active = &log.segments.back()
+    cdef int64_t waited_ms
+    if active.size_bytes + size_bytes > config.segment_bytes:
+        return True
+    if active.size_bytes > 0:
+        waited_ms = max_timestamp - active.first_timestamp if active.first_timestamp >= 0 else now - active.created_ms
+        if waited_ms > config.segment_ms:
+            return True
+    if active.offsets.entries >= config.segment_index_bytes // OFFSET_ENTRY_BYTES:
+        return True
+    if active.times.entries >= config.segment_index_bytes // TIME_ENTRY_BYTES - 1:
+        return True
+    return log.end + count - 1 - active.base_offset > SEGMENT_SPAN_MAX
+
+
+cdef int roll(Log* log, int64_t now) noexcept nogil:
+    """LOG-ROLL-6: seal the active segment, begin an empty one at the log end. Its file is made now: it tells where the log ends, when all else is gone."""
+    cdef Segment* active = &log.segments.back()
+    if active.size_bytes == 0:
+        active.created_ms = active.modified_ms = now
+        return 0
+    cdef int result = seal(log, active)
+    if result < 0:
+        return result
+    cdef Segment begun = new_segment(log.end, now)
+    result = opened(log, &begun)
+    if result < 0:
+        return result
+    log.segments.push_back(begun)
+    return 0
+
+
+cdef int seal(Log* log, Segment* segment) noexcept nogil:
+    """Close the time index with the greatest timestamp, and cut both indexes to their entries."""
+    cdef int result
+    if segment.size_bytes == 0:
+        return 0
+    if segment.max_timestamp > segment.indexed_timestamp:
+        result = add_time_entry(log, segment, JUST_ONE_MORE)
+        if result < 0:
+            return result
+    result = cut(log, segment, &segment.offsets, b".index", OFFSET_ENTRY_BYTES)
+    return result if result < 0 else cut(log, segment, &segment.times, b".timeindex", TIME_ENTRY_BYTES)
+
+
+# Indexes
+
+
+cdef int mapped(Log* log, Segment* segment, Index* index, const char* suffix, int64_t capacity_bytes) noexcept nogil:
+    """Have the index's file open and at least `capacity_bytes` of it mapped."""
+    cdef int result
+    if index.capacity_bytes >= capacity_bytes and index.base != NULL:
+        return 0
+    if index.fd < 0:
+        index.fd = log.files.open(log.files.context, path_of(log, segment.base_offset, suffix).c_str(), True)
+        if index.fd < 0:
+            return index.fd
+    if index.base != NULL:
+        log.files.unmap(log.files.context, index.base, index.capacity_bytes)
+        index.base = NULL
+    if log.files.size(log.files.context, index.fd) < capacity_bytes:
+        result = log.files.truncate(log.files.context, index.fd, capacity_bytes)
+        if result < 0:
+            return result
+    index.base = log.files.map(log.files.context, index.fd, capacity_bytes)
+    if index.base == NULL:
+        return -EIO
+    index.capacity_bytes = capacity_bytes
+    return 0
+
+
+cdef int cut(Log* log, Segment* segment, Index* index, const char* suffix, int64_t entry_bytes) noexcept nogil:
+    """The index's file holds its entries and nothing else; it is mapped again when somebody looks something up."""
+    if index.fd < 0:
+        index.fd = log.files.open(log.files.context, path_of(log, segment.base_offset, suffix).c_str(), True)
+        if index.fd < 0:
+            return index.fd
+    if index.base != NULL:
+        log.files.unmap(log.files.context, index.base, index.capacity_bytes)
+        index.base = NULL
+        index.capacity_bytes = 0
+    cdef int result = log.files.truncate(log.files.context, index.fd, index.entries * entry_bytes)
+    log.files.close(log.files.context, index.fd)
+    index.fd = -1
+    return result
+
+
+cdef int64_t whole_entries(int64_t size_bytes, int64_t entry_bytes) noexcept nogil:
+    """The largest size of whole entries that is not above `size_bytes`, at least one entry."""
+    return size_bytes // entry_bytes * entry_bytes if size_bytes >= entry_bytes else entry_bytes
+
+
+cdef int add_offset_entry(Log* log, Segment* segment, int64_t last_offset, int64_t position, int64_t limit_bytes) noexcept nogil:
+    """One more entry of the offset index."""
+    cdef int64_t wanted = whole_entries(limit_bytes, OFFSET_ENTRY_BYTES)
+    cdef int64_t needed = (segment.offsets.entries + 1) * OFFSET_ENTRY_BYTES
+    cdef int result = mapped(log, segment, &segment.offsets, b".index", max(wanted, needed))
+    if result < 0:
+        return result
+    cdef uint8_t* entry = segment.offsets.base + segment.offsets.entries * OFFSET_ENTRY_BYTES
+    store32(entry, <uint32_t>(last_offset - segment.base_offset))
+    store32(entry + 4, <uint32_t>position)
+    segment.offsets.entries += 1
+    return 0
+
+
+cdef int add_time_entry(Log* log, Segment* segment, int64_t limit_bytes) noexcept nogil:
+    """One more entry of the time index: the greatest timestamp so far. """
+    cdef int64_t needed = (segment.times.entries + 1) * TIME_ENTRY_BYTES
+    cdef int64_t wanted = needed if limit_bytes == JUST_ONE_MORE else whole_entries(limit_bytes, TIME_ENTRY_BYTES)
+    cdef int result = mapped(log, segment, &segment.times, b".timeindex", max(wanted, needed))
+    if result < 0:
+        return result
+    cdef uint8_t* entry = segment.times.base + segment.times.entries * TIME_ENTRY_BYTES
+    store64(entry, <uint64_t>segment.max_timestamp)
+    store32(entry + 8, <uint32_t>(segment.max_timestamp_offset - segment.base_offset))
+    segment.times.entries += 1
+    segment.indexed_timestamp = segment.max_timestamp
+    return 0
+
+
+# The append
+
+
+cdef int append(
+    Log* log, const uint8_t* batch, int64_t size_bytes, int64_t count, int64_t max_timestamp, LogConfig* config, int64_t now
+) noexcept nogil:
+    """LOG-APPEND-1: the stamped batch at the end of the active segment. If it cannot be written whole, it is not there at all."""
+    cdef Segment* active = &log.segments.back()
+    cdef int64_t position = active.size_bytes
+    cdef int fd = opened(log, active)
+    if fd < 0:
+        return fd
+    cdef int result = log.files.write_at(log.files.context, fd, batch, size_bytes, position)
+    if result < 0:
+        log.files.truncate(log.files.context, fd, position)
+        return result
+    grow(log, active, position, size_bytes, log.end + count - 1, max_timestamp, config, now)
+    log.end += count
+    log.size_bytes += size_bytes
+    log.unflushed_messages += count
+    if not active.is_unsynced:
+        active.is_unsynced = True
+        active.unsynced_ms = now
+    return 0
+
+
+cdef void grow(
+    Log* log, Segment* segment, int64_t position, int64_t size_bytes, int64_t last_offset, int64_t max_timestamp, LogConfig* config, int64_t now
+) noexcept nogil:
+    """models.log.grown. An index entry that cannot be written is left out: lookups begin earlier, and find the same."""
+    if segment.size_bytes == 0:
+        segment.first_timestamp = max_timestamp
+    if max_timestamp > segment.max_timestamp:
+        segment.max_timestamp = max_timestamp
+        segment.max_timestamp_offset = last_offset
+    if segment.bytes_since_index_entry > config.index_interval_bytes:
+        add_offset_entry(log, segment, last_offset, position, config.segment_index_bytes)
+        if segment.max_timestamp > segment.indexed_timestamp:
+            add_time_entry(log, segment, config.segment_index_bytes)
+        segment.bytes_since_index_entry = 0
+    segment.size_bytes += size_bytes
+    segment.modified_ms = now
+    segment.bytes_since_index_entry += size_bytes
+
+
+# Marks
+
+
+cdef void raise_high_watermark(Log* log, int64_t candidate) noexcept nogil:
+    """LOG-HW-1, LOG-HW-2."""
+    if candidate > log.end:
+        candidate = log.end
+    if candidate > log.high_watermark:
+        log.high_watermark = max(candidate, log.start)
+
+
+cdef void raise_start(Log* log, int64_t offset) noexcept nogil:
+    """LOG-DELETE-3: the log start up to `offset`, and the epochs that end below it gone."""
+    if offset <= log.start:
+        return
+    log.start = offset
+    trim_epochs(log, offset)
+
+
+cdef void trim_epochs(Log* log, int64_t offset) noexcept nogil:
+    """models.log.epochs_from: the epoch in force at `offset` is kept, as if it began there."""
+    cdef size_t below = 0
+    while below < log.epochs.size() and log.epochs[below].start_offset <= offset:
+        below += 1
+    if below == 0:
+        return
+    log.epochs[below - 1].start_offset = offset
+    log.epochs.erase(log.epochs.begin(), log.epochs.begin() + (below - 1))
+
+
+cdef void begin_epoch(Log* log, int32_t epoch) noexcept nogil:
+    """LOG-EPOCH-2: a leader epoch begins at the log end; entries that it contradicts go."""
+    cdef size_t kept = 0, index
+    for index in range(log.epochs.size()):
+        if log.epochs[index].epoch < epoch and log.epochs[index].start_offset < log.end:
+            log.epochs[kept] = log.epochs[index]
+            kept += 1
+    log.epochs.resize(kept)
+    cdef EpochStart entry
+    entry.epoch = epoch
+    entry.start_offset = log.end
+    log.epochs.push_back(entry)
+
+
+cdef int32_t epoch_at(Log* log, int64_t offset) noexcept nogil:
+    """The leader epoch in force at `offset`, -1 if unknown."""
+    cdef int32_t known = -1
+    cdef size_t index
+    for index in range(log.epochs.size()):
+        if log.epochs[index].start_offset <= offset:
+            known = log.epochs[index].epoch
+    return known
+
+
+cdef void end_offset_for_epoch(Log* log, int32_t epoch, int32_t* known, int64_t* end_offset) noexcept nogil:
+    """LOG-EPOCH-1."""
+    known[0] = -1
+    end_offset[0] = -1
+    cdef size_t count = log.epochs.size(), index
+    if epoch < 0 or count == 0 or epoch > log.epochs[count - 1].epoch:
+        return
+    known[0] = epoch
+    if epoch == log.epochs[count - 1].epoch:
+        end_offset[0] = log.end
+        return
+    for index in range(count):
+        if log.epochs[index].epoch <= epoch:
+            known[0] = log.epochs[index].epoch
+        else:
+            end_offset[0] = log.epochs[index].start_offset
+            return
+
+
+# Reads
+
+
+cdef size_t segment_of(Log* log, int64_t offset) noexcept nogil:
+    """The last segment that begins at or below `offset`; the first one if none does."""
+    cdef size_t low = 0, high = log.segments.size(), middle
+    while high - low > 1:
+        middle = (low + high) // 2
+        if log.segments[middle].base_offset <= offset:
+            low = middle
+        else:
+            high = middle
+    return low
+
+
+cdef int64_t floor_position(Log* log, Segment* segment, int64_t offset) noexcept nogil:
+    """From where to look for the batch that holds `offset`: the greatest index entry that is not beyond it."""
+    cdef int64_t low = 0, high = segment.offsets.entries, middle
+    if high == 0 or mapped(log, segment, &segment.offsets, b".index", high * OFFSET_ENTRY_BYTES) < 0:
+        return 0
+    while low < high:
+        middle = (low + high) // 2
+        if segment.base_offset + <int64_t>load32(segment.offsets.base + middle * OFFSET_ENTRY_BYTES) <= offset:
+            low = middle + 1
+        else:
+            high = middle
+    return load32(segment.offsets.base + (low - 1) * OFFSET_ENTRY_BYTES + 4) if low > 0 else 0
+
+
+cdef void take_header(const uint8_t* header, int64_t position, Stored* found) noexcept nogil:
+    """A stored batch by its header."""
+    found.base_offset = <int64_t>load64(header)
+    found.size_bytes = PREFIX_BYTES + <int32_t>load32(header + 8)
+    found.leader_epoch = <int32_t>load32(header + 12)
+    found.attributes = <int16_t>load16(header + 21)
+    found.last_offset = found.base_offset + <int32_t>load32(header + 23)
+    found.max_timestamp = <int64_t>load64(header + 35)
+    found.position = position
+
+
+cdef int header_at(Log* log, Segment* segment, int64_t position, Stored* found) noexcept nogil:
+    """The batch at `position`: 1, or -errno."""
+    cdef uint8_t[HEADER_BYTES] header
+    cdef int fd = opened(log, segment)
+    if fd < 0:
+        return fd
+    cdef int64_t got = log.files.read_at(log.files.context, fd, header, HEADER_BYTES, position)
+    if got != HEADER_BYTES:
+        return <int>got if got < 0 else -EIO
+    take_header(header, position, found)
+    return 1
+
+
+cdef int next_batch(Log* log, size_t segment, int64_t position, Stored* found) noexcept nogil:
+    """The batch at `position`: 1; 0 at the segment's end; -errno."""
+    if position >= log.segments[segment].size_bytes:
+        return 0
+    return header_at(log, &log.segments[segment], position, found)
+
+
+cdef int find(Log* log, int64_t offset, size_t* segment, Stored* found) noexcept nogil:
+    """The first batch that ends at or beyond `offset`: 1; 0 if there is none; -errno. Headers are read in chunks from the index entry on."""
+    if offset >= log.end:
+        return 0
+    cdef size_t at = segment_of(log, offset)
+    cdef Segment* where
+    cdef uint8_t chunk[CHUNK_BYTES]
+    cdef int64_t position, got, inside
+    cdef int fd
+    while at < log.segments.size():
+        where = &log.segments[at]
+        fd = opened(log, where)
+        if fd < 0:
+            return fd
+        position = floor_position(log, where, offset)
+        while position < where.size_bytes:
+            got = log.files.read_at(log.files.context, fd, chunk, CHUNK_BYTES, position)
+            if got < HEADER_BYTES:
+                return <int>got if got < 0 else -EIO
+            inside = 0
+            while inside + HEADER_BYTES <= got and position + inside < where.size_bytes:
+                take_header(chunk + inside, position + inside, found)
+                if found.last_offset >= offset:
+                    segment[0] = at
+                    return 1
+                inside += found.size_bytes
+            position += inside
+        at += 1
+    return 0
+
+
+cdef int readable(Log* log, int64_t offset, int64_t below, int64_t max_bytes, bint whole_first, Place* place) noexcept nogil:
+    """models.log.readable_bytes: 1 with a place (its size may be 0), or -errno."""
+    cdef size_t segment = 0, end_segment = 0
+    cdef Stored first, last
+    cdef int64_t end_position
+    cdef int result
+    place.fd = -1
+    place.position = place.size_bytes = 0
+    place.base_offset = offset
+    if offset >= below:
+        return 1
+    result = find(log, offset, &segment, &first)
+    if result <= 0:
+        return 1 if result == 0 else result
+    if first.size_bytes > max_bytes and not whole_first:
+        return 1
+    end_position = log.segments[segment].size_bytes
+    if below < log.end:
+        result = find(log, below, &end_segment, &last)
+        if result < 0:
+            return result
+        if result == 1 and end_segment == segment:
+            end_position = last.position
+    cdef int64_t size_bytes = min(end_position - first.position, max(max_bytes, first.size_bytes))
+    if size_bytes < first.size_bytes:
+        return 1
+    place.fd = log.segments[segment].fd
+    place.position = first.position
+    place.size_bytes = size_bytes
+    place.base_offset = first.base_offset
+    return 1
+
+
+# Times
+
+
+cdef int64_t largest_timestamp(Segment* segment) noexcept nogil:
+    """The greatest record timestamp, or when the segment was last written if no record has one."""
+    return segment.max_timestamp if segment.max_timestamp >= 0 else segment.modified_ms
+
+
+cdef int position_before_time(Log* log, size_t segment, int64_t timestamp, int64_t* position) noexcept nogil:
+    """A batch in the segment before which every timestamp is below `timestamp`, by the time index."""
+    cdef Segment* where = &log.segments[segment]
+    cdef int64_t low = 0, high = where.times.entries, middle
+    cdef uint8_t* entry
+    position[0] = 0
+    if high == 0:
+        return 0
+    cdef int result = mapped(log, where, &where.times, b".timeindex", high * TIME_ENTRY_BYTES)
+    if result < 0:
+        return result
+    while low < high:
+        middle = (low + high) // 2
+        if <int64_t>load64(where.times.base + middle * TIME_ENTRY_BYTES) < timestamp:
+            low = middle + 1
+        else:
+            high = middle
+    if low > 0:
+        entry = where.times.base + (low - 1) * TIME_ENTRY_BYTES
+        position[0] = floor_position(log, where, where.base_offset + <int64_t>load32(entry + 8))
+    return 0
+
+
+# Retention
+
+
+cdef size_t deletable(Log* log) noexcept nogil:
+    """LOG-RETAIN-2: how many segments, from the first, lie wholly below the high watermark and are not the empty active one."""
+    cdef size_t count = 0, last = log.segments.size() - 1
+    cdef int64_t upper
+    while count <= last:
+        upper = log.end if count == last else log.segments[count + 1].base_offset
+        if upper > log.high_watermark or (count == last and log.segments[count].size_bytes == 0):
+            break
+        count += 1
+    return count
+
+
+cdef int retain(Log* log, LogConfig* config, int64_t now) noexcept nogil:
+    """LOG-RETAIN-1: what is wholly below the log start, then what is too much, then what is too old."""
+    cdef size_t count = 0, limit
+    cdef int result
+    cdef int64_t size_bytes
+    while count + 1 < log.segments.size() and log.segments[count + 1].base_offset <= log.start:
+        count += 1
+    result = drop(log, count)
+    if result < 0 or not config.deletes:
+        return result
+    count, limit, size_bytes = 0, deletable(log), log.size_bytes
+    if config.retention_bytes >= 0:
+        while count < limit and size_bytes - config.retention_bytes >= log.segments[count].size_bytes:
+            size_bytes -= log.segments[count].size_bytes
+            count += 1
+    result = drop_rolling(log, count, now)
+    if result < 0:
+        return result
+    count, limit = 0, deletable(log)
+    if config.retention_ms >= 0:
+        while count < limit and now - largest_timestamp(&log.segments[count]) > config.retention_ms:
+            count += 1
+    return drop_rolling(log, count, now)
+
+
+cdef int drop_rolling(Log* log, size_t count, int64_t now) noexcept nogil:
+    """LOG-RETAIN-3: if the active segment is to go too, the log rolls first."""
+    cdef int result = 0
+    if count == log.segments.size():
+        result = roll(log, now)
+    return result if result < 0 else drop(log, count)
+
+
+cdef int drop(Log* log, size_t count) noexcept nogil:
+    """LOG-RETAIN-7: without the first `count` segments. The log start moves first; files go from the front, so that a crash leaves a suffix."""
+    cdef size_t index
+    if count == 0:
+        return 0
+    cdef int64_t kept = log.segments[count].base_offset
+    if kept > log.start:
+        log.start = kept
+    trim_epochs(log, log.start)
+    log.files.sync_folder(log.files.context, log.folder.c_str())  # the segment that is left is there before others go
+    for index in range(count):
+        close_segment(log, &log.segments[index])
+        log.size_bytes -= log.segments[index].size_bytes
+        remove_segment(log, log.segments[index].base_offset)
+    log.segments.erase(log.segments.begin(), log.segments.begin() + count)
+    return 0
+
+
+# Syncing and closing
+
+
+cdef int sync(Log* log) noexcept nogil:
+    """What was appended is on the disk when this returns 0."""
+    cdef size_t index
+    cdef int result
+    for index in range(log.segments.size()):
+        if log.segments[index].is_unsynced:
+            result = log.files.sync(log.files.context, opened(log, &log.segments[index]))
+            if result < 0:
+                return result
+            log.segments[index].is_unsynced = False
+    log.unflushed_messages = 0
+    return 0
+
+
+cdef void close_index(Log* log, Index* index) noexcept nogil:
+    if index.base != NULL:
+        log.files.unmap(log.files.context, index.base, index.capacity_bytes)
+        index.base = NULL
+        index.capacity_bytes = 0
+    if index.fd >= 0:
+        log.files.close(log.files.context, index.fd)
+        index.fd = -1
+
+
+cdef void close_segment(Log* log, Segment* segment) noexcept nogil:
+    close_index(log, &segment.offsets)
+    close_index(log, &segment.times)
+    if segment.fd >= 0:
+        log.files.close(log.files.context, segment.fd)
+        segment.fd = -1
+
+
+cdef int finish(Log* log) noexcept nogil:
+    """Before a clean stop: everything on the disk, the indexes cut to their entries."""
+    cdef int result = sync(log)
+    return result if result < 0 else seal(log, &log.segments.back())
+
+
+cdef void let_go(Log* log) noexcept nogil:
+    """Close every file."""
+    cdef size_t index
+    for index in range(log.segments.size()):
+        close_segment(log, &log.segments[index])
+
+
+# Loading
+
+
+cdef int load(
+    Log* log, const char* folder, Files* files, const vector[int64_t]& bases, int64_t start, int64_t trusted_below, LogConfig* config, int64_t now
+) noexcept nogil:
+    """The log of a folder that holds segments with these base offsets, in order. What lies below `trusted_below` was synced, its indexes
+    cut; the rest is read through, and the log ends before the first batch that is not whole."""
+    cdef size_t index
+    cdef int result
+    cdef int64_t limit
+    begin(log, folder, files, now)
+    if bases.size() > 0:
+        log.segments.clear()
+    for index in range(bases.size()):
+        log.segments.push_back(new_segment(bases[index], now))
+        limit = bases[index + 1] if index + 1 < bases.size() else trusted_below
+        result = load_segment(log, &log.segments.back(), limit <= trusted_below, config, now)
+        if result < 0:
+            return result
+        log.size_bytes += log.segments.back().size_bytes
+        if result == 0:  # cut: nothing behind it is of this log
+            for index in range(index + 1, bases.size()):
+                remove_segment(log, bases[index])
+            break
+    log.high_watermark = log.end
+    log.start = max(log.segments.front().base_offset, min(start, log.end))
+    return 0
+
+
+cdef int load_segment(Log* log, Segment* segment, bint is_trusted, LogConfig* config, int64_t now) noexcept nogil:
+    """1: the segment is whole, 0: it was cut; log.end is where it ends. -errno."""
+    cdef int fd = opened(log, segment)
+    if fd < 0:
+        return fd
+    cdef int64_t size_bytes = log.files.size(log.files.context, fd)
+    if size_bytes < 0:
+        return <int>size_bytes
+    log.end = segment.base_offset
+    if is_trusted and take_indexes(log, segment, size_bytes) == 1:
+        return 1
+    return read_through(log, segment, size_bytes, config, now)
+
+
+cdef int take_indexes(Log* log, Segment* segment, int64_t size_bytes) noexcept nogil:
+    """Take the segment for what its indexes say: 1 if they are there and of whole entries, else 0."""
+    cdef Stored batch
+    cdef int64_t position = 0
+    cdef uint8_t[TIME_ENTRY_BYTES] last
+    segment.offsets.entries = entries_of(log, segment, b".index", OFFSET_ENTRY_BYTES, NULL)
+    segment.times.entries = entries_of(log, segment, b".timeindex", TIME_ENTRY_BYTES, last)
+    segment.size_bytes = size_bytes
+    if size_bytes == 0:
+        segment.offsets.entries = segment.times.entries = 0
+        return 1
+    if segment.offsets.entries < 0 or segment.times.entries < 0:
+        return 0
+    if segment.times.entries > 0:
+        segment.max_timestamp = segment.indexed_timestamp = <int64_t>load64(last)
+        segment.max_timestamp_offset = segment.base_offset + <int64_t>load32(last + 8)
+    if header_at(log, segment, 0, &batch) != 1:
+        return 0
+    segment.first_timestamp = batch.max_timestamp
+    position = floor_position(log, segment, INT64_MAX)
+    while position < size_bytes:
+        if header_at(log, segment, position, &batch) != 1 or position + batch.size_bytes > size_bytes:
+            return 0
+        position += batch.size_bytes
+    log.end = batch.last_offset + 1
+    segment.modified_ms = log.files.modified_ms(log.files.context, segment.fd)
+    return 1
+
+
+cdef int64_t entries_of(Log* log, Segment* segment, const char* suffix, int64_t entry_bytes, uint8_t* last) noexcept nogil:
+    """How many entries the index's file has, the last one copied; -1 if it is not there, or is not of whole entries."""
+    cdef int fd = log.files.open(log.files.context, path_of(log, segment.base_offset, suffix).c_str(), False)
+    if fd < 0:
+        return -1
+    cdef int64_t size_bytes = log.files.size(log.files.context, fd)
+    cdef int64_t entries = size_bytes // entry_bytes if size_bytes % entry_bytes == 0 else -1
+    if entries > 0 and last != NULL and log.files.read_at(log.files.context, fd, last, entry_bytes, size_bytes - entry_bytes) != entry_bytes:
+        entries = -1
+    log.files.close(log.files.context, fd)
+    return entries
+
+
+cdef int read_through(Log* log, Segment* segment, int64_t size_bytes, LogConfig* config, int64_t now) noexcept nogil:
+    """Read every batch, make the indexes anew, and cut what is behind the last sound one: 1 if nothing was, 0 if something was, -errno."""
+    cdef int64_t position = 0, capacity = READ_BYTES, got
+    cdef uint8_t* data = <uint8_t*>malloc(capacity)
+    cdef uint8_t* larger
+    cdef Stored batch
+    cdef int result = 1
+    segment.size_bytes = 0
+    segment.offsets.entries = segment.times.entries = 0
+    segment.max_timestamp = segment.indexed_timestamp = segment.first_timestamp = NO_TIMESTAMP
+    segment.modified_ms = log.files.modified_ms(log.files.context, segment.fd)
+    cdef int64_t written_ms = segment.modified_ms
+    while data != NULL and size_bytes - position >= HEADER_BYTES:
+        got = log.files.read_at(log.files.context, segment.fd, data, HEADER_BYTES, position)
+        if got != HEADER_BYTES:
+            result = <int>got if got < 0 else -EIO
+            break
+        take_header(data, position, &batch)
+        if batch.size_bytes < HEADER_BYTES or position + batch.size_bytes > size_bytes or batch.base_offset < log.end:
+            break
+        if batch.size_bytes > capacity:
+            larger = <uint8_t*>realloc(data, batch.size_bytes)
+            if larger == NULL:
+                result = -ENOMEM
+                break
+            data, capacity = larger, batch.size_bytes
+        got = log.files.read_at(log.files.context, segment.fd, data, batch.size_bytes, position)
+        if got != batch.size_bytes or load32(data + 17) != checksum(0, data + 21, batch.size_bytes - 21):
+            break
+        grow(log, segment, position, batch.size_bytes, batch.last_offset, batch.max_timestamp, config, written_ms)
+        log.end = batch.last_offset + 1
+        position += batch.size_bytes
+    if data == NULL:
+        return -ENOMEM
+    free(data)
+    if result < 0 or position == size_bytes:
+        return result
+    result = log.files.truncate(log.files.context, segment.fd, position)
+    return result if result < 0 else 0
+
+
+cdef void remove_segment(Log* log, int64_t base_offset) noexcept nogil:
+    """The files of a segment."""
+    log.files.remove(log.files.context, path_of(log, base_offset, b".log").c_str())
+    log.files.remove(log.files.context, path_of(log, base_offset, b".index").c_str())
+    log.files.remove(log.files.context, path_of(log, base_offset, b".timeindex").c_str())
+
+
+cdef int each_header(Log* log, int64_t offset, OnHeader on_header, void* context) noexcept nogil:
+    """Call with the header of every batch that ends at or beyond `offset`, in order."""
+    cdef size_t segment = 0
+    cdef Stored batch
+    cdef uint8_t[HEADER_BYTES] header
+    cdef int result = find(log, offset, &segment, &batch)
+    cdef int64_t position = batch.position if result == 1 else 0
+    if result <= 0:
+        return result
+    while segment < log.segments.size():
+        while position < log.segments[segment].size_bytes:
+            if log.files.read_at(log.files.context, opened(log, &log.segments[segment]), header, HEADER_BYTES, position) != HEADER_BYTES:
+                return -EIO
+            take_header(header, position, &batch)
+            on_header(context, header)
+            position += batch.size_bytes
+        segment += 1
+        position = 0
+    return 0
+
+
+# Leader epochs on the disk
+
+
+cdef string epochs_path(Log* log) noexcept nogil:
+    cdef string path = log.folder
+    path.append(<const char*>b"/leader-epoch-checkpoint")
+    return path
+
+
+cdef int save_epochs(Log* log) noexcept nogil:
+    """Kafka's file: version, count, and a line for each epoch."""
+    cdef char[64] line
+    cdef string text
+    cdef size_t index
+    snprintf(line, sizeof(line), b"0\n%zu\n", log.epochs.size())
+    text.append(<const char*>line)
+    for index in range(log.epochs.size()):
+        snprintf(line, sizeof(line), b"%d %lld\n", log.epochs[index].epoch, <long long>log.epochs[index].start_offset)
+        text.append(<const char*>line)
+    return replace_file(log.files, epochs_path(log), text)
+
+
+cdef int replace_file(Files* files, const string& path, const string& text) noexcept nogil:
+    """The file holds this text and nothing else, whole or as it was before: written beside it, synced, renamed."""
+    cdef string beside = path
+    cdef string folder = path.substr(0, path.rfind(b"/"))
+    beside.append(<const char*>b".tmp")
+    cdef int fd = files.open(files.context, beside.c_str(), True)
+    if fd < 0:
+        return fd
+    cdef int result = files.truncate(files.context, fd, 0)
+    if result == 0:
+        result = files.write_at(files.context, fd, <const uint8_t*>text.data(), text.size(), 0)
+    if result == 0:
+        result = files.sync(files.context, fd)
+    files.close(files.context, fd)
+    if result == 0:
+        result = files.rename(files.context, beside.c_str(), path.c_str())
+    return files.sync_folder(files.context, folder.c_str()) if result == 0 else result
+
+
+cdef int load_epochs(Log* log) noexcept nogil:
+    """The epochs from their file; entries beyond the log end are left out. 0 too if there is no file."""
+    cdef int fd = log.files.open(log.files.context, epochs_path(log).c_str(), False)
+    cdef int64_t size_bytes
+    cdef vector[char] text
+    cdef char* at
+    cdef EpochStart entry
+    log.epochs.clear()
+    if fd < 0:
+        return 0 if fd == -ENOENT else fd
+    size_bytes = log.files.size(log.files.context, fd)
+    text.resize(size_bytes + 1)
+    if log.files.read_at(log.files.context, fd, <uint8_t*>text.data(), size_bytes, 0) != size_bytes:
+        size_bytes = 0
+    log.files.close(log.files.context, fd)
+    text[size_bytes] = 0
+    at = text.data()
+    strtoll(at, &at, 10)  # version
+    strtoll(at, &at, 10)  # count
+    while at[0] != 0:
+        entry.epoch = <int32_t>strtoll(at, &at, 10)
+        entry.start_offset = strtoll(at, &at, 10)
+        if entry.start_offset <= log.end:
+            log.epochs.push_back(entry)
+        while at[0] == b"\n" or at[0] == b" ":
+            at += 1
+    return 0

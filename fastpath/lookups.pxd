@@ -1,0 +1,8 @@
+"""ListOffsets as a request. The twin of `models.offsets.list_offsets`."""
+
+from libc.stdint cimport int64_t
+
+from fiducial.fastpath.turn cimport Header, Turn, Verdict
+from fiducial.fastpath.wire cimport Reader
+
+cdef Verdict answer_list_offsets(Turn* turn, int64_t connection, const Header* header, Reader* reader) noexcept nogil

@@ -1,0 +1,122 @@
+# distutils: language = c++
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
+"""ListOffsets: offsets by time, or by the name of a mark. It decides what `models.offsets.list_offsets` decides."""
+
+from libc.stdint cimport int16_t, int32_t, int64_t
+from libcpp.string cimport string
+from libcpp.unordered_map cimport unordered_map
+from libcpp.vector cimport vector
+
+from fiducial.fastpath.codec_structs cimport (
+    ListOffsetsPartition,
+    ListOffsetsPartitionResponse,
+    ListOffsetsRequest,
+    ListOffsetsResponse,
+    ListOffsetsTopic,
+    ListOffsetsTopicResponse,
+    decode_list_offsets_request,
+    default_list_offsets_partition_response,
+    default_list_offsets_response,
+    default_list_offsets_topic_response,
+    encode_list_offsets_response,
+)
+from fiducial.fastpath.partition cimport Found, Partition, look_up
+from fiducial.fastpath.table cimport id_named, key_of, partition_of, span_of, text_of
+from fiducial.fastpath.turn cimport MALFORMED, REPLIED, begin_answer, end_answer
+from fiducial.fastpath.wire cimport Frame
+
+cdef enum:
+    UNKNOWN_TOPIC_OR_PARTITION = 3
+    UNSUPPORTED_VERSION = 35
+    INVALID_REQUEST = 42
+
+
+cdef int since(int64_t timestamp) noexcept nogil:
+    """models.offsets.SPECIAL_TIMESTAMP_SINCE: the version with which a special timestamp came."""
+    if timestamp >= -2:
+        return 0
+    if timestamp == -3:
+        return 7
+    if timestamp == -4:
+        return 8
+    if timestamp == -5:
+        return 9
+    return 11 if timestamp == -6 else 1 << 15
+
+
+cdef void look_up_one(
+    Turn* turn, const ListOffsetsRequest* request, int version, const string& name, const ListOffsetsPartition* asked, int times, ListOffsetsPartitionResponse* answer
+) noexcept nogil:
+    """LIST_OFFSETS_CHECK, then the partition."""
+    cdef Partition* partition = partition_of(turn.table, id_named(turn.table, name), asked.partition_index)
+    cdef Found found
+    default_list_offsets_partition_response(answer)
+    answer.partition_index = asked.partition_index
+    answer.timestamp = answer.offset = answer.leader_epoch = -1
+    if times > 1:
+        answer.error_code = INVALID_REQUEST
+    elif asked.timestamp < 0 and version < since(asked.timestamp):
+        answer.error_code = UNSUPPORTED_VERSION
+    elif partition == NULL:
+        answer.error_code = UNKNOWN_TOPIC_OR_PARTITION
+    else:
+        look_up(partition, asked.timestamp, request.isolation_level, request.replica_id, asked.current_leader_epoch, &turn.work, &found)
+        answer.error_code = found.error
+        answer.timestamp, answer.offset, answer.leader_epoch = found.timestamp, found.offset, found.leader_epoch
+
+
+cdef Verdict answer_list_offsets(Turn* turn, int64_t connection, const Header* header, Reader* reader) noexcept nogil:
+    """Each partition is judged alone; one that is named twice gets one answer."""
+    cdef ListOffsetsRequest request
+    cdef unordered_map[string, int] times
+    cdef unordered_map[string, size_t] topic_places, places
+    cdef vector[ListOffsetsTopicResponse] topics
+    cdef vector[vector[ListOffsetsPartitionResponse]] grouped
+    cdef ListOffsetsTopicResponse topic
+    cdef ListOffsetsPartitionResponse answer
+    cdef ListOffsetsPartition* asked
+    cdef string name, key
+    cdef size_t place
+    cdef int32_t t, p
+    if not decode_list_offsets_request(&request, reader, &turn.arena, header.api_version):
+        return MALFORMED
+    for t in range(request.topics_count):
+        for p in range(request.topics[t].partitions_count):
+            times[key_of(text_of(request.topics[t].name), request.topics[t].partitions[p].partition_index)] += 1
+    for t in range(request.topics_count):
+        name = text_of(request.topics[t].name)
+        for p in range(request.topics[t].partitions_count):
+            asked = &request.topics[t].partitions[p]
+            key = key_of(name, asked.partition_index)
+            if topic_places.count(name) == 0:
+                topic_places[name] = topics.size()
+                default_list_offsets_topic_response(&topic)
+                topic.name = request.topics[t].name
+                topics.push_back(topic)
+                grouped.resize(topics.size())
+            if places.count(key):
+                continue
+            place = topic_places[name]
+            places[key] = place
+            look_up_one(turn, &request, header.api_version, name, asked, times[key], &answer)
+            grouped[place].push_back(answer)
+    respond(turn, connection, header, &topics, &grouped)
+    return REPLIED
+
+
+cdef void respond(
+    Turn* turn, int64_t connection, const Header* header, vector[ListOffsetsTopicResponse]* topics, vector[vector[ListOffsetsPartitionResponse]]* grouped
+) noexcept nogil:
+    """The answers by topic."""
+    cdef ListOffsetsResponse response
+    cdef Frame frame
+    cdef size_t index
+    for index in range(topics.size()):
+        topics[0][index].partitions = grouped[0][index].data()
+        topics[0][index].partitions_count = <int32_t>grouped[0][index].size()
+    default_list_offsets_response(&response)
+    response.topics = topics.data()
+    response.topics_count = <int32_t>topics.size()
+    begin_answer(turn, connection, header.correlation_id, header.is_flexible, &frame)
+    encode_list_offsets_response(&response, &turn.out, header.api_version)
+    end_answer(turn, &frame)

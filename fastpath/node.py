@@ -1,0 +1,275 @@
+"""One broker without sockets: whole frames and the time in, bytes to send out; everything that matters on the disk.
+
+It is the core, the control plane over it, and the data folder under it. Who holds the sockets gives the next frame of a connection once the
+one before is finished (WIRE-FRAME-10), and asks `deadline` when to call `expire`.
+"""
+
+from __future__ import annotations
+
+import base64
+import logging
+import os
+import shutil
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from immutables import Map
+
+from fiducial.fastpath import codec_objects, control, metadata_log
+from fiducial.fastpath.codec_objects import Malformed
+from fiducial.fastpath.control import PartitionsView
+from fiducial.fastpath.core import VERDICTS, Core, StorageFailed
+from fiducial.fastpath.data import CLEAN, LOG_STARTS, RECOVERY_POINTS, DataFolder
+from fiducial.models import apis, broker, configs, events
+from fiducial.models.log import LogConfig
+from fiducial.models.settings import Settings
+from fiducial.models.state import Broker, Cluster
+from fiducial.models.topics import TopicCreated
+from fiducial.models.values import changed
+
+log = logging.getLogger("fiducial")
+
+REPLIED, SILENT, PARKED, REFUSED, MALFORMED, COLD = (
+    VERDICTS[name] for name in ("REPLIED", "SILENT", "PARKED", "REFUSED", "MALFORMED", "COLD")
+)
+INT16 = struct.Struct(">h")
+EVERYTHING = 2**63 - 1
+METADATA_FOLDER = "metadata"
+
+
+@dataclass(frozen=True)
+class Send:
+    """Send these bytes, if any: the connection's request is finished."""
+
+    connection: int
+    data: bytes
+
+
+@dataclass(frozen=True)
+class Hangup:
+    """End the connection; `reason` is for the log."""
+
+    connection: int
+    reason: str
+
+
+Action = Send | Hangup
+
+
+class Node:
+    """A broker on a data folder. DataError if the folder cannot be used."""
+
+    def __init__(
+        self, path: Path, cluster: Cluster, settings: Settings, seed: int, now: int, *, progress: Callable[[int, int], None] = lambda _done, _all: None
+    ) -> None:
+        self.data = DataFolder(path)
+        self.core = Core(str(path), cluster, settings)
+        self.core.draw_session_id = self.draw_session_id
+        fresh = broker.new_broker(cluster, settings, seed)
+        cluster_id = self.data.cluster_id(self.core, cluster.broker_id, cluster_id_bytes(cluster.cluster_id))
+        is_clean = self.data.was_stopped_cleanly()
+        self.open_metadata(now)
+        found, ids = metadata_log.replayed(self.core)
+        view = cast(Any, PartitionsView(self.core))
+        self.broker = changed(fresh, topics=found, producer_ids=ids, partitions=view, cluster=changed(cluster, cluster_id=cluster_id))
+        self.load(is_clean, now, progress)
+
+    # Starting and stopping
+
+    def open_metadata(self, now: int) -> None:
+        """The metadata log, in a folder of its own."""
+        folder = self.data.path / METADATA_FOLDER
+        folder.mkdir(exist_ok=True)
+        files = self.data.log_files(METADATA_FOLDER)
+        assert files is not None
+        self.core.open_metadata(os.fsencode(folder), LogConfig(), files[0], now)
+
+    def load(self, is_clean: bool, now: int, progress: Callable[[int, int], None]) -> None:
+        """Every partition of every topic that the metadata log tells of. One without a folder was about to be made: it is empty."""
+        starts, points = self.data.checkpoint(LOG_STARTS), self.data.checkpoint(RECOVERY_POINTS)
+        topics = self.broker.topics.by_name.values()
+        count, done = sum(topic.partitions for topic in topics), 0
+        for topic in topics:
+            self.core.name_topic(topic.topic_id, topic.name)
+            config = configs.log_config(self.broker, topic)
+            for index in range(topic.partitions):
+                self.put_strays_aside(topic.name, index, topic.topic_id)
+                files = self.data.log_files(f"{topic.name}-{index}")
+                if files is None:
+                    self.core.create(topic.topic_id, index, topic.name, config, 0, now)
+                else:
+                    key = (topic.name, index)
+                    trusted_below = EVERYTHING if is_clean else points.get(key, 0)
+                    self.core.load(topic.topic_id, index, topic.name, config, *files, starts.get(key, 0), trusted_below, now)
+                done += 1
+                progress(done, count)
+        for leftover in self.data.path.glob("*-delete"):
+            shutil.rmtree(leftover)
+
+    def put_strays_aside(self, topic: str, index: int, topic_id: bytes) -> None:
+        """A folder of this name that holds another topic's log is not deleted, but renamed."""
+        folder = f"{topic}-{index}"
+        there = self.data.topic_id(folder)
+        if there is not None and there != topic_id:
+            log.warning("%s holds the log of another topic; it is now %s-stray", folder, folder)
+            (self.data.path / folder).rename(self.data.path / f"{folder}.{there.hex()}-stray")
+
+    def stop(self) -> None:
+        """Everything on the disk, and a mark that it is."""
+        for topic_id, index in self.core.keys():
+            self.core.finish(topic_id, index)
+        self.checkpoint()
+        self.core.write_checkpoint(os.fsencode(self.data.path / CLEAN), b'{"version":0,"brokerEpoch":-1}')
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the data folder."""
+        self.data.release()
+
+    def name(self, key: tuple[bytes, int]) -> tuple[str, int]:
+        """A partition by its topic's name."""
+        return self.broker.topics.by_id[key[0]], key[1]
+
+    def checkpoint(self) -> None:
+        """Up to where each log was forced to the disk, and where it begins."""
+        points = ((self.name(key), self.core.recovery_point(*key)) for key in self.core.keys())
+        self.data.write_checkpoint(self.core, RECOVERY_POINTS, points)
+        self.write_starts()
+
+    def write_starts(self) -> None:
+        """The log starts that are not the beginning of a segment."""
+        starts = {key: self.core.marks(*key)[0][0] for key in self.core.keys()}
+        inside = ((self.name(key), start) for key, start in starts.items() if start > self.core.segments(*key)[0]["base_offset"])
+        self.data.write_checkpoint(self.core, LOG_STARTS, inside)
+
+    # Events
+
+    def frame(self, connection: int, frame: bytearray | memoryview, now: int) -> list[Action]:
+        """One frame, without its length; what is in it may be changed."""
+        try:
+            verdict = self.core.handle(connection, frame, now)
+            if verdict == COLD:
+                return self.cold(connection, bytes(frame), now)
+        except StorageFailed as error:
+            log.error("%s: %s", error.strerror, os.strerror(error.errno))
+            return [Hangup(connection, f"the disk failed: {os.strerror(error.errno)}")]
+        match verdict:
+            case _ if verdict == REFUSED:
+                finished: list[Action] = [Hangup(connection, "refused without acks")]
+            case _ if verdict == MALFORMED:
+                finished = [Hangup(connection, "malformed request")]
+            case _ if verdict == SILENT:
+                finished = [Send(connection, b"")]
+            case _:
+                finished = []
+        return [*finished, *self.answers()]
+
+    def answers(self) -> list[Action]:
+        """What the core's last turn answered."""
+        return [Send(connection, data) for connection, data in self.core.answers()]
+
+    def deadline(self) -> int:
+        """When `expire` is to be called (ms); -1: nobody waits."""
+        return self.core.next_deadline()
+
+    def expire(self, now: int) -> list[Action]:
+        """Answer the fetches whose time is up."""
+        actions: list[Action] = []
+        for ticket in self.core.expired(now):
+            actions += self.timer(ticket, now)
+        return actions
+
+    def timer(self, ticket: int, now: int) -> list[Action]:
+        """The deadline of one parked fetch."""
+        self.core.time_out(ticket, now)
+        return self.answers()
+
+    def housekeeping(self, now: int) -> list[Action]:
+        """Retention and producer expiry, every log.retention.check.interval.ms."""
+        self.core.keep_house(self.broker.settings.producer_id_expiration_ms, now)
+        return self.answers()
+
+    def disconnected(self, connection: int, now: int) -> list[Action]:
+        """The connection is gone."""
+        self.core.disconnected(connection)
+        return []
+
+    def draw_session_id(self) -> int:
+        """The id of a new fetch session, as `models.fetch.begun` draws it."""
+        drawn, chance = self.broker.chance.uuid()
+        self.broker = changed(self.broker, chance=chance)
+        return int.from_bytes(drawn[:4], "big") >> 1
+
+    # The control plane
+
+    def cold(self, connection: int, frame: bytes, now: int) -> list[Action]:
+        """A request that the model decides."""
+        if len(frame) < 4:
+            return [Hangup(connection, "malformed request: it ends in its header")]
+        api_key, api_version = INT16.unpack_from(frame)[0], INT16.unpack_from(frame, 2)[0]
+        header = self.core.header(frame, apis.has_flexible_header(api_key, api_version))
+        if header is None:
+            return [Hangup(connection, "malformed request: it ends in its header")]
+        correlation_id, client_id, position = header
+        verdict = apis.verdict(api_key, api_version)
+        if verdict is apis.Verdict.CLOSE:
+            return [Hangup(connection, f"request {api_key} version {api_version} is not served")]
+        if verdict is apis.Verdict.TELL_VERSIONS:
+            return [Send(connection, framed(correlation_id, codec_objects.encode(apis.unsupported(), api_key, 0, "response"), is_flexible=False))]
+        try:
+            body = codec_objects.decode(frame, api_key, api_version, "request", position=position)
+        except Malformed as error:
+            return [Hangup(connection, f"malformed request: {error}")]
+        name = client_id.decode("utf-8", "replace") if client_id is not None else None
+        request = events.Request(self.core.cold_ticket(), connection, name, api_version, body)
+        return self.decided(request, api_key, correlation_id, now)
+
+    def decided(self, request: events.Request, api_key: int, correlation_id: int, now: int) -> list[Action]:
+        """Let the model decide; then records to the disk, the core brought up to date, and the answer."""
+        after, effects = broker.step(self.broker, request, now)
+        records = [effect.record for effect in effects if isinstance(effect, events.Persist)]
+        if records:
+            metadata_log.append(self.core, records, now)
+        self.settle(after, records, now)
+        replies: list[Action] = []
+        woken: list[Action] = []
+        for effect in effects:
+            match effect:
+                case events.Reply():
+                    data = codec_objects.encode(effect.body, api_key, request.api_version, "response")
+                    is_flexible = apis.has_flexible_answer(api_key, request.api_version)
+                    replies.append(Send(request.connection, framed(correlation_id, data, is_flexible)))
+                case events.Forget(topic_id):
+                    self.core.forget_topic(topic_id, now)
+                    woken += self.answers()
+                case _:
+                    pass
+        return replies + woken
+
+    def settle(self, after: Broker, records: list[Any], now: int) -> None:
+        """The core as the model left its view; a log start that was raised is on the disk before anybody hears of it."""
+        view = cast(PartitionsView, after.partitions)
+        for record in records:
+            if isinstance(record, TopicCreated):
+                self.core.name_topic(record.topic_id, record.name)
+        names: Map[bytes, str] = after.topics.by_id
+        has_raised, gone = control.applied(self.core, view, names, now)
+        self.broker = changed(after, partitions=cast(Any, PartitionsView(self.core)))
+        if has_raised:
+            self.write_starts()
+        for folder in gone:
+            shutil.rmtree(os.fsdecode(folder), ignore_errors=True)
+
+
+def framed(correlation_id: int, body: bytes, is_flexible: bool) -> bytes:
+    """Length, correlation id, tags if the header has them, body."""
+    tags = b"\x00" if is_flexible else b""
+    return struct.pack(">ii", 4 + len(tags) + len(body), correlation_id) + tags + body
+
+
+def cluster_id_bytes(text: str) -> bytes:
+    """The 16 bytes that a cluster's id stands for."""
+    return base64.urlsafe_b64decode(text + "==")

@@ -1,0 +1,408 @@
+# distutils: language = c++
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
+"""One partition: what an append, a read and a lookup come to. It decides what `models/partition.py` decides, in the same order."""
+
+from libc.errno cimport EIO, ENOMEM
+from libc.stdint cimport INT64_MAX, int16_t, int32_t, int64_t, uint8_t, uint64_t
+from libcpp.string cimport string
+from libcpp.vector cimport vector
+
+from fiducial.fastpath.batch cimport (
+    ATTRIBUTE_LOG_APPEND_TIME,
+    NO_PRODUCER,
+    NOT_REFUSED,
+    Batch,
+    Limits,
+    Refusal,
+    batch_refusal,
+    error_of,
+    keeps_codec,
+    read_header,
+    read_records,
+    rebuild,
+    reserve,
+    stamp,
+    stored_timestamp,
+)
+from fiducial.fastpath.bigendian cimport load16, load32, load64
+from fiducial.fastpath.files cimport Files
+from fiducial.fastpath cimport log as log_room
+from fiducial.fastpath.log cimport Log, LogConfig, Place, Segment, Stored
+from fiducial.fastpath cimport producers as producers_room
+from fiducial.fastpath.producers cimport Producers, Sequenced, Written, sequence_after
+
+cdef enum:
+    OFFSET_OUT_OF_RANGE = 1
+    NOT_LEADER_OR_FOLLOWER = 6
+    MESSAGE_TOO_LARGE = 10
+    RECORD_LIST_TOO_LARGE = 18
+    INVALID_REQUEST = 42
+    KAFKA_STORAGE_ERROR = 56
+    FENCED_LEADER_EPOCH = 74
+    UNKNOWN_LEADER_EPOCH = 75
+    INVALID_RECORD = 87
+
+    CONSUMER = -1
+    FUTURE_LOCAL_REPLICA = -3
+
+
+# Produce
+
+
+cdef Limits limits_of(LogConfig* config) noexcept nogil:
+    """What the topic's configuration says about batches."""
+    cdef Limits limits
+    limits.max_message_bytes = config.max_message_bytes
+    limits.timestamp_before_max_ms = config.timestamp_before_max_ms
+    limits.timestamp_after_max_ms = config.timestamp_after_max_ms
+    limits.append_time = config.append_time
+    limits.compacts = config.compacts
+    limits.codec = config.compression
+    limits.level = config.compression_level
+    return limits
+
+
+cdef void produce(Partition* partition, Batch* batch, Work* work, int64_t now, Produced* produced) noexcept nogil:
+    """LOG-BATCH-24: batch check, size check, roll, duplicate, sequence check, append, in this order."""
+    cdef LogConfig* config = &partition.config
+    cdef Limits limits = limits_of(config)
+    cdef uint8_t* data = <uint8_t*>batch.data
+    cdef int64_t size_bytes = batch.size_bytes
+    produced.error = 0
+    produced.is_duplicate = False
+    produced.base_offset = produced.append_time_ms = -1
+    produced.file_error = 0
+    produced.refusal = batch_refusal(batch, &limits, now, &work.codecs, &work.unpacked)
+    if produced.refusal != NOT_REFUSED:
+        produced.error = error_of(produced.refusal)
+        return
+    if not keeps_codec(batch, &limits):
+        if not rebuild(batch, &limits, &work.codecs, &work.scratch, &work.rebuilt):
+            produced.error = INVALID_RECORD
+            return
+        data, size_bytes = work.rebuilt.data, work.rebuilt.size
+    if size_bytes > config.max_message_bytes:
+        produced.error = MESSAGE_TOO_LARGE
+    elif size_bytes > config.segment_bytes:
+        produced.error = RECORD_LIST_TOO_LARGE
+    else:
+        store(partition, batch, data, size_bytes, stored_timestamp(batch, &limits, now), work.storage_error, now, produced)
+        if produced.file_error != 0:
+            work.storage_error = produced.file_error
+
+
+cdef void store(
+    Partition* partition, Batch* batch, uint8_t* data, int64_t size_bytes, int64_t max_timestamp, int storage_error, int64_t now, Produced* produced
+) noexcept nogil:
+    """Roll if need be, ask what is known of the producer, append, and remember. A disk that failed once is not tried again."""
+    cdef Sequenced sequenced
+    cdef Written* written
+    cdef int64_t base_offset = partition.log.end
+    cdef bint is_idempotent = batch.producer_id > NO_PRODUCER
+    produced.file_error = storage_error
+    if produced.file_error == 0 and log_room.must_roll(&partition.log, size_bytes, max_timestamp, batch.count, &partition.config, now):
+        produced.file_error = roll(partition, now)
+    if is_idempotent and produced.file_error == 0:
+        sequenced = Sequenced(
+            batch.producer_id, batch.producer_epoch, batch.base_sequence, sequence_after(batch.base_sequence, batch.last_offset_delta), max_timestamp
+        )
+        written = producers_room.duplicate_of(&partition.producers, &sequenced)
+        if written != NULL:
+            produced.is_duplicate = True
+            produced.base_offset = written.base_offset
+            produced.append_time_ms = written.timestamp
+            return
+        produced.error = producers_room.sequence_error(&partition.producers, &sequenced)
+        if produced.error != 0:
+            return
+    if produced.file_error == 0:
+        stamp(data, size_bytes, base_offset, partition.leader_epoch, partition.config.append_time, max_timestamp)
+        produced.file_error = log_room.append(&partition.log, data, size_bytes, batch.count, max_timestamp, &partition.config, now)
+    if produced.file_error != 0:
+        produced.error = KAFKA_STORAGE_ERROR
+        return
+    if is_idempotent:
+        producers_room.remember(&partition.producers, &sequenced, base_offset, partition.log.end - 1, now)
+    log_room.raise_high_watermark(&partition.log, replicated_end(partition))
+    produced.base_offset = base_offset
+    produced.append_time_ms = max_timestamp if partition.config.append_time else -1
+
+
+cdef int roll(Partition* partition, int64_t now) noexcept nogil:
+    """A new segment, and the producers as they were at its beginning."""
+    cdef int64_t base_offset = partition.log.segments.back().base_offset
+    cdef int result = log_room.roll(&partition.log, now)
+    if result < 0 or partition.log.end == base_offset:
+        return result
+    result = producers_room.save(&partition.producers, partition.log.files, partition.log.folder, partition.log.end)
+    if partition.log.segments.size() > 2:  # the two newest are kept
+        producers_room.forget_saved(partition.log.files, partition.log.folder, partition.log.segments[partition.log.segments.size() - 3].base_offset)
+    return result
+
+
+cdef int64_t replicated_end(Partition* partition) noexcept nogil:
+    """Below it, every in-sync replica has everything: on one replica, the log end."""
+    return partition.log.end
+
+
+cdef int64_t stable_offset(Partition* partition) noexcept nogil:
+    """The last stable offset: without transactions, the high watermark."""
+    return partition.log.high_watermark
+
+
+# Fetch
+
+
+cdef int16_t epoch_error(Partition* partition, int32_t current_leader_epoch) noexcept nogil:
+    """LOG-FETCH-5, LOG-FETCH-8."""
+    if current_leader_epoch != -1 and current_leader_epoch < partition.leader_epoch:
+        return FENCED_LEADER_EPOCH
+    return UNKNOWN_LEADER_EPOCH if current_leader_epoch > partition.leader_epoch else 0
+
+
+cdef bint is_out_of_range(Partition* partition, Asked* asked) noexcept nogil:
+    """LOG-READ-1."""
+    cdef int32_t epoch = -1
+    cdef int64_t end_offset = -1
+    if asked.offset < partition.log.start:
+        return True
+    if asked.last_fetched_epoch >= 0:
+        log_room.end_offset_for_epoch(&partition.log, asked.last_fetched_epoch, &epoch, &end_offset)
+        return epoch == -1 and end_offset == -1
+    return asked.offset > partition.log.end
+
+
+cdef void fetch(Partition* partition, Asked* asked, Read* read) noexcept nogil:
+    """A refusal, a divergence, or a place in a segment (perhaps of no bytes)."""
+    cdef int64_t below
+    cdef int result
+    read.error = epoch_error(partition, asked.current_leader_epoch)
+    read.diverges = False
+    read.file_error = 0
+    read.place.fd = -1
+    read.place.position = read.place.size_bytes = 0
+    read.place.base_offset = asked.offset
+    if read.error != 0:
+        return
+    if asked.replica_id >= 0:
+        read.error = NOT_LEADER_OR_FOLLOWER
+    elif is_out_of_range(partition, asked):
+        read.error = OFFSET_OUT_OF_RANGE
+    elif asked.max_bytes < 0:
+        read.error = INVALID_REQUEST
+    if read.error != 0 or diverges(partition, asked, read):
+        return
+    if asked.replica_id == FUTURE_LOCAL_REPLICA:
+        below = partition.log.end
+    else:
+        below = stable_offset(partition) if asked.isolation == 1 else partition.log.high_watermark
+    result = log_room.readable(&partition.log, asked.offset, below, asked.max_bytes, asked.whole_first, &read.place)
+    if result < 0:
+        read.error = KAFKA_STORAGE_ERROR
+        read.file_error = result
+
+
+cdef bint diverges(Partition* partition, Asked* asked, Read* read) noexcept nogil:
+    """LOG-FETCH-6: where the asker's log parts from this one."""
+    if asked.last_fetched_epoch < 0:
+        return False
+    log_room.end_offset_for_epoch(&partition.log, asked.last_fetched_epoch, &read.diverging_epoch, &read.diverging_end)
+    read.diverges = read.diverging_epoch < asked.last_fetched_epoch or read.diverging_end < asked.offset
+    return read.diverges
+
+
+# ListOffsets
+
+
+cdef int64_t latest_offset(Partition* partition, int isolation, int32_t replica_id) noexcept nogil:
+    """LOG-TIME-5."""
+    if replica_id != CONSUMER:
+        return partition.log.end
+    return stable_offset(partition) if isolation == 1 else partition.log.high_watermark
+
+
+cdef void look_up(
+    Partition* partition, int64_t timestamp, int isolation, int32_t replica_id, int32_t current_leader_epoch, Work* work, Found* found
+) noexcept nogil:
+    """LOG-TIME-1. Offset -1, timestamp -1, leader epoch -1: there is none."""
+    cdef int64_t latest = latest_offset(partition, isolation, replica_id)
+    found.offset = found.timestamp = found.leader_epoch = -1
+    found.file_error = 0
+    found.error = epoch_error(partition, current_leader_epoch)
+    if found.error != 0 or timestamp == -5 or timestamp == -6:
+        return
+    if timestamp == -1:
+        found.offset, found.leader_epoch = latest, partition.leader_epoch
+        return
+    if timestamp == -2 or timestamp == -4:
+        found.offset, found.leader_epoch = partition.log.start, log_room.epoch_at(&partition.log, partition.log.start)
+        return
+    found.file_error = first_with_max(partition, work, found) if timestamp == -3 else first_at_or_after(partition, timestamp, work, found)
+    if found.file_error != 0:
+        found.error = KAFKA_STORAGE_ERROR
+    if found.offset >= latest or found.file_error != 0:
+        found.offset = found.timestamp = found.leader_epoch = -1
+
+
+cdef int first_at_or_after(Partition* partition, int64_t timestamp, Work* work, Found* found) noexcept nogil:
+    """LOG-TIME-2: in the first segment that has such a timestamp at all."""
+    cdef Log* log = &partition.log
+    cdef size_t segment = 0
+    cdef int64_t position = 0
+    cdef Stored batch
+    cdef int result
+    while segment < log.segments.size() and log_room.largest_timestamp(&log.segments[segment]) < timestamp:
+        segment += 1
+    if segment == log.segments.size():
+        return 0
+    result = log_room.position_before_time(log, segment, timestamp, &position)
+    while result >= 0:
+        result = log_room.next_batch(log, segment, position, &batch)
+        if result <= 0:
+            break
+        if batch.max_timestamp >= timestamp:
+            result = record_of(partition, segment, &batch, timestamp, False, log.start, work, found)
+            if result != 0:
+                break
+        position += batch.size_bytes
+    return result if result < 0 else 0
+
+
+cdef int first_with_max(Partition* partition, Work* work, Found* found) noexcept nogil:
+    """LOG-TIME-3: in the first segment that has the greatest timestamp, the first batch that has it."""
+    cdef Log* log = &partition.log
+    cdef size_t best = log.segments.size(), index, where = 0
+    cdef Stored batch
+    cdef int result
+    for index in range(log.segments.size()):
+        if log.segments[index].size_bytes > 0 and (
+            best == log.segments.size() or log.segments[index].max_timestamp > log.segments[best].max_timestamp
+        ):
+            best = index
+    if best == log.segments.size():
+        return 0
+    result = log_room.find(log, log.segments[best].max_timestamp_offset, &where, &batch)
+    if result <= 0:
+        return result
+    result = record_of(partition, where, &batch, batch.max_timestamp, True, 0, work, found)
+    return result if result < 0 else 0
+
+
+cdef int record_of(
+    Partition* partition, size_t segment, Stored* stored, int64_t timestamp, bint exactly, int64_t from_offset, Work* work, Found* found
+) noexcept nogil:
+    """The first record of a stored batch at or after `timestamp` (or exactly at it) and `from_offset`: 1 if there is one, else 0; -errno."""
+    cdef Log* log = &partition.log
+    cdef Batch batch
+    cdef bint by_broker = stored.attributes & ATTRIBUTE_LOG_APPEND_TIME != 0
+    cdef const uint8_t* at
+    cdef const uint8_t* end
+    cdef const uint8_t* next_record
+    cdef int64_t time, offset
+    if not reserve(&work.scratch, stored.size_bytes):
+        return -ENOMEM
+    if log.files.read_at(log.files.context, log.segments[segment].fd, work.scratch.data, stored.size_bytes, stored.position) != stored.size_bytes:
+        return -EIO
+    read_header(work.scratch.data, stored.size_bytes, &batch)
+    read_records(&batch, &work.codecs, &work.unpacked)
+    if not batch.records.are_readable:
+        return -EIO
+    at = batch.records.body
+    end = at + batch.records.body_bytes
+    while at < end:
+        offset = varint(&at)
+        next_record = at + offset
+        at += 1  # the record's attributes
+        time = <int64_t>(<uint64_t>batch.base_timestamp + <uint64_t>varint(&at))
+        offset = stored.base_offset + varint(&at)
+        if by_broker:
+            time = stored.max_timestamp
+        if offset >= from_offset and (time == timestamp if exactly else time >= timestamp):
+            found.offset, found.timestamp, found.leader_epoch = offset, time, stored.leader_epoch
+            return 1
+        at = next_record
+    return 0
+
+
+cdef inline int64_t varint(const uint8_t** at) noexcept nogil:
+    """A zigzag number in records that were found sound."""
+    cdef uint64_t number = 0
+    cdef uint8_t byte = 0x80
+    cdef int shift = 0
+    while byte >= 0x80:
+        byte = at[0][0]
+        at[0] += 1
+        number |= <uint64_t>(byte & 0x7F) << shift
+        shift += 7
+    return <int64_t>(number >> 1) ^ -<int64_t>(number & 1)
+
+
+# Loading and closing
+
+
+cdef struct Rebuilding:
+    Partition* partition
+    int64_t now
+
+
+cdef void learn(void* context, const uint8_t* header) noexcept nogil:
+    """A stored batch tells of its producer."""
+    cdef Partition* partition = (<Rebuilding*>context).partition
+    cdef int64_t base_offset = <int64_t>load64(header)
+    cdef int32_t delta = <int32_t>load32(header + 23)
+    cdef Sequenced batch
+    batch.producer_id = <int64_t>load64(header + 43)
+    if batch.producer_id < 0:
+        return
+    batch.epoch = <int16_t>load16(header + 51)
+    batch.first_sequence = <int32_t>load32(header + 53)
+    batch.last_sequence = sequence_after(batch.first_sequence, delta)
+    batch.timestamp = <int64_t>load64(header + 35)
+    producers_room.remember(&partition.producers, &batch, base_offset, base_offset + delta, (<Rebuilding*>context).now)
+
+
+cdef int load(
+    Partition* partition,
+    const char* folder,
+    Files* files,
+    const vector[int64_t]& bases,
+    const vector[int64_t]& snapshots,
+    int64_t start,
+    int64_t trusted_below,
+    int64_t now,
+) noexcept nogil:
+    """The partition of a folder: its log; its producers from the newest sound file of them, and from what was written behind that. A new
+    leader epoch begins."""
+    cdef int result = log_room.load(&partition.log, folder, files, bases, start, trusted_below, &partition.config, now)
+    cdef int64_t offset = partition.log.segments.front().base_offset
+    cdef size_t index = snapshots.size()
+    cdef Rebuilding rebuilding
+    if result < 0:
+        return result
+    partition.producers.clear()
+    while index > 0:
+        index -= 1
+        if snapshots[index] <= partition.log.end and producers_room.load(&partition.producers, files, partition.log.folder, snapshots[index], now):
+            offset = snapshots[index]
+            break
+    rebuilding.partition = partition
+    rebuilding.now = now
+    result = log_room.each_header(&partition.log, offset, learn, &rebuilding)
+    if result == 0:
+        result = log_room.load_epochs(&partition.log)
+    if result < 0:
+        return result
+    for index in range(snapshots.size()):
+        if snapshots[index] != offset:
+            producers_room.forget_saved(files, partition.log.folder, snapshots[index])
+    partition.leader_epoch = partition.log.epochs.back().epoch + 1 if partition.log.epochs.size() > 0 else 0
+    log_room.begin_epoch(&partition.log, partition.leader_epoch)
+    return log_room.save_epochs(&partition.log)
+
+
+cdef int finish(Partition* partition) noexcept nogil:
+    """Before a clean stop: the log on the disk, and the producers as they are."""
+    cdef int result = log_room.finish(&partition.log)
+    if result < 0:
+        return result
+    return producers_room.save(&partition.producers, partition.log.files, partition.log.folder, partition.log.end)

@@ -1,0 +1,327 @@
+"""The fast path on sockets, by asyncio: bytes into frames, frames to the node, answers out, in order, with bounded memory.
+
+    socket ──▶ buffer ──▶ every whole frame in it ──▶ node ──▶ answers, in one write
+
+Nothing is decided here. A connection has one request under way; while that waits, what comes behind it stays in the buffer, then in the kernel.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import cast
+
+from fiducial.fastpath.data import DataError
+from fiducial.fastpath.node import Action, Hangup, Node, Send
+from fiducial.models import apis
+from fiducial.models.settings import Settings, parse
+from fiducial.models.state import Cluster
+
+log = logging.getLogger("fiducial")
+
+LENGTH_BYTES = 4
+#: A buffer begins with this size, and is given back to it when it is empty; it grows with the frame that comes, never before its bytes do.
+BUFFER_BYTES = 1 << 16
+#: Connections that the kernel holds until they are accepted.
+BACKLOG = 1024
+#: How often is looked for segments that are to be forced to the disk, and how often the recovery points are written down (s).
+FLUSH_S, CHECKPOINT_S = 0.1, 60.0
+#: Recovery that takes longer than this is told of (s).
+PATIENCE_S = 1.0
+
+
+def now_ms() -> int:
+    """The wall clock."""
+    return time.time_ns() // 1_000_000
+
+
+class Connection(asyncio.BufferedProtocol):
+    """One client."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self.id = server.next_id()
+        self.buffer = bytearray(BUFFER_BYTES)
+        self.begin = self.end = 0  # what of the buffer is not yet handled
+        self.is_busy = False  # a request waits for its answer
+        self.is_blocked = False  # the client does not read its answers
+        self.is_ending = False  # the client has said all it has to say
+        self.touched = time.monotonic()
+        self.unsent_bytes = 0  # when it was last looked whether the connection is idle
+        self.transport: asyncio.Transport
+        self.watchdog: asyncio.TimerHandle
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+        self.server.connections[self.id] = self
+        self.end_if_idle()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.watchdog.cancel()
+        del self.server.connections[self.id]
+        self.server.node.disconnected(self.id, now_ms())
+
+    # Reading
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Room behind what is not yet handled: that is moved to the front, and the buffer doubled while a frame does not fit."""
+        if self.begin == self.end:
+            self.begin = self.end = 0
+            if len(self.buffer) > BUFFER_BYTES:
+                self.buffer = bytearray(BUFFER_BYTES)
+        elif self.end == len(self.buffer):
+            held = self.end - self.begin
+            grown = bytearray(len(self.buffer) if held <= len(self.buffer) // 2 else 2 * len(self.buffer))
+            grown[:held] = memoryview(self.buffer)[self.begin : self.end]
+            self.buffer, self.begin, self.end = grown, 0, held
+        return memoryview(self.buffer)[self.end :]
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self.touched = time.monotonic()
+        self.end += nbytes
+        self.go_on()
+
+    def eof_received(self) -> bool:
+        """The client has said all; it still hears what is pending."""
+        self.is_ending = True
+        self.go_on()
+        return True
+
+    def next_frame(self) -> memoryview | None:
+        """The next whole frame, without its length; None if there is none. A refused size ends the connection once what came before is answered."""
+        if self.end - self.begin < LENGTH_BYTES:
+            return None
+        at = self.begin + LENGTH_BYTES
+        size = int.from_bytes(self.buffer[self.begin : at], "big", signed=True)
+        if apis.size_is_refused(size, self.server.settings.socket_request_max_bytes):
+            log.warning("closing %s: a frame of %d bytes", self.peer(), size)
+            self.is_ending = True
+            self.begin = self.end
+            return None
+        if self.end - at < size:
+            return None
+        self.begin = at + size
+        return memoryview(self.buffer)[at : self.begin]
+
+    # Answering
+
+    def go_on(self) -> None:
+        """Hand over every whole frame, until one has to wait; then send all answers at once."""
+        answers: list[bytes] = []
+        while not self.is_busy and not self.is_blocked and not self.transport.is_closing():
+            frame = self.next_frame()
+            if frame is None:
+                break
+            self.is_busy = True
+            self.server.handle(self, frame, answers)
+        if answers and not self.transport.is_closing():
+            self.transport.write(answers[0] if len(answers) == 1 else b"".join(answers))
+        if self.transport.is_closing():
+            return
+        if self.is_busy or self.is_blocked:
+            self.transport.pause_reading()
+        elif not self.is_ending:
+            self.transport.resume_reading()
+        elif self.end - self.begin < LENGTH_BYTES or self.next_frame() is None:
+            self.transport.close()
+
+    def finished(self, data: bytes) -> None:
+        """A request that had waited has its answer."""
+        self.touched = time.monotonic()
+        self.is_busy = False
+        self.transport.write(data)
+        asyncio.get_running_loop().call_soon(self.go_on)
+
+    def pause_writing(self) -> None:
+        self.is_blocked = True
+
+    def resume_writing(self) -> None:
+        self.is_blocked = False
+        self.go_on()
+
+    # Ending
+
+    def hang_up(self, reason: str, *, is_our_fault: bool = False) -> None:
+        """End the connection; only the answers already given are still sent."""
+        log.log(logging.ERROR if is_our_fault else logging.WARNING, "closing %s: %s", self.peer(), reason, exc_info=is_our_fault)
+        self.begin = self.end
+        self.transport.close()
+
+    def end_if_idle(self) -> None:
+        """End once no byte went either way for connections.max.idle.ms, also while a request is under way; else look again later."""
+        limit_s = self.server.settings.connections_max_idle_ms / 1000
+        unsent_bytes = self.transport.get_write_buffer_size()
+        if unsent_bytes != self.unsent_bytes:
+            self.unsent_bytes, self.touched = unsent_bytes, time.monotonic()
+        left_s = self.touched + limit_s - time.monotonic()
+        if left_s <= 0:
+            log.warning("closing %s: idle for %g s", self.peer(), limit_s)
+            self.transport.abort()
+        else:
+            self.watchdog = asyncio.get_running_loop().call_later(left_s, self.end_if_idle)
+
+    def peer(self) -> str:
+        """Who it is, for the log."""
+        address = self.transport.get_extra_info("peername")
+        return f"{address[0]}:{address[1]}" if address else "a client"
+
+
+class Server:
+    """The node, its connections, and what happens by the clock."""
+
+    def __init__(self, node: Node, settings: Settings) -> None:
+        self.node, self.settings = node, settings
+        self.connections: dict[int, Connection] = {}
+        self.ids = 0
+        self.alarm: asyncio.TimerHandle | None = None
+        self.alarm_ms = -1
+
+    def next_id(self) -> int:
+        """A number for a new connection."""
+        self.ids += 1
+        return self.ids
+
+    def handle(self, connection: Connection, frame: memoryview, answers: list[bytes]) -> None:
+        """One request; its answer, if it has one now, goes to `answers`. A fault of ours costs this connection only."""
+        try:
+            actions = self.node.frame(connection.id, frame, now_ms())
+        except Exception:
+            connection.hang_up("internal error", is_our_fault=True)
+            return
+        if not actions:
+            self.set_alarm()  # it waits
+        for action in actions:
+            if isinstance(action, Send) and action.connection == connection.id:
+                connection.is_busy = False
+                if action.data:
+                    answers.append(action.data)
+            else:
+                if isinstance(action, Hangup) and answers:
+                    connection.transport.write(b"".join(answers))
+                    answers.clear()
+                self.perform(action)
+
+    def perform(self, action: Action) -> None:
+        """An answer, or the end, of some connection."""
+        connection = self.connections.get(action.connection)
+        if connection is None:
+            return
+        if isinstance(action, Send):
+            connection.finished(action.data)
+        else:
+            connection.hang_up(action.reason)
+
+    def set_alarm(self) -> None:
+        """Be woken when the first waiting fetch gives up."""
+        deadline_ms = self.node.deadline()
+        if deadline_ms == self.alarm_ms and self.alarm is not None:
+            return
+        if self.alarm is not None:
+            self.alarm.cancel()
+            self.alarm = None
+        self.alarm_ms = deadline_ms
+        if deadline_ms >= 0:
+            self.alarm = asyncio.get_running_loop().call_later(max(deadline_ms - now_ms(), 0) / 1000, self.wake)
+
+    def wake(self) -> None:
+        """Some fetch has waited long enough."""
+        self.alarm = None
+        for action in self.node.expire(now_ms()):
+            self.perform(action)
+        self.set_alarm()
+
+    async def keep_house(self) -> None:
+        """Retention and expiry, for ever."""
+        while True:
+            await asyncio.sleep(self.settings.log_retention_check_interval_ms / 1000)
+            for action in self.node.housekeeping(now_ms()):
+                self.perform(action)
+
+    async def flush(self) -> None:
+        """Sealed segments, and active ones whose flush.ms has come, to the disk; in a thread, since it may take long."""
+        written = time.monotonic()
+        while True:
+            await asyncio.sleep(FLUSH_S)
+            segments = self.node.core.unsynced(now_ms())
+            if segments:
+                try:
+                    await asyncio.get_running_loop().run_in_executor(None, sync_all, [segment[4] for segment in segments])
+                except OSError as error:  # what the kernel could not write it forgets: trying again would lie
+                    log.critical("the log directory is offline: %s", os.strerror(error.errno))
+                    self.node.core.fail(error.errno)
+                    return
+                for topic_id, index, base_offset, size_bytes, _ in segments:
+                    self.node.core.synced(topic_id, index, base_offset, size_bytes)
+            if time.monotonic() - written > CHECKPOINT_S:
+                written = time.monotonic()
+                self.node.checkpoint()
+
+
+def sync_all(descriptors: list[int]) -> None:
+    """Force files to the disk, and close them."""
+    try:
+        for descriptor in descriptors:
+            os.fdatasync(descriptor)
+    finally:
+        for descriptor in descriptors:
+            os.close(descriptor)
+
+
+def told(done: int, count: int, begun: float = time.monotonic()) -> None:
+    """Progress of a start that takes long."""
+    if time.monotonic() - begun > PATIENCE_S and (done % 100 == 0 or done == count):
+        print(f"\rloading: {done} of {count} partitions", end="\n" if done == count else "", file=sys.stderr, flush=True)
+
+
+async def serve(host: str, port: int, data: Path, settings: Settings) -> None:
+    """Serve until SIGINT or SIGTERM; then everything is on the disk."""
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    holder: list[Server] = []
+    listener = await loop.create_server(lambda: Connection(holder[0]), host, port, start_serving=False, backlog=BACKLOG)
+    port = listener.sockets[0].getsockname()[1]
+    cluster_id = base64.urlsafe_b64encode(os.urandom(16)).decode().rstrip("=")
+    cluster = Cluster(cluster_id, settings.broker_id, host, port)
+    node = Node(data, cluster, settings, int.from_bytes(os.urandom(8), "big"), now_ms(), progress=told)
+    server = Server(node, settings)
+    holder.append(server)
+    await listener.start_serving()
+    print(f"listening on {host}:{port}", flush=True)
+    print(f"try: kcat -b {host}:{port} -L", flush=True)
+    tasks = [asyncio.create_task(server.keep_house()), asyncio.create_task(server.flush())]
+    await stop.wait()
+    for task in tasks:
+        task.cancel()
+    for task in tasks:
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+    listener.close()
+    for connection in list(server.connections.values()):
+        connection.transport.abort()
+    await asyncio.sleep(0)
+    node.stop()
+
+
+def run(host: str, port: int, data: Path, settings: Mapping[str, str]) -> int:
+    """Serve from a data folder until told to stop; the exit status. SettingError for a setting that is not accepted."""
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    parsed = parse(settings)
+    try:
+        asyncio.run(serve(host, port, data, parsed))
+    except DataError as error:
+        print(f"fiducial: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"fiducial: cannot listen on {host}:{port}: {error}", file=sys.stderr)
+        return 1
+    return 0

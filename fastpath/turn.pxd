@@ -1,0 +1,45 @@
+"""One turn of the core: what the handling of one event needs, and what it leaves behind."""
+
+from libc.stdint cimport int16_t, int32_t, int64_t
+from libcpp.string cimport string
+from libcpp.vector cimport vector
+
+from fiducial.fastpath.log cimport Place
+from fiducial.fastpath.partition cimport Partition, Work
+from fiducial.fastpath.table cimport Table
+from fiducial.fastpath.wire cimport Arena, Frame, Span, Writer
+
+cdef enum Verdict:
+    REPLIED  # the answer is in the turn's output
+    SILENT  # nothing goes out
+    PARKED  # the answer comes later
+    REFUSED  # end the connection without an answer
+    MALFORMED  # the same, since the bytes are no request
+    COLD  # not decided here: ask the control plane
+
+cdef struct Header:
+    int16_t api_key
+    int16_t api_version
+    int32_t correlation_id
+    Span client_id
+    bint is_flexible  # the request's header, and so the answer's
+
+cdef struct Answer:  # a frame in the output, for a connection
+    int64_t connection
+    int64_t begin
+    int64_t end
+    int32_t gaps_begin
+    int32_t gaps_end
+
+cdef cppclass Turn:
+    Table* table
+    Arena arena
+    Work work
+    Writer out
+    vector[Answer] answers
+    vector[Place] places  # what the gaps of the output stand for
+    vector[Partition*] appended
+    int64_t now
+
+cdef void begin_answer(Turn* turn, int64_t connection, int32_t correlation_id, bint is_flexible, Frame* frame) noexcept nogil
+cdef void end_answer(Turn* turn, Frame* frame) noexcept nogil
