@@ -670,7 +670,9 @@ def unpacked(unpack, packed):
     while True:
         room = bytearray(min(room_bytes, UNPACKED_BYTES_MAX + 1))
         try:
-            return memoryview(room)[: unpack(packed, room)]
+            size_bytes = unpack(packed, room)
+            check_unpacked(size_bytes)
+            return memoryview(room)[:size_bytes]
         except cramjam.DecompressionError as error:
             if "whole buffer" not in str(error):  # cramjam's one exception has this text when the room is full
                 raise
@@ -759,7 +761,7 @@ def encode(
         raise ValueError("a batch has at least one record")
     batch.base_offset, batch.attributes, batch.count = base_offset, attributes & ~ATTRIBUTE_CODEC | codec, <int32_t>len(items)
     batch.producer_id, batch.producer_epoch, batch.base_sequence = producer_id, producer_epoch, base_sequence
-    batch.base_timestamp, batch.max_timestamp = items[0][0], NO_TIMESTAMP
+    batch.base_timestamp = batch.max_timestamp = NO_TIMESTAMP
     cdef int64_t body_bytes = measure(items, &batch, sizes.data.as_ints)
     cdef int64_t before_bytes = BATCH_OVERHEAD_BYTES if codec == CODEC_NONE else 0
     cdef bytes data = PyBytes_FromStringAndSize(NULL, before_bytes + body_bytes)
@@ -796,15 +798,24 @@ cdef inline uint8_t* put_sized(uint8_t* at, object part) except NULL:
     return at
 
 
+cdef inline int64_t delta_of(int64_t timestamp, int64_t base_timestamp) noexcept nogil:
+    """What `timestamp_of` adds to the base; for any two times."""
+    return <int64_t>(<uint64_t>timestamp - <uint64_t>base_timestamp)
+
+
 cdef int64_t measure(tuple items, Batch* batch, int* sizes) except -1:
-    """How many bytes the records take; of each, in `sizes`, without its length in front. Finds the greatest timestamp."""
+    """How many bytes the records take; of each, in `sizes`, without its length in front. Finds the first timestamp and the greatest."""
     cdef int64_t size, total = 0, timestamp
     cdef int index = 0
     cdef tuple item
     for item in items:
+        if not 3 <= len(item) <= 4:
+            raise ValueError(f"a record of {len(item)} parts")
         timestamp = item[0]
+        if index == 0:
+            batch.base_timestamp = timestamp
         batch.max_timestamp = max(batch.max_timestamp, timestamp)
-        size = 1 + varint_bytes(timestamp - batch.base_timestamp) + varint_bytes(index)
+        size = 1 + varint_bytes(delta_of(timestamp, batch.base_timestamp)) + varint_bytes(index)
         size += sized_bytes(item[1]) + sized_bytes(item[2]) + (headers_bytes(item[3]) if len(item) > 3 else 1)
         if size > INT32_MAX:
             raise OverflowError(f"a record of {size} bytes, which its length cannot say")
@@ -831,7 +842,7 @@ cdef int write_records(tuple items, int64_t base_timestamp, const int* sizes, ui
         timestamp = item[0]
         at = put_varint(at, sizes[index])
         at[0] = 0
-        at = put_varint(put_varint(at + 1, timestamp - base_timestamp), index)
+        at = put_varint(put_varint(at + 1, delta_of(timestamp, base_timestamp)), index)
         at = put_sized(put_sized(at, item[1]), item[2])
         at = put_headers(at, item[3] if len(item) > 3 else ())
         index += 1
