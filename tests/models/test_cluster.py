@@ -84,6 +84,7 @@ def test_each_key_is_answered() -> None:
     assert all(coordinator.error_message for coordinator in many.coordinators)
     assert bench.ask(FindCoordinatorRequest("k", 0, ()), 4).coordinators == ()
     assert bench.refused(FindCoordinatorRequest("", 0, ("b", "a")), 4) == ("WIRE-CLUSTER-5",) * 2
+    assert bench.refused(FindCoordinatorRequest("k", 0, ("b", "a")), 3) == ("WIRE-CLUSTER-5",)
 
 
 # DescribeLogDirs
