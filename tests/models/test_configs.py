@@ -465,7 +465,7 @@ FIXED, BAD_SETTING = ("num.partitions", SET, "x"), ("log.retention.ms", SET, "x"
     ("request_", "version", "numbers"),
     [
         (both(*[alter_request(0, "", BAD, TWICE, NO_VALUE, NO_OPERATION, NO_LIST)] * 2), 1, (20, 21, 22, 10, 11, 23, 26)),
-        (both(*[alter_request(TOPIC_TYPE, "", NO_OPERATION, NO_LIST)] * 2), 1, (20, 34, 23, 26, 12)),
+        (both(*[alter_request(TOPIC_TYPE, "", NO_OPERATION, NO_LIST)] * 2), 1, (20, 23, 26, 34, 12)),
         (alter_request(TOPIC_TYPE, "a/b", TWICE, BAD, NO_VALUE, NO_OPERATION, NO_LIST, UNKNOWN), 1, (21, 22, 23, 26, 12, 25)),
         (alter_request(TOPIC_TYPE, "a/b", UNKNOWN), 1, (12, 25)),
         (alter_request(TOPIC_TYPE, "a/b", BAD), 1, (12, 27, 13)),
