@@ -160,7 +160,7 @@ def fetch(
     broker, plan = planned(broker, request, kind, api_version, now)
     refusal = FETCH_REQUEST_CHECK.refusal(broker, plan)
     if refusal is not None:
-        return Outcome(broker, spoilt(plan, refusal), (refusal.rule,))
+        return Outcome(broker, spoilt(request, api_version, refusal), (refusal.rule,))
     answers = read_all(broker, plan)
     if request.max_wait_ms <= 0 or is_enough(plan, answers):
         return answered(broker, plan, answers)
@@ -274,7 +274,7 @@ def read(broker: Broker, wanted: Wanted, plan: FetchPlan, remaining: int, nothin
     """Read one partition with what is left of the request's max_bytes; the first that has something gives a whole batch at least."""
     refusal = WANTED_CHECK.refusal(broker, wanted)
     if refusal is not None:
-        return Answer(changed(refused(wanted, refusal, ZERO_UUID), aborted_transactions=()), rung=refusal)
+        return Answer(unread(wanted.index, refusal), rung=refusal)
     key = key_of(broker, wanted)
     held = broker.partitions[key]
     asked = partition.Fetch(
@@ -299,6 +299,11 @@ def read(broker: Broker, wanted: Wanted, plan: FetchPlan, remaining: int, nothin
     )
 
 
+def unread(index: int, refusal: Rung) -> PartitionData:
+    """The answer for a partition whose log was not asked."""
+    return PartitionData(index, refusal.error, high_watermark=-1, records=Slice(ZERO_UUID, index, 0, 0))
+
+
 @rule("LOG-READ-9")
 def refused(wanted: Wanted, refusal: Rung, topic_id: Uuid) -> PartitionData:
     """No marks, no records."""
@@ -309,6 +314,12 @@ def refused(wanted: Wanted, refusal: Rung, topic_id: Uuid) -> PartitionData:
         aborted_transactions=None,
         records=Slice(topic_id, wanted.index, wanted.offset, 0),
     )
+
+
+def lists_aborted(read_: Read, plan: FetchPlan) -> bool:
+    """Is what was read bounded by open transactions?"""
+    reads_on = plan.replica_id == partition.FUTURE_LOCAL_REPLICA
+    return plan.isolation == READ_COMMITTED and not reads_on and read_.diverging_epoch is None
 
 
 @rule("LOG-READ-8", "LOG-READ-11")
@@ -324,7 +335,7 @@ def found(wanted: Wanted, topic_id: Uuid, read_: Read, plan: FetchPlan) -> Parti
         last_stable_offset=read_.last_stable_offset,
         log_start_offset=read_.log_start,
         diverging_epoch=diverging,
-        aborted_transactions=() if plan.isolation == READ_COMMITTED and read_.diverging_epoch is None else None,
+        aborted_transactions=() if lists_aborted(read_, plan) else None,
         records=Slice(topic_id, wanted.index, read_.base_offset, read_.size_bytes),
     )
 
@@ -366,10 +377,15 @@ def is_news(cached: Cached, answer: Answer) -> bool:
     )
 
 
-def spoilt(plan: FetchPlan, refusal: Rung) -> FetchResponse:
-    """One error for all; before v13, said of each partition too."""
-    pairs = [(entry, Answer(refused(entry.wanted, refusal, ZERO_UUID))) for entry in plan.partitions]
-    return FetchResponse(error_code=refusal.error, responses=grouped(pairs) if plan.api_version < 13 else ())
+def spoilt(request: FetchRequest, api_version: int, refusal: Rung) -> FetchResponse:
+    """One error for all; before v13, said of each partition too, as often as it is named."""
+    if api_version >= 13:
+        return FetchResponse(error_code=refusal.error)
+    topics = tuple(
+        FetchableTopicResponse(topic.topic, ZERO_UUID, tuple(unread(asked.partition, refusal) for asked in topic.partitions))
+        for topic in request.topics
+    )
+    return FetchResponse(error_code=refusal.error, responses=topics)
 
 
 def answered(broker: Broker, plan: FetchPlan, answers: tuple[Answer, ...]) -> Outcome:

@@ -219,6 +219,10 @@ ELR = "min.insync.replicas"
 COORDINATORS_TOPICS = frozenset({"__consumer_offsets", "__transaction_state"})
 
 
+#: Settings that Apache Kafka has from elsewhere (the id of its node), or can change while it runs where we cannot.
+OWN = frozenset({"broker.id", "producer.id.expiration.ms"})
+
+
 def fewer_apis(ours: Any, theirs: Any) -> None:
     """We serve fewer APIs, and no features."""
     served = {entry["api_key"] for entry in ours["api_keys"]}
@@ -232,6 +236,9 @@ def other_settings(ours: Any, theirs: Any) -> None:
     for mine, other in zip(ours["results"], theirs["results"], strict=False):
         other["configs"] = [entry for entry in other["configs"] if mine["resource_type"] == Resource.TOPIC or entry["name"] in {one["name"] for one in mine["configs"]}]
         elr_is_default(other["configs"])
+        for entry, ours_ in zip(other["configs"], mine["configs"], strict=False):
+            if entry["name"] in OWN:
+                entry |= {name: ours_[name] for name in ("config_source", "synonyms", "read_only")}
 
 
 def elr_in_created(_ours: Any, theirs: Any) -> None:

@@ -412,7 +412,7 @@ class Histories:
     def describe_topic_partitions(self) -> Step:
         """Pages of topics. Of all topics, those with two underscores in front are skipped: some may be the coordinators'."""
         names = self.several(self.name, {1: 30, 2: 30, 4: 30, 0: 10})
-        topics = tuple(m.DescribeTopicPartitionsRequestTopicRequest(name) for name in names)
+        topics = tuple(m.DescribeTopicPartitionsRequestTopicRequest(name or "absent") for name in names)  # "" spoils all in Apache Kafka
         cursor = None
         if not names:
             cursor = m.DescribeTopicPartitionsRequestCursor(self.some(("a", "later", "plain", "zzz")), self.pick({0: 60, 1: 30, 9: 10}))
@@ -474,9 +474,9 @@ class Histories:
         return self.step(m.CreatePartitionsRequest(self.several(self.growth), self.pick({30_000: 94, 0: 6}), self.happens(0.3)))
 
     def growth(self) -> m.CreatePartitionsTopic:
-        """One topic that shall grow."""
+        """One topic that shall grow. Not by more than 10,000: that Apache Kafka refuses, and does in part all the same."""
         name = self.pick({"later": 40, "auto": 20, "a.b": 10, self.name(): 30})
-        count = self.pick({0: 5, 1: 20, 2: 30, 3: 25, 4: 8, -1: 6, 20_000: 6})
+        count = self.pick({0: 5, 1: 20, 2: 30, 3: 25, 4: 8, -1: 6})
         placed = None
         if self.happens(0.25):
             placed = self.several(lambda: m.CreatePartitionsAssignment(self.pick({(1,): 75, (2,): 10, (1, 1): 10, (): 5})))
@@ -519,7 +519,15 @@ class Histories:
 
     def incremental_alter_configs(self) -> Step:
         """Set, delete, append, subtract."""
+        if self.happens(0.04):
+            return self.step(m.IncrementalAlterConfigsRequest((self.odd_alteration(),), self.happens(0.25)))
         return self.step(m.IncrementalAlterConfigsRequest(self.several(self.alteration, {1: 85, 2: 15}), self.happens(0.25)))
+
+    def odd_alteration(self) -> m.IncrementalAlterConfigsRequestAlterConfigsResource:
+        """An operation that there is not; by itself, since in Apache Kafka it spoils what stands beside it."""
+        kind, name = self.changeable()
+        change = m.IncrementalAlterConfigsRequestAlterableConfig("retention.ms", self.some((4, 9, -1)), "-1")
+        return m.IncrementalAlterConfigsRequestAlterConfigsResource(kind, name, (change,))
 
     def alteration(self) -> m.IncrementalAlterConfigsRequestAlterConfigsResource:
         """The operations on one resource."""
@@ -531,7 +539,7 @@ class Histories:
 
     def operation(self, key: str, text: str | None) -> m.IncrementalAlterConfigsRequestAlterableConfig:
         """One operation."""
-        what = self.pick({Operation.SET: 58, Operation.DELETE: 18, Operation.APPEND: 11, Operation.SUBTRACT: 9, 9: 4})
+        what = self.pick({Operation.SET: 58, Operation.DELETE: 18, Operation.APPEND: 12, Operation.SUBTRACT: 12})
         given = text if what != Operation.DELETE or self.happens(0.3) else None
         return m.IncrementalAlterConfigsRequestAlterableConfig(key, what, given)
 

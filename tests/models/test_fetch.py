@@ -44,6 +44,8 @@ def test_what_a_partition_answers() -> None:
     assert data.aborted_transactions is None
     committed = parts(bench.ask(fetch_request([("a", 0, 1)], isolation_level=1), V))["a", 0]
     assert committed.aborted_transactions == ()
+    to_the_end = parts(bench.ask(fetch_request([("a", 0, 1)], isolation_level=1, replica_id=-3), V))["a", 0]
+    assert to_the_end.aborted_transactions is None
 
 
 @pytest.mark.rule("LOG-READ-9")
