@@ -14,14 +14,16 @@ $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or later is needed (make PYTHON=...)")'
 	@$(PYTHON) -m venv $(VENV)
 
-# A stamp is newer than pyproject.toml when what that asks for is installed.
-$(VENV)/serve.stamp: pyproject.toml | $(BIN)/python
-	@echo "setting up $(VENV) for serving"
+# A stamp is newer than what it was made from when that is installed, and compiled.
+COMPILED := pyproject.toml setup.py $(wildcard fastpath/*.pyx fastpath/*.pxd fastpath/*.h)
+
+$(VENV)/serve.stamp: $(COMPILED) | $(BIN)/python
+	@echo "setting up $(VENV) for serving (compiling takes a minute or two)"
 	@$(PIP) -e .
 	@touch $@
 
-$(VENV)/verify.stamp: pyproject.toml | $(BIN)/python
-	@echo "setting up $(VENV) for verifying"
+$(VENV)/verify.stamp: $(COMPILED) | $(BIN)/python
+	@echo "setting up $(VENV) for verifying (compiling takes a minute or two)"
 	@$(PIP) -e '.[verify,clients]'
 	@touch $@ $(VENV)/serve.stamp
 
@@ -53,5 +55,5 @@ clients: $(VENV)/verify.stamp ## the tests with real clients alone (kcat too, if
 	@$(BIN)/python -m pytest -m clients $(ARGS)
 
 clean: ## remove what the targets above made
-	rm -rf $(VENV) .peers build src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .peers build fastpath/*.so fastpath/*.cpp src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -95,7 +95,7 @@ cdef struct Sent:  # the records field of one partition of a Produce request
     Batch first  # meaningless without batches
 
 cdef void parse(const uint8_t* data, int64_t size, Sent* sent) noexcept nogil  # nothing stands for null
-cdef void read_header(const uint8_t* data, int64_t size, Batch* batch) noexcept nogil  # of a whole batch; at least 17 bytes
+cdef void read_header(const uint8_t* data, int64_t size, Batch* batch) noexcept nogil  # of a whole batch, of 26 bytes at least
 cdef bint crc_is_good(const Batch* batch) noexcept nogil
 cdef void read_records(Batch* batch, const Codecs* codecs, Buffer* unpacked) noexcept nogil
 

@@ -155,12 +155,13 @@ cdef void read_header(const uint8_t* data, int64_t size, Batch* batch) noexcept 
     batch.data, batch.size_bytes = data, size
     batch.base_offset, batch.magic = <int64_t>load64(data), <int8_t>data[16]
     batch.crc_is_good = batch.records.are_readable = batch.records.unpack_too_far = False
+    batch.attributes = <int16_t>load16(data + 21) if batch.magic == 2 else 0
     if batch.magic < 2 or size < BATCH_OVERHEAD_BYTES:
-        batch.attributes = batch.last_offset_delta = 0
+        batch.last_offset_delta = 0
         batch.base_timestamp = batch.max_timestamp = NO_TIMESTAMP
         batch.producer_id, batch.producer_epoch, batch.base_sequence, batch.count = NO_PRODUCER, -1, -1, 1
         return
-    batch.attributes, batch.last_offset_delta = <int16_t>load16(data + 21), <int32_t>load32(data + 23)
+    batch.last_offset_delta = <int32_t>load32(data + 23)
     batch.base_timestamp, batch.max_timestamp = <int64_t>load64(data + 27), <int64_t>load64(data + 35)
     batch.producer_id, batch.producer_epoch = <int64_t>load64(data + 43), <int16_t>load16(data + 51)
     batch.base_sequence, batch.count = <int32_t>load32(data + 53), <int32_t>load32(data + 57)

@@ -298,7 +298,6 @@ cdef int write_partition_produce_response(Writer* writer, object value, int vers
         write_int64(writer, value.log_start_offset)
     if version >= 8:
         write_array(writer, value.record_errors, flexible, write_batch_index_and_error_message, version, convert)
-    if version >= 8:
         write_string(writer, value.error_message, flexible)
     cdef bint has_current_leader = version >= 10 and (value.current_leader.leader_id != -1 or value.current_leader.leader_epoch != -1)
     if flexible:
@@ -529,7 +528,6 @@ cdef int write_fetch_request(Writer* writer, object value, int version, bint fle
     write_int8(writer, value.isolation_level)
     if version >= 7:
         write_int32(writer, value.session_id)
-    if version >= 7:
         write_int32(writer, value.session_epoch)
     write_array(writer, value.topics, flexible, write_fetch_topic, version, convert)
     if version >= 7:
@@ -739,7 +737,6 @@ cdef int write_fetch_response(Writer* writer, object value, int version, bint fl
     write_int32(writer, value.throttle_time_ms)
     if version >= 7:
         write_int16(writer, value.error_code)
-    if version >= 7:
         write_int32(writer, value.session_id)
     write_array(writer, value.responses, flexible, write_fetchable_topic_response, version, convert)
     cdef bint has_node_endpoints = version >= 16 and (value.node_endpoints != ())
@@ -1070,9 +1067,7 @@ cdef int write_find_coordinator_response(Writer* writer, object value, int versi
         write_string(writer, value.error_message, flexible)
     if version <= 3:
         write_int32(writer, value.node_id)
-    if version <= 3:
         write_string(writer, value.host, flexible)
-    if version <= 3:
         write_int32(writer, value.port)
     if version >= 4:
         write_array(writer, value.coordinators, flexible, write_coordinator, version, convert)
@@ -1091,7 +1086,6 @@ cdef object read_api_versions_request(Reader* reader, int version, bint flexible
 cdef int write_api_versions_request(Writer* writer, object value, int version, bint flexible, object convert) except -1:
     if version >= 3:
         write_string(writer, value.client_software_name, flexible)
-    if version >= 3:
         write_string(writer, value.client_software_version, flexible)
     if flexible:
         write_varint(writer, 0)
@@ -1334,9 +1328,7 @@ cdef int write_creatable_topic_result(Writer* writer, object value, int version,
     write_string(writer, value.error_message, flexible)
     if version >= 5:
         write_int32(writer, value.num_partitions)
-    if version >= 5:
         write_int16(writer, value.replication_factor)
-    if version >= 5:
         write_array(writer, value.configs, flexible, write_creatable_topic_configs, version, convert)
     cdef bint has_topic_config_error_code = version >= 5 and (value.topic_config_error_code != 0)
     if flexible:
@@ -1539,7 +1531,6 @@ cdef int write_init_producer_id_request(Writer* writer, object value, int versio
     write_int32(writer, value.transaction_timeout_ms)
     if version >= 3:
         write_int64(writer, value.producer_id)
-    if version >= 3:
         write_int16(writer, value.producer_epoch)
     if flexible:
         write_varint(writer, 0)
@@ -1738,7 +1729,6 @@ cdef int write_describe_configs_resource_result(Writer* writer, object value, in
     write_array(writer, value.synonyms, flexible, write_describe_configs_synonym, version, convert)
     if version >= 3:
         write_int8(writer, value.config_type)
-    if version >= 3:
         write_string(writer, value.documentation, flexible)
     if flexible:
         write_varint(writer, 0)
@@ -1941,7 +1931,6 @@ cdef int write_describe_log_dirs_result(Writer* writer, object value, int versio
     write_array(writer, value.topics, flexible, write_describe_log_dirs_topic, version, convert)
     if version >= 4:
         write_int64(writer, value.total_bytes)
-    if version >= 4:
         write_int64(writer, value.usable_bytes)
     if version == 5:
         write_bool(writer, value.is_cordoned)

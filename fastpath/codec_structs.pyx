@@ -418,7 +418,6 @@ cdef void read_fetch_request(FetchRequest* into, Reader* reader, Arena* arena, i
     into.isolation_level = read_int8(reader)
     if version >= 7:
         into.session_id = read_int32(reader)
-    if version >= 7:
         into.session_epoch = read_int32(reader)
     into.topics = read_fetch_topic_items(&into.topics_count, reader, arena, version, flexible, False)
     if version >= 7:
@@ -507,7 +506,6 @@ cdef void write_partition_produce_response(const PartitionProduceResponse* value
         write_size(writer, value.record_errors_count, flexible, False)
         for index in range(value.record_errors_count):
             write_batch_index_and_error_message(&value.record_errors[index], writer, version, flexible)
-    if version >= 8:
         write_utf8(writer, value.error_message.data, value.error_message.size, flexible)
     cdef bint has_current_leader = version >= 10 and (value.current_leader.leader_id != -1 or value.current_leader.leader_epoch != -1)
     if flexible:
@@ -648,7 +646,6 @@ cdef void write_fetch_response(const FetchResponse* value, Writer* writer, int v
     write_int32(writer, value.throttle_time_ms)
     if version >= 7:
         write_int16(writer, value.error_code)
-    if version >= 7:
         write_int32(writer, value.session_id)
     write_size(writer, value.responses_count, flexible, False)
     for index in range(value.responses_count):

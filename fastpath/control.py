@@ -68,7 +68,7 @@ class PartitionsView:
         return seen(self.core, key)
 
     def __iter__(self) -> Iterator[Key]:
-        yield from (key for key in self.core.keys() if key not in self.set_ and key not in self.deleted)
+        yield from (key for key in self.core.partitions() if key not in self.set_ and key not in self.deleted)
         yield from self.set_
 
     def __len__(self) -> int:

@@ -336,7 +336,7 @@ cdef class Core:
         """Is there such a partition?"""
         return partition_of(self.table, topic_id, index) != NULL
 
-    def keys(self) -> list[tuple[bytes, int]]:
+    def partitions(self) -> list[tuple[bytes, int]]:
         """Every (topic id, partition)."""
         cdef pair[string, Partition*] entry
         return sorted([(bytes(entry.second.topic_id), entry.second.index) for entry in self.table.partitions])

@@ -119,7 +119,7 @@ class Node:
 
     def stop(self) -> None:
         """Everything on the disk, and a mark that it is."""
-        for topic_id, index in self.core.keys():
+        for topic_id, index in self.core.partitions():
             self.core.finish(topic_id, index)
         self.checkpoint()
         self.core.write_checkpoint(os.fsencode(self.data.path / CLEAN), b'{"version":0,"brokerEpoch":-1}')
@@ -135,13 +135,13 @@ class Node:
 
     def checkpoint(self) -> None:
         """Up to where each log was forced to the disk, and where it begins."""
-        points = ((self.name(key), self.core.recovery_point(*key)) for key in self.core.keys())
+        points = ((self.name(key), self.core.recovery_point(*key)) for key in self.core.partitions())
         self.data.write_checkpoint(self.core, RECOVERY_POINTS, points)
         self.write_starts()
 
     def write_starts(self) -> None:
         """The log starts that are not the beginning of a segment."""
-        starts = {key: self.core.marks(*key)[0][0] for key in self.core.keys()}
+        starts = {key: self.core.marks(*key)[0][0] for key in self.core.partitions()}
         inside = ((self.name(key), start) for key, start in starts.items() if start > self.core.segments(*key)[0]["base_offset"])
         self.data.write_checkpoint(self.core, LOG_STARTS, inside)
 
@@ -154,8 +154,7 @@ class Node:
             if verdict == COLD:
                 return self.cold(connection, bytes(frame), now)
         except StorageFailed as error:
-            log.error("%s: %s", error.strerror, os.strerror(error.errno))
-            return [Hangup(connection, f"the disk failed: {os.strerror(error.errno)}")]
+            return [Hangup(connection, f"the disk failed: {error}")]
         match verdict:
             case _ if verdict == REFUSED:
                 finished: list[Action] = [Hangup(connection, "refused without acks")]

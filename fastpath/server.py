@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import errno
 import logging
 import os
 import signal
@@ -255,8 +256,8 @@ class Server:
                 try:
                     await asyncio.get_running_loop().run_in_executor(None, sync_all, [segment[4] for segment in segments])
                 except OSError as error:  # what the kernel could not write it forgets: trying again would lie
-                    log.critical("the log directory is offline: %s", os.strerror(error.errno))
-                    self.node.core.fail(error.errno)
+                    log.critical("the log directory is offline: %s", error)
+                    self.node.core.fail(error.errno or errno.EIO)
                     return
                 for topic_id, index, base_offset, size_bytes, _ in segments:
                     self.node.core.synced(topic_id, index, base_offset, size_bytes)

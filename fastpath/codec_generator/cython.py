@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Callable, Iterable
+from itertools import groupby
 
 from fiducial.fastpath.codec_generator.layouts import Field, Message, Struct, Versions, snake
 
@@ -30,11 +31,13 @@ def condition(part: Versions, whole: Versions) -> str:
     return f"version <= {last}" if part.start == whole.start else f"{first} <= version <= {last}"
 
 
-def when(condition: str, lines: list[str]) -> list[str]:
-    """The lines under their condition."""
-    if condition == "True":
-        return lines
-    return [f"if {condition}:", *indented(lines)] if condition != "False" else []
+def in_order(struct: Struct, lines: Callable[[Field], list[str]]) -> list[str]:
+    """The lines of each field that is not tagged, under a condition where not every version has it."""
+    out: list[str] = []
+    for present, fields in groupby(struct.untagged(), lambda field: condition(field.versions, struct.versions)):
+        inside = [line for field in fields for line in lines(field)]
+        out += inside if present == "True" else [f"if {present}:", *indented(inside)]
+    return out
 
 
 def indented(lines: Iterable[str]) -> list[str]:
@@ -46,6 +49,11 @@ def function(signature: str, body: list[str], summary: str = "") -> str:
     """One function."""
     doc = [f'"""{summary}"""'] if summary else []
     return "\n".join([f"{signature}:", *indented([*doc, *body])])
+
+
+def function_name(verb: str, struct: Struct) -> str:
+    """Such as read_fetch_topic."""
+    return f"{verb}_{snake(struct.name)}"
 
 
 def call(name: str, arguments: list[str]) -> list[str]:
@@ -117,8 +125,3 @@ def tags_writer(struct: Struct, differs: Callable[[Field], str], write: Callable
 def tag_variables(struct: Struct, *names: str) -> list[str]:
     """The declarations that the lines above need."""
     return [f"cdef {name}" for name in names] if struct.tagged() else []
-
-
-def function_name(verb: str, struct: Struct) -> str:
-    """Such as read_fetch_topic."""
-    return f"{verb}_{snake(struct.name)}"

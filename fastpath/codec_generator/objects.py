@@ -11,12 +11,12 @@ from fiducial.fastpath.codec_generator.cython import (
     function,
     function_name,
     imported,
+    in_order,
     indented,
     structs_of,
     tag_variables,
     tags_reader,
     tags_writer,
-    when,
 )
 from fiducial.fastpath.codec_generator.layouts import Field, Message, Struct, snake
 from fiducial.models.values import ZERO_UUID
@@ -186,8 +186,7 @@ def read(field: Field) -> str:
 def writer(struct: Struct) -> str:
     """The function that writes a struct."""
     body = tag_variables(struct, "int64_t begin")
-    for field in struct.untagged():
-        body += when(condition(field.versions, struct.versions), [write(field)])
+    body += in_order(struct, lambda field: [write(field)])
     body += tags_writer(struct, lambda field: differs(field, "value"), lambda field: [write(field)])
     signature = f"cdef int {function_name('write', struct)}(Writer* writer, object value, int version, bint flexible, object convert) except -1"
     return function(signature, [*body, "return 0"])

@@ -11,12 +11,12 @@ from fiducial.fastpath.codec_generator.cython import (
     function,
     function_name,
     imported,
+    in_order,
     indented,
     structs_of,
     tag_variables,
     tags_reader,
     tags_writer,
-    when,
 )
 from fiducial.fastpath.codec_generator.layouts import Disagreement, Field, Message, Struct, snake
 
@@ -186,9 +186,7 @@ def decoder(message: Message) -> str:
 def reader(struct: Struct) -> str:
     """The function that reads a struct."""
     body = [*tag_variables(struct, "int32_t tags", "uint32_t tag, size"), f"{function_name('default', struct)}(into)"]
-    for field in struct.untagged():
-        body += when(condition(field.versions, struct.versions), read(field))
-    body += tags_reader(struct, read)
+    body += [*in_order(struct, read), *tags_reader(struct, read)]
     return function(
         f"cdef void {function_name('read', struct)}({struct.name}* into, Reader* reader, Arena* arena, int version, bint flexible) noexcept nogil",
         body,
@@ -261,8 +259,7 @@ def writer(struct: Struct) -> str:
     has_arrays = any(field.is_array for field in struct.fields)
     body = ["cdef int32_t index"] if has_arrays else []
     body += tag_variables(struct, "int64_t begin")
-    for field in struct.untagged():
-        body += when(condition(field.versions, struct.versions), write(field))
+    body += in_order(struct, write)
     body += tags_writer(struct, lambda field: differs(field, "value"), write)
     return function(
         f"cdef void {function_name('write', struct)}(const {struct.name}* value, Writer* writer, int version, bint flexible) noexcept nogil", body

@@ -41,7 +41,7 @@ KEPT = ROOT / "build" / "mutants.json"
 SEARCHED = ("tests/models", "tests/reference")
 
 #: How many mutants of a function an everyday run tries before it is content with those that were killed.
-FEW = 3
+FEW = 5
 #: A test is given this much longer than it takes with nothing wrong: a mutant may never end.
 PATIENCE, PATIENCE_S = 10, 0.5
 
@@ -55,7 +55,6 @@ class Tried:
     tests: int
     mutants: int
     killed: int
-    survivors: tuple[str, ...] = ()
 
 
 @value
@@ -144,6 +143,7 @@ class Hunt:
         self.is_long = is_long
         self.screen = screen
         self.tried: list[Tried] = []
+        self.survivors: list[tuple[str, str]] = []  # (function, mutant) of those that no rule's test noticed
         self.unfit: list[str] = []
         self.seconds: dict[pytest.Item, float] = {}
         self.began = process_time()
@@ -189,7 +189,6 @@ class Hunt:
         """Try mutants of a function until each rule has killed one of a few, or all of them."""
         every = spread(spoilt(name), FEW)
         tries, kills = Counter[str](), Counter[str]()
-        survivors: dict[str, list[str]] = {rule: [] for rule in tests}
         for number, one in enumerate(every):
             waiting = [rule for rule in tests if self.is_long or number < FEW or not kills[rule]]
             if not any(tests[rule] for rule in waiting):
@@ -198,10 +197,10 @@ class Hunt:
             for rule in waiting:
                 tries[rule] += 1
                 kills[rule] += rule in noticed
-                if rule not in noticed:
-                    survivors[rule].append(one.title)
+            if not noticed:
+                self.survivors.append((name.removeprefix("fiducial."), one.title))
         for rule, items in tests.items():
-            self.tried.append(Tried(rule, name, len(items), tries[rule], kills[rule], tuple(survivors[rule])))
+            self.tried.append(Tried(rule, name.removeprefix("fiducial."), len(items), tries[rule], kills[rule]))
 
     def noticing(self, one: Spoilt, tests: Mapping[str, Sequence[pytest.Item]]) -> set[str]:
         """The rules of which a test fails while the mutant is on."""
@@ -225,11 +224,10 @@ class Hunt:
 def show(hunt: Hunt, screen: Screen) -> list[str]:
     """The table; and what is wrong."""
     hunt.tried.sort(key=lambda one: hunt.rules.index(one.rule))
-    rows = [(one.rule, one.function.removeprefix("fiducial."), one.tests, one.mutants, one.killed) for one in hunt.tried]
+    rows = [(one.rule, one.function, one.tests, one.mutants, one.killed) for one in hunt.tried]
     screen.table("Every rule spoilt by machine", ("rule", "function", "tests", "mutants", "killed"), rows)
     if hunt.is_long:
-        survivors = [(one.rule, one.function.rpartition(":")[2], title) for one in hunt.tried for title in one.survivors]
-        screen.table("Survivors", ("rule", "function", "mutant"), survivors)
+        screen.table("Survivors: no test of any rule of the function noticed", ("function", "mutant"), hunt.survivors)
     texts = specification.rules()
     complaints = [f"fails with nothing wrong: {test}" for test in hunt.unfit]
     for rule in hunt.rules:

@@ -43,7 +43,7 @@ def test_properties_are_read_as_java_reads_them(text: str, pairs: dict[str, str]
         (["--set", "num.partitions"], "NAME=VALUE"),
         (["--listen", "9092"], "HOST:PORT"),
         (["--listen", "localhost:70000"], "HOST:PORT"),
-        (["--data", "/tmp/data"], "memory"),
+        (["--reference", "--data", "/tmp/data"], "memory"),
         (["--config", "/no/such/file"], "/no/such/file"),
     ],
 )
@@ -96,7 +96,7 @@ def test_help_imports_no_dependency() -> None:
 
 def test_serving_imports_no_test_tool() -> None:
     tools = {"hypothesis", "z3", "crosshair", "pytest", "grimp", "mypy"}
-    assert not tools & imported_by("import fiducial.cli.serve, fiducial.reference.server")
+    assert not tools & imported_by("import fiducial.cli.serve, fiducial.reference.server, fiducial.fastpath.server")
 
 
 def test_verify_names_the_tools_that_are_missing(

@@ -15,8 +15,8 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
     """The checkout's code and rules, to spoil."""
-    ignore = shutil.ignore_patterns("__pycache__", "*.egg-info")
-    for folder in ("models", "reference", "src", "spec"):
+    ignore = shutil.ignore_patterns("__pycache__", "*.egg-info", "*.cpp", "*.so")
+    for folder in ("models", "reference", "fastpath", "src", "spec"):
         shutil.copytree(ROOT / folder, tmp_path / folder, symlinks=True, ignore=ignore)
     (tmp_path / "tests/house").mkdir(parents=True)
     shutil.copy(ROOT / "tests/house/only.py", tmp_path / "tests/house")
@@ -47,6 +47,9 @@ def test_the_import_rules_are_kept(copy: Path) -> None:
         ("models/offender.py", "from time import monotonic", "models draw no random number, read no clock"),
         ("reference/offender.py", "import fiducial.models.checkers.walk", "models import no checker"),
         ("reference/offender.py", "import fiducial.cli", "the reference broker does not know the command line"),
+        ("reference/offender.py", "import fiducial.fastpath.node", "the reference broker does not know the command line"),
+        ("fastpath/offender.py", "import fiducial.reference.core", "the fast path does not know the command line"),
+        ("models/offender.py", "import fiducial.fastpath.node", "models and their checkers import nothing else of ours"),
     ],
 )
 def test_an_offender_is_refused(copy: Path, file: str, line: str, contract: str) -> None:

@@ -172,7 +172,7 @@ def test_a_hunt_from_the_command_line() -> None:
     done = subprocess.run(command, cwd=ROOT, env={"PYTHONPATH": "tests"}, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "IDEM-EPOCH-1 | models.idempotence:epoch_is_old |" in done.stdout
-    assert "1 rules, 1 caught; 3 of 3 mutants killed" in done.stdout
+    assert "1 rules, 1 caught; 5 of 5 mutants killed" in done.stdout
 
 
 def test_a_rule_that_nothing_implements_is_not_hunted_for(capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,7 +12,7 @@ USAGE = 2
 
 EXAMPLES = """\
 examples:
-  fiducial serve                                  a broker on 127.0.0.1:9092, in memory
+  fiducial serve                                  a broker on 127.0.0.1:9092, its data in ./fiducial-data
   fiducial explain LOG-BATCH-9                    a rule of the specification
   fiducial explain OUT_OF_ORDER_SEQUENCE_NUMBER   an error, and the rules that answer it
   fiducial verify                                 check everything (from a checkout)
@@ -22,9 +22,15 @@ SERVE_EXAMPLES = """\
 The first line on stdout is `listening on HOST:PORT`. SIGINT and SIGTERM stop the broker. Settings have Kafka's own names, in
 --set and in the file; one that is unknown, or whose value is not accepted, is refused at the start with exit status 2.
 
+What is acknowledged survives the process in any case. What it survives beyond that is a setting, for the broker or for a topic:
+  none      as Kafka: the operating system writes when it likes (the default)
+  interval  log.flush.interval.ms, or flush.ms of a topic: at most so long after the acknowledgement
+  commit    log.flush.interval.messages=1, or flush.messages=1 of a topic: before the acknowledgement
+
 examples:
   fiducial serve
   fiducial serve --listen 127.0.0.1:0 --set num.partitions=3 --set log.retention.hours=1
+  fiducial serve --data /var/lib/fiducial --set log.flush.interval.messages=1
   fiducial serve --config server.properties
   kcat -b 127.0.0.1:9092 -t greetings -P <<< hello && kcat -b 127.0.0.1:9092 -t greetings -C -e
 """
@@ -57,9 +63,9 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="fiducial", description=about, epilog=EXAMPLES, **raw)
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     serve = commands.add_parser("serve", help="start a broker", description="Start a broker.", epilog=SERVE_EXAMPLES, **raw)
-    serve.add_argument("--reference", action="store_true", help="the broker that is only its models, in memory (the only one so far)")
+    serve.add_argument("--reference", action="store_true", help="the broker that is only its models: slow, in memory, obviously right")
     serve.add_argument("--listen", default="127.0.0.1:9092", metavar="HOST:PORT", help="where to listen; port 0 picks one (default: %(default)s)")
-    serve.add_argument("--data", metavar="DIR", help="where to keep data (refused by the reference broker, which keeps it in memory)")
+    serve.add_argument("--data", metavar="DIR", help="where to keep data (default: ./fiducial-data; the reference broker keeps it in memory)")
     serve.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting; wins over --config; may be repeated")
     serve.add_argument("--config", type=Path, metavar="FILE", help="a file of settings, in the format of Kafka's server.properties")
     about = "Check everything: lint, models explored and proved, Apache Kafka as referee, tests."

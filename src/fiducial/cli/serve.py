@@ -9,6 +9,9 @@ from pathlib import Path
 from fiducial.cli import USAGE, properties
 from fiducial.models.settings import SettingError
 
+#: Where data is kept, if nothing else is said.
+DATA = "fiducial-data"
+
 
 def settings(file: Path | None, assignments: list[str]) -> dict[str, str]:
     """What the file says, then what the command line says."""
@@ -37,13 +40,17 @@ def address(listen: str) -> tuple[str, int]:
 def serve(options: argparse.Namespace) -> int:
     """Start a broker and serve until SIGINT or SIGTERM; 2 for a setting that is not accepted."""
     try:
-        if options.data is not None:
-            raise SettingError("--data: this broker keeps its data in memory; the durable one is not here yet")
         host, port = address(options.listen)
         given = settings(options.config, options.set)
-        from fiducial.reference.server import run
+        if options.reference:
+            if options.data is not None:
+                raise SettingError("--data: the reference broker keeps its data in memory")
+            from fiducial.reference import server as reference
 
-        return run(host, port, given)
+            return reference.run(host, port, given)
+        from fiducial.fastpath import server as fastpath
+
+        return fastpath.run(host, port, Path(options.data or DATA), given)
     except SettingError as error:
         print(f"fiducial serve: {error}", file=sys.stderr)
         return USAGE
