@@ -54,7 +54,7 @@ class Definition:
         try:
             parsed = read(self.kind, text)
         except ValueError:
-            raise SettingError(f"{self.name} is a {self.kind.name.lower()}, which {text!r} is not") from None
+            raise SettingError(f"{self.name} is of type {self.kind.name.lower()}, which {text!r} is not") from None
         if not self.accepts(parsed):
             raise SettingError(f"{self.name} accepts {self.accepted}, which {text!r} is not")
         return parsed

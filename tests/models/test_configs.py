@@ -167,7 +167,7 @@ def test_compaction_lags_agree_as_they_are_in_force() -> None:
         ({"no.such.setting": "1"}, "no.such.setting"),
         ({"retention.ms": "1"}, "retention.ms"),
         ({"num.partitions": "0"}, "num.partitions accepts 1 or more"),
-        ({"num.partitions": "many"}, "num.partitions is a int"),
+        ({"num.partitions": "many"}, "num.partitions is of type int"),
         ({"log.segment.bytes": "5"}, "log.segment.bytes"),
         ({"delete.topic.enable": "maybe"}, "delete.topic.enable"),
     ],
