@@ -130,6 +130,16 @@ def test_records_cut_short_at_any_byte_are_seen_alike(codec: int) -> None:
         assert seen_facts(whole[:cut]) == expected_facts(whole[:cut])
 
 
+@pytest.mark.parametrize("magic", [0, 1, 2])
+@pytest.mark.parametrize("codec", CODECS)
+def test_a_batch_shorter_than_its_header_is_seen_alike(codec: int, magic: int) -> None:
+    data = encoded(ITEMS, codec=codec, magic=magic)
+    for length in range(60):
+        records = data[:8] + length.to_bytes(4, "big") + data[12:]
+        assert seen_facts(records) == expected_facts(records)
+        assert compare(records[: 12 + length], LogConfig(), api_version=6) != 0
+
+
 @pytest.mark.parametrize("codec", CODECS)
 def test_a_body_cut_short_at_any_byte_is_seen_alike(codec: int) -> None:
     data = encoded(ITEMS, codec=codec)
