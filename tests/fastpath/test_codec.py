@@ -42,6 +42,7 @@ from fiducial.models.messages import (
     MetadataRequestTopic,
     PartitionData,
     PartitionProduceResponse,
+    ProduceRequest,
     ProduceResponse,
     TopicProduceResponse,
 )
@@ -235,6 +236,8 @@ def test_bytes_behind_a_message_and_before_its_position_are_not_looked_at() -> N
     sent = MetadataRequest((MetadataRequestTopic(name="a"),))
     data = codec_objects.encode(sent, METADATA, 9, "request")
     assert codec_objects.decode(b"\xff\xff" + data + b"\xff", METADATA, 9, "request", position=2) == sent
+    with pytest.raises(codec_objects.Malformed):
+        codec_objects.decode(b"\xff\xff" + data[:-1], METADATA, 9, "request", position=2)
     with pytest.raises(ValueError, match="position 3 in 2 bytes"):
         codec_objects.decode(b"\xff\xff", METADATA, 9, "request", position=3)
 
@@ -406,11 +409,13 @@ def test_responses_begin_with_the_defaults_of_the_layouts() -> None:
 def test_text_that_is_not_utf8_is_replaced_in_structs_as_python_does() -> None:
     source = random.Random(8)
     bytes_of_note = (0x20, 0x7F, 0x80, 0x8F, 0x90, 0x9F, 0xA0, 0xBF, 0xC1, 0xC2, 0xDF, 0xE0, 0xE1, 0xED, 0xEF, 0xF0, 0xF1, 0xF4, 0xF5, 0xFF)
-    before, after = codec_objects.encode(ListOffsetsRequest(topics=(ListOffsetsTopic("?"),)), LIST_OFFSETS, 1, "request").split(b"\x00\x01?")
+    # What stands behind the name could be the rest of a character.
+    before, after = codec_objects.encode(ProduceRequest("?", -0x7F80), PRODUCE, 3, "request").split(b"\x00\x01?")
+    assert after.startswith(b"\x80\x80")
     for _ in range(200_000 if IS_LONG else 5_000):
         name = bytes(source.choices(bytes_of_note, k=source.randrange(8)))
-        found = codec_structs.decode_request(before + struct.pack(">h", len(name)) + name + after, LIST_OFFSETS, 1)
-        assert found.topics[0].name == name.decode("utf-8", "replace"), name
+        found = codec_structs.decode_request(before + struct.pack(">h", len(name)) + name + after, PRODUCE, 3)
+        assert found.transactional_id == name.decode("utf-8", "replace"), name
 
 
 def test_structs_hold_what_is_large_and_the_next_message_is_none_the_worse() -> None:
@@ -423,10 +428,18 @@ def test_structs_hold_what_is_large_and_the_next_message_is_none_the_worse() -> 
         assert spliced(frame, gaps, []) == codec_objects.encode(answer, FETCH, 4, "response")
 
 
-def test_an_array_for_which_there_are_too_few_bytes_is_refused_at_once() -> None:
-    data = codec_objects.encode(FetchRequest(), FETCH, 4, "request")[:-4] + struct.pack(">i", 1 << 20) + bytes(1 << 20)
-    assert codec_structs.decode_request(data, FETCH, 4) is None
-    assert verdict(codec_objects, data, Layout(APIS[FETCH], 4, "request")) is REFUSED
+def test_an_array_for_which_there_are_too_few_bytes_takes_no_memory() -> None:
+    program = """
+import resource
+from fiducial.fastpath import codec_structs
+from fiducial.models.messages import FetchRequest
+data = bytes(17) + (8 << 20).to_bytes(4, "big") + bytes(8 << 20)  # as many topics as bytes, but a topic has six
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+assert codec_structs.decode_request(data, 1, 4) is None
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+    grown_kib = int(subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, timeout=60).stdout)
+    assert grown_kib < 8 << 10
 
 
 def test_a_frame_larger_than_its_length_can_say_is_refused() -> None:
