@@ -1,0 +1,273 @@
+"""`fiducial serve --reference` as a process: what it logs, how much memory it takes, how many connections, and how it stops."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from differential.targets import Remote, answer_of, request_frame, talk
+from raw_client import RawClient
+
+from fiducial.models import messages as m
+from fiducial.models.errors import Error
+from fiducial.reference.records import HEADER, packed_varint, with_checksum
+
+PRODUCE, FETCH, METADATA, VERSIONS, CREATE_TOPICS = 0, 1, 3, 18, 19
+STOP_TIMEOUT_S = 10
+MEGABYTE = 1 << 20
+VERSIONS_0 = struct.pack(">hhih", VERSIONS, 0, 7, -1)
+
+
+class Instance:
+    """A running broker of our own."""
+
+    def __init__(self, process: subprocess.Popen[str], log: Path, host: str, port: int) -> None:
+        self.process, self.log_path = process, log
+        self.host, self.port = host, port
+
+    def connect(self, **options: int) -> RawClient:
+        """A connection."""
+        return RawClient(self.host, self.port, **options)
+
+    def lines_about(self, client: str) -> list[str]:
+        """What the log says of a client."""
+        return [line for line in self.log_path.read_text().splitlines() if f"{client}:" in line]
+
+    def resident_bytes(self) -> int:
+        """The memory that the process has."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        found = re.search(r"VmRSS:\s+(\d+) kB", status)
+        assert found is not None
+        return int(found[1]) * 1024
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> str:
+        """Stop it; what its log says in the end."""
+        self.process.send_signal(number)
+        assert self.process.wait(STOP_TIMEOUT_S) == 0
+        return self.log_path.read_text()
+
+
+@contextmanager
+def running(folder: Path, **settings: str) -> Iterator[Instance]:
+    """A broker with these settings (_ for dots), ended with the block if it was not before."""
+    command = [sys.executable, "-m", "fiducial", "serve", "--reference", "--listen", "127.0.0.1:0"]
+    for name, text in settings.items():
+        command += ["--set", f"{name.replace('_', '.')}={text}"]
+    log = folder / "stderr"
+    with log.open("w") as stderr, subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True) as process:
+        try:
+            assert process.stdout is not None
+            host, _, port = process.stdout.readline().removeprefix("listening on ").strip().rpartition(":")
+            yield Instance(process, log, host, int(port))
+        finally:
+            process.kill()
+
+
+@pytest.fixture(scope="module")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:
+    """One broker for the tests that need nothing particular."""
+    with running(tmp_path_factory.mktemp("broker")) as instance:
+        yield instance
+
+
+# The log
+
+
+def head(api_key: int, version: int) -> bytes:
+    """A header without a client id or tags."""
+    return struct.pack(">hhih", api_key, version, 7, -1)
+
+
+def framed(frame: bytes) -> bytes:
+    """A frame behind its length."""
+    return struct.pack(">i", len(frame)) + frame
+
+
+BAD = {
+    "a frame of 0 bytes": bytes(4),
+    "a frame of -1 bytes": struct.pack(">i", -1),
+    "a frame of 1195725856 bytes": b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "a frame of 369295617 bytes": bytes.fromhex("16030101 00010000fc0303"),  # the beginning of a TLS handshake
+    "malformed request: a number of 2 bytes wanted at 8, 0 are left": framed(head(METADATA, 8)[:8]),
+    "malformed request: a number of 4 bytes wanted at 10, 2 are left": framed(head(METADATA, 8) + b"\x00\x00"),
+    "malformed request: null where an array must be": framed(head(METADATA, 0) + b"\xff" * 4),
+    "malformed request: a varint of more than 5 bytes": framed(head(METADATA, 12) + b"\xff" * 6),
+    "request 93 version 0 is not served": framed(head(93, 0)),
+    "request 0 version 2 is not served": framed(head(PRODUCE, 2)),
+    "refused without acks: LOG-PRODUCE-2": framed(
+        request_frame(PRODUCE, 12, m.ProduceRequest(acks=0, topic_data=(m.TopicProduceData("absent", partition_data=(m.PartitionProduceData(),)),)))
+    ),
+}
+
+
+@pytest.mark.parametrize(("reason", "sent"), BAD.items(), ids=list(BAD))
+def test_what_ends_a_connection_is_one_line_in_the_log(broker: Instance, reason: str, sent: bytes) -> None:
+    with broker.connect() as bystander, broker.connect() as client:
+        client.socket.sendall(sent)
+        assert client.answer() is None
+        (line,) = broker.lines_about(client.name)
+        assert line.endswith(f" WARNING closing {client.name}: {reason}")
+        assert bystander.ask(VERSIONS_0) is not None
+
+
+def test_what_goes_well_is_not_logged(broker: Instance) -> None:
+    with broker.connect() as client:
+        assert client.ask(VERSIONS_0) is not None
+        client.say_no_more()
+        assert client.answer() is None
+        assert broker.lines_about(client.name) == []
+
+
+@pytest.mark.rule("WIRE-FRAME-13")
+def test_idle_connections_are_closed(tmp_path: Path) -> None:
+    waiting = request_frame(FETCH, 12, m.FetchRequest(max_wait_ms=600_000, min_bytes=1, topics=(m.FetchTopic("t", partitions=(m.FetchPartition(),)),)))
+    with running(tmp_path, connections_max_idle_ms="300") as instance, ExitStack() as stack:
+        before, within, behind, meanwhile = (stack.enter_context(instance.connect()) for _ in range(4))
+        within.socket.sendall(framed(VERSIONS_0)[:9])
+        assert behind.ask(VERSIONS_0) is not None
+        create(instance, "t")
+        meanwhile.send(waiting)
+        for client in (before, within, behind, meanwhile):
+            assert client.answer() is None
+            assert [line.partition(": ")[2] for line in instance.lines_about(client.name)] == ["idle for 0.3 s"]
+
+
+# Memory
+
+
+def create(instance: Instance, topic: str) -> None:
+    """A topic of one partition."""
+    remote = Remote(topic, instance.host, instance.port)
+    created = talk(remote, CREATE_TOPICS, m.CreateTopicsRequest((m.CreatableTopic(topic, 1, 1),)))
+    assert created.topics[0].error_code == Error.NONE
+    remote.close()
+
+
+def large_batch() -> Any:
+    """One record of nearly a megabyte."""
+    now, value = time.time_ns() // 1_000_000, bytes(1_000_000)
+    content = b"\x00\x00\x00\x01" + packed_varint(len(value)) + value + b"\x00"
+    body = packed_varint(len(content)) + content
+    return with_checksum(HEADER.pack(0, 49 + len(body), -1, 2, 0, 0, 0, now, now, -1, -1, -1, 1) + body)
+
+
+def fill(instance: Instance, topic: str, count: int) -> None:
+    """So many megabytes into a topic."""
+    create(instance, topic)
+    data = m.TopicProduceData(topic, partition_data=(m.PartitionProduceData(0, large_batch()),))
+    frame = request_frame(PRODUCE, 12, m.ProduceRequest(acks=-1, topic_data=(data,)))
+    with instance.connect() as client:
+        for _ in range(count):
+            answer = client.ask(frame)
+            assert answer is not None
+            assert answer_of(answer, PRODUCE, 12).responses[0].partition_responses[0].error_code == Error.NONE
+
+
+def settled_bytes(instance: Instance) -> int:
+    """The memory of the process once it has nothing left to do: when it has answered somebody else."""
+    with instance.connect() as other:
+        for _ in range(20):
+            assert other.ask(VERSIONS_0) is not None
+            time.sleep(0.02)
+    return instance.resident_bytes()
+
+
+@pytest.mark.rule("WIRE-FRAME-14")
+def test_a_client_that_does_not_read_its_answers_takes_no_more_memory_than_an_answer(broker: Instance) -> None:
+    fill(broker, "unread", 8)
+    wanted = m.FetchTopic("unread", partitions=(m.FetchPartition(partition_max_bytes=100 * MEGABYTE),))
+    frame = request_frame(FETCH, 12, m.FetchRequest(min_bytes=1, topics=(wanted,)))
+    with broker.connect() as reader:
+        answer = reader.ask(frame)
+        assert answer is not None and len(answer) > 8_000_000
+    before = settled_bytes(broker)
+    with broker.connect(receive_buffer_bytes=262_144) as client:
+        client.send(*[frame] * 30)
+        assert settled_bytes(broker) < before + 60 * MEGABYTE, "30 answers have 240 MB"
+        for _ in range(30):
+            assert client.answer() == answer
+
+
+@pytest.mark.rule("WIRE-FRAME-14")
+def test_a_client_that_only_sends_is_not_read_from_for_ever(broker: Instance) -> None:
+    before = settled_bytes(broker)
+    request = framed(request_frame(METADATA, 12, m.MetadataRequest(())))
+    with broker.connect(receive_buffer_bytes=65_536) as client:
+        client.socket.settimeout(1.0)
+        with pytest.raises(TimeoutError):
+            client.socket.sendall(request * (150 * MEGABYTE // len(request)))
+        assert settled_bytes(broker) < before + 60 * MEGABYTE
+
+
+@pytest.mark.rule("WIRE-FRAME-1", "WIRE-FRAME-14")
+def test_a_frame_takes_no_memory_before_it_has_come(broker: Instance) -> None:
+    before = settled_bytes(broker)
+    with ExitStack() as stack:
+        for _ in range(50):
+            client = stack.enter_context(broker.connect())
+            client.socket.sendall(struct.pack(">i", 104_857_600) + bytes(1000))
+        assert settled_bytes(broker) < before + 20 * MEGABYTE
+
+
+# Many
+
+
+def test_many_connections_are_served_at_once(broker: Instance) -> None:
+    with ExitStack() as stack:
+        clients = [stack.enter_context(broker.connect()) for _ in range(400)]
+        for client in clients:
+            client.send(VERSIONS_0, VERSIONS_0)
+        answers = {client.answer() for client in clients for _ in range(2)}
+        assert len(answers) == 1 and None not in answers
+
+
+# The end
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_stops_with_connections_of_every_kind(tmp_path: Path, number: signal.Signals) -> None:
+    with running(tmp_path) as instance, ExitStack() as stack:
+        fill(instance, "t", 8)
+        idle, half, waiting, unread = (stack.enter_context(instance.connect()) for _ in range(4))
+        half.socket.sendall(framed(VERSIONS_0)[:9])
+        wanted = m.FetchTopic("t", partitions=(m.FetchPartition(fetch_offset=8, partition_max_bytes=1),))
+        waiting.send(request_frame(FETCH, 12, m.FetchRequest(max_wait_ms=600_000, min_bytes=1, topics=(wanted,))))
+        wanted = m.FetchTopic("t", partitions=(m.FetchPartition(partition_max_bytes=100 * MEGABYTE),))
+        unread.send(*[request_frame(FETCH, 12, m.FetchRequest(min_bytes=1, topics=(wanted,)))] * 20)
+        settled_bytes(instance)
+        assert instance.stop(number) == ""
+        assert idle.answer() is None and half.answer() is None and waiting.answer() is None
+
+
+def serve(address: str) -> subprocess.CompletedProcess[str]:
+    """What becomes of a broker that cannot listen."""
+    command = [sys.executable, "-m", "fiducial", "serve", "--reference", "--listen", address]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+
+
+def test_a_port_that_is_taken_is_said_in_one_line() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        done = serve(address)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"fiducial: cannot listen on {address}: ") and done.stderr.count("\n") == 1
+    assert os.strerror(errno.EADDRINUSE).lower() in done.stderr
+
+
+@pytest.mark.parametrize("host", ["a..b", "x" * 64])
+def test_a_host_that_cannot_be_is_said_in_one_line(host: str) -> None:
+    done = serve(f"{host}:0")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"fiducial: cannot listen on {host}:0: ") and done.stderr.count("\n") == 1
