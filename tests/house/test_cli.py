@@ -14,6 +14,7 @@ import pytest
 
 from fiducial.cli import main, properties, verify
 from fiducial.cli.verify import FAILED, NOT_RUN, PASSED, Result, is_accepted, table
+from fiducial.models import specification
 
 FIDUCIAL = [sys.executable, "-m", "fiducial"]
 
@@ -121,3 +122,36 @@ def test_what_did_not_run_fails_where_everything_was_promised_to_run(monkeypatch
     assert not is_accepted(Result("referee", FAILED, 0))
     monkeypatch.setenv("CI", "true")
     assert not is_accepted(Result("referee", NOT_RUN, 0))
+
+
+def explained(what: str, capsys: pytest.CaptureFixture[str]) -> str:
+    assert main(["explain", what]) == 0
+    return capsys.readouterr().out
+
+
+def test_a_rule_is_explained_with_all_that_hangs_on_it(capsys: pytest.CaptureFixture[str]) -> None:
+    said = explained("log-batch-9", capsys)
+    assert said.startswith("LOG-BATCH-9 · A wrong checksum is refused\n")
+    for part in ("MUST, since Kafka 0.11 (KIP-98); answers CORRUPT_MESSAGE (2)", "seen on Apache Kafka 4.3.1", "Why: "):
+        assert part in said
+    assert "checksum_is_wrong (models/log.py:" in said and "models/test_log.py::test_a_faulty_batch_is_refused" in said
+    above, _, below = said.partition("► 3  LOG-BATCH-9")
+    assert "LOG-BATCH-8 " in above and "LOG-BATCH-10 " in below
+
+
+def test_an_error_is_explained_by_the_rules_that_answer_it(capsys: pytest.CaptureFixture[str]) -> None:
+    said = explained("OUT_OF_ORDER_SEQUENCE_NUMBER", capsys)
+    assert said == explained("45", capsys)
+    assert [line.split()[0] for line in said.splitlines() if line.startswith("  IDEM-")] == ["IDEM-EPOCH-2", "IDEM-SEQ-2"]
+    assert "may succeed when it is tried again" in explained("CORRUPT_MESSAGE", capsys)
+    assert "No rule answers it yet" in explained("SASL_AUTHENTICATION_FAILED", capsys)
+
+
+def test_what_is_neither_gets_a_hint(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain", "IDEM-SEQ"]) == 2
+    assert "neither a rule nor an error; perhaps IDEM-SEQ-1, IDEM-SEQ-2" in capsys.readouterr().err
+
+
+def test_every_rule_can_be_explained(capsys: pytest.CaptureFixture[str]) -> None:
+    for rule in specification.rules():
+        assert explained(rule, capsys).startswith(f"{rule} · ")

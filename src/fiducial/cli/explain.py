@@ -146,7 +146,7 @@ def error_lines(error: Error, rules: dict[str, RuleText]) -> list[str]:
     for ladder in LADDERS.values():
         answering |= {rung.rule for rung in ladder.rungs if rung.error == error}
     for rule_id in sorted(answering & set(rules), key=lambda rule_id: rules[rule_id].key):
-        lines += wrapped(f"{rule_id}  {rules[rule_id].title}", " " * 20, "  ")
+        lines += wrapped(f"{rule_id:<16}{rules[rule_id].title}", " " * 18, "  ")
     if not answering:
         lines.append("  No rule answers it yet.")
     return lines
