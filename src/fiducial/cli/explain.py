@@ -9,6 +9,7 @@ import sys
 import textwrap
 from collections.abc import Iterator
 from importlib import import_module
+from operator import attrgetter
 
 import fiducial.models.broker
 import fiducial.reference.server  # noqa: F401  (the rules of frames and sockets are marked there)
@@ -119,7 +120,7 @@ def located(function: str) -> str:
     """A function with its place in the code."""
     module_name, _, name = function.partition(":")
     module = import_module(module_name)
-    _, line = inspect.getsourcelines(getattr(module, name))
+    _, line = inspect.getsourcelines(attrgetter(name)(module))
     return f"{name} ({module_name.removeprefix('fiducial.').replace('.', '/')}.py:{line})"
 
 
