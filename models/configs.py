@@ -13,7 +13,7 @@ from immutables import Map
 
 from fiducial.models.log import LogConfig
 from fiducial.models.rules import rule
-from fiducial.models.settings import BROKER, DYNAMIC, HIDDEN, TOPIC, Definition, Kind, SettingError, shown
+from fiducial.models.settings import BROKER, DYNAMIC, HIDDEN, TOPIC, WITHOUT_DEFAULT, Definition, Kind, SettingError, shown
 from fiducial.models.values import value
 
 if TYPE_CHECKING:
@@ -57,7 +57,10 @@ class Entry:
 
 @rule("WIRE-CONFIG-2")
 def broker_origins(broker: Broker, name: str) -> tuple[Origin, ...]:
-    """Where a setting of the broker may come from, the strongest first: this broker, the cluster, the file, the default."""
+    """Where a setting of the broker may come from, the strongest first: this broker, the cluster, the file, the default.
+
+    One that has no default of its own and is set would come from another setting, of another name.
+    """
     texts = broker.topics.broker_configs
     found: list[Origin] = []
     for resource, source in ((str(broker.cluster.broker_id), Source.DYNAMIC_BROKER), ("", Source.DYNAMIC_CLUSTER)):
@@ -67,6 +70,8 @@ def broker_origins(broker: Broker, name: str) -> tuple[Origin, ...]:
         found.append(Origin(name, broker.settings.given[name], Source.FILE))
     if BROKER[name].default or BROKER[name].kind in (Kind.LIST, Kind.STRING):
         found.append(Origin(name, BROKER[name].default, Source.DEFAULT))
+    if found and name in WITHOUT_DEFAULT:
+        found.append(Origin(*WITHOUT_DEFAULT[name], Source.DEFAULT))
     return tuple(found)
 
 

@@ -317,9 +317,10 @@ def refused(wanted: Wanted, refusal: Rung, topic_id: Uuid) -> PartitionData:
 
 
 def lists_aborted(read_: Read, plan: FetchPlan) -> bool:
-    """Is what was read bounded by open transactions?"""
+    """Was something read, or nothing found, within the bound of open transactions?"""
     reads_on = plan.replica_id == partition.FUTURE_LOCAL_REPLICA
-    return plan.isolation == READ_COMMITTED and not reads_on and read_.diverging_epoch is None
+    has_read = read_.diverging_epoch is None and not read_.has_left_out
+    return plan.isolation == READ_COMMITTED and not reads_on and has_read
 
 
 @rule("LOG-READ-8", "LOG-READ-11")

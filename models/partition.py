@@ -157,6 +157,7 @@ class Read:
     last_stable_offset: int
     log_start: int
     diverging_epoch: tuple[int, int] | None = None
+    has_left_out: bool = False  # the first batch, since it does not fit
 
 
 @value
@@ -420,17 +421,17 @@ def fetch(partition: Partition, asked: Fetch) -> Outcome:
     if refusal is not None:
         return Refused(refusal)
     diverging = divergence(partition, asked)
-    base_offset, size_bytes = asked.offset, 0
+    base_offset, size_bytes, has_left_out = asked.offset, 0, False
     if diverging is None:
+        bound = read_bound(partition, asked)
         base_offset, size_bytes = log.readable_bytes(
-            partition.log,
-            asked.offset,
-            below=read_bound(partition, asked),
-            max_bytes=asked.max_bytes,
-            whole_first=asked.whole_first,
+            partition.log, asked.offset, below=bound, max_bytes=asked.max_bytes, whole_first=asked.whole_first
         )
+        has_left_out = size_bytes == 0 < asked.max_bytes and asked.offset < bound
     marks = partition.log
-    return Read(base_offset, size_bytes, marks.high_watermark, stable_offset(partition), marks.start, diverging)
+    return Read(
+        base_offset, size_bytes, marks.high_watermark, stable_offset(partition), marks.start, diverging, has_left_out
+    )
 
 
 # ListOffsets

@@ -231,8 +231,13 @@ BROKER_ONLY: Mapping[str, Definition] = {
     )
 }  # fmt: skip
 
-#: These have no default of their own: unless they are set, their setting in a coarser unit, or nothing at all, decides.
-WITHOUT_DEFAULT = frozenset({"log.flush.interval.ms", "log.retention.ms", "log.roll.jitter.ms", "log.roll.ms"})
+#: These have no default of their own: unless they are set, another setting decides, most in a coarser unit; its name and default.
+WITHOUT_DEFAULT: Mapping[str, tuple[str, str]] = {
+    "log.flush.interval.ms": ("log.flush.scheduler.interval.ms", LONG_MAX),
+    "log.retention.ms": ("log.retention.hours", "168"),
+    "log.roll.jitter.ms": ("log.roll.jitter.hours", "0"),
+    "log.roll.ms": ("log.roll.hours", "168"),
+}
 
 #: The broker's settings that can be changed while it runs: those that topics default to.
 DYNAMIC: Mapping[str, Definition] = {

@@ -375,7 +375,8 @@ def create_topics(
 ) -> Outcome:
     """Each topic is judged alone, but for the time and the size of the whole request."""
     drafts = drafts_of(request)
-    whole = TIME_CHECK.refusal(request.timeout_ms) or too_much(broker, drafts)
+    late = TIME_CHECK.refusal(request.timeout_ms) if any(draft.times_named == 1 for draft in drafts) else None
+    whole = late or too_much(broker, drafts)
     if whole is not None:
         refused = tuple(not_created(topic.name, whole) for topic in request.topics)
         return Outcome(broker, CreateTopicsResponse(topics=refused), (whole.rule,) * len(refused))

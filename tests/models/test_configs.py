@@ -264,6 +264,9 @@ def test_what_has_no_setting_of_the_broker_or_none_by_default() -> None:
     assert synonyms(bench, "a", "remote.log.copy.disable") == [("remote.log.copy.disable", "true", 1)]
     assert synonyms(bench, "a", "remote.log.delete.on.disable") == []
     assert synonyms(bench, "a", "retention.ms") == [("retention.ms", "5", 1)]
+    bench.ask(alter_request(BROKER, "", ("log.retention.ms", SET, "7")), 1)
+    in_another_unit = ("log.retention.hours", "168", 5)
+    assert synonyms(bench, "a", "retention.ms") == [("retention.ms", "5", 1), ("log.retention.ms", "7", 3), in_another_unit]
     assert synonyms(bench, "a", "segment.ms") == []
     found = describe(bench, TOPIC_TYPE, "a", "segment.ms", "remote.log.delete.on.disable", "leader.replication.throttled.replicas")
     assert {name: (one.value, one.config_source) for name, one in found.items()} == {
@@ -464,13 +467,13 @@ FIXED, BAD_SETTING = ("num.partitions", SET, "x"), ("log.retention.ms", SET, "x"
 @pytest.mark.parametrize(
     ("request_", "version", "numbers"),
     [
-        (both(*[alter_request(0, "", BAD, TWICE, NO_VALUE, NO_OPERATION, NO_LIST)] * 2), 1, (20, 21, 22, 10, 11, 23, 26)),
+        (both(*[alter_request(0, "", BAD, TWICE, NO_VALUE, NO_OPERATION, NO_LIST)] * 2), 1, (20, 21, 22, 10, 23, 26, 11)),
         (both(*[alter_request(TOPIC_TYPE, "", NO_OPERATION, NO_LIST)] * 2), 1, (20, 23, 26, 34, 12)),
         (alter_request(TOPIC_TYPE, "a/b", TWICE, BAD, NO_VALUE, NO_OPERATION, NO_LIST, UNKNOWN), 1, (21, 22, 23, 26, 12, 25)),
         (alter_request(TOPIC_TYPE, "a/b", UNKNOWN), 1, (12, 25)),
         (alter_request(TOPIC_TYPE, "a/b", BAD), 1, (12, 27, 13)),
         (alter_request(TOPIC_TYPE, "q", BAD), 1, (27, 13)),
-        (alter_request(METRICS, "", NO_OPERATION, NO_LIST), 1, (11, 23, 26, 24)),
+        (alter_request(METRICS, "", NO_OPERATION, NO_LIST), 1, (23, 26, 11, 24)),
         (alter_request(LOGGER, "2", NO_OPERATION, NO_LIST), 1, (14, 23, 24)),
         (alter_request(GROUP, "g", UNKNOWN), 1, (24, 25)),
         (replace_request((LOGGER, "2", {"x": "y"})), 2, (14, 35, 24)),

@@ -46,6 +46,11 @@ def test_what_a_partition_answers() -> None:
     assert committed.aborted_transactions == ()
     to_the_end = parts(bench.ask(fetch_request([("a", 0, 1)], isolation_level=1, replica_id=-3), V))["a", 0]
     assert to_the_end.aborted_transactions is None
+    bench.create("b")
+    bench.produce("b", batch(1))
+    without_room = fetch_request([("a", 0, 1), ("b", 0, 0)], isolation_level=1, max_bytes=150)
+    left_out = parts(bench.ask(without_room, V))["b", 0]
+    assert left_out.records is not None and left_out.records.size_bytes == 0 and left_out.aborted_transactions is None
 
 
 @pytest.mark.rule("LOG-READ-9")

@@ -394,7 +394,8 @@ def test_a_read_begins_with_the_batch_around_the_offset() -> None:
 def test_the_first_batch_is_whole_or_absent() -> None:
     here = produced(empty(), batch(), batch())
     assert outcome_of(here, Fetch(0, 1)) == Read(0, 100, 2, 2, 0)
-    assert outcome_of(here, Fetch(0, 1, whole_first=False)) == Read(0, 0, 2, 2, 0)
+    assert outcome_of(here, Fetch(0, 1, whole_first=False)) == Read(0, 0, 2, 2, 0, has_left_out=True)
+    assert outcome_of(here, Fetch(0, 0, whole_first=False)) == Read(0, 0, 2, 2, 0)
     assert outcome_of(here, Fetch(0, 150)) == Read(0, 150, 2, 2, 0)  # the last batch may be cut
 
 
