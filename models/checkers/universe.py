@@ -271,6 +271,7 @@ def sent(
     header_count: int | None = None,
     deltas: tuple[int, ...] | None = None,
     is_readable: bool = True,
+    unpacks_too_far: bool = False,
     has_key: bool = True,
     rebuilt_bytes: int = BATCH_BYTES,
 ) -> Produce:
@@ -293,6 +294,7 @@ def sent(
             size if header_count is None else header_count,
             records if is_readable else None,
             Shape(rebuilt_bytes),
+            unpacks_too_far,
         )
     )
 
@@ -318,6 +320,7 @@ FAULTY_BATCHES = (
     sent(START_MS, attributes=ATTRIBUTE_CONTROL),
     sent(START_MS, producer_id=1, producer_epoch=0),
     sent(START_MS, is_readable=False),
+    sent(START_MS, is_readable=False, unpacks_too_far=True),
     sent(START_MS, count=2),
     sent(START_MS * 100),
     sent(START_MS, attributes=ATTRIBUTE_LOG_APPEND_TIME),

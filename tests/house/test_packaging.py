@@ -37,12 +37,15 @@ def test_the_wheel_holds_one_package(tmp_path: Path) -> None:
     shutil.copytree(ROOT, source, symlinks=True, ignore=ignore)
     (source / "spec/sample.md").write_text("# A page of the specification\n")
     command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(tmp_path), str(source)]
-    subprocess.run(command, check=True, timeout=120)
+    subprocess.run(command, check=True, timeout=900)  # it compiles
     (wheel,) = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
     assert {name.partition("/")[0] for name in names} == {"fiducial", "fiducial-0.1.0.dist-info"}
-    for folder, pattern in (("models", "**/*.py"), ("reference", "*.py"), ("spec", "*.md")):
+    assert {path.stem for path in (source / "fastpath").glob("*.pyx")} == {
+        Path(name).name.partition(".")[0] for name in names if name.startswith("fiducial/fastpath/") and name.endswith(".so")
+    }
+    for folder, pattern in (("models", "**/*.py"), ("reference", "*.py"), ("fastpath", "*.py"), ("spec", "*.md"), ("spec", "coverage.json")):
         expected = {f"fiducial/{path.relative_to(source)}" for path in (source / folder).glob(pattern)}
         assert expected <= names
     assert not [name for name in names if "__pycache__" in name or "/test" in name]
