@@ -2,7 +2,7 @@
 //
 //   {"do": "produce", "config": {…}, "topic": T, "partition": P, "records": [{"key": BASE64 | null, "value": …, "headers": [[NAME, BASE64], …]}]}
 //     -> [offset of each record, -1 where the broker did not say]
-//   {"do": "fetch", "config": {…}, "topic": T, "partition": P, "offset": O, "count": N}
+//   {"do": "fetch", "config": {…}, "topic": T, "partition": P, "offset": O, "count": N, "patience_ms": M}
 //     -> [{"offset": …, "timestamp": …, "key": …, "value": …, "headers": …}, …]
 //
 // Run in source launch mode: java -cp 'JARS/*' Client.java
@@ -19,6 +19,7 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.Future;
+import java.util.concurrent.TimeoutException;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
 import org.apache.kafka.clients.producer.KafkaProducer;
@@ -66,13 +67,17 @@ public class Client {
         return offsets;
     }
 
-    static List<Object> fetch(JsonNode command) {
+    static List<Object> fetch(JsonNode command) throws Exception {
         var here = new TopicPartition(command.get("topic").asText(), command.get("partition").asInt());
         var fetched = new ArrayList<Object>();
+        long giveUp = System.currentTimeMillis() + command.get("patience_ms").asLong();
         try (var consumer = new KafkaConsumer<>(config(command), new ByteArrayDeserializer(), new ByteArrayDeserializer())) {
             consumer.assign(List.of(here));
             consumer.seek(here, command.get("offset").asLong());
             while (fetched.size() < command.get("count").asInt()) {
+                if (System.currentTimeMillis() > giveUp) {
+                    throw new TimeoutException(fetched.size() + " records came");
+                }
                 for (ConsumerRecord<byte[], byte[]> one : consumer.poll(Duration.ofMillis(100))) {
                     fetched.add(described(one));
                 }

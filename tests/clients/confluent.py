@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -47,15 +48,13 @@ class Confluent(Client):
                 raise KafkaException(error)
             told.append(message.offset())
 
-        producer = Producer(
-            self.config
-            | {
-                "acks": delivery.acks,
-                "enable.idempotence": delivery.is_idempotent,
-                "compression.type": compression,
-                "linger.ms": 50,
-            }
-        )
+        settings = {
+            "acks": delivery.acks,
+            "enable.idempotence": delivery.is_idempotent,
+            "compression.type": compression,
+            "linger.ms": 50,
+        }
+        producer = Producer(self.config | settings)
         for record in records:
             headers: list[Any] = list(record.headers)
             producer.produce(topic, record.value, record.key, partition, on_delivery=delivered, headers=headers)
@@ -74,9 +73,8 @@ class Confluent(Client):
 
     def messages(self, topic: str, partition: int, offset: int, count: int) -> Iterator[Any]:
         """`count` messages from `offset` on."""
-        consumer = self.consumer()
         give_up, missing = time.monotonic() + PATIENCE_S, count
-        try:
+        with closing(self.consumer()) as consumer:
             consumer.assign([TopicPartition(topic, partition, offset)])
             while missing:
                 if time.monotonic() > give_up:
@@ -86,27 +84,19 @@ class Confluent(Client):
                         raise KafkaException(message.error())
                     missing -= 1
                     yield message
-        finally:
-            consumer.close()
 
     def consumer(self) -> Consumer:
         """librdkafka wants a group's name, though no group is joined."""
         return Consumer(self.config | {"group.id": "none", "enable.auto.commit": False, "auto.offset.reset": "error"})
 
     def offset_at(self, topic: str, partition: int, timestamp_ms: int) -> int | None:
-        consumer = self.consumer()
-        try:
+        with closing(self.consumer()) as consumer:
             (found,) = consumer.offsets_for_times([TopicPartition(topic, partition, timestamp_ms)], PATIENCE_S)
-        finally:
-            consumer.close()
         return found.offset if found.offset >= 0 else None
 
     def bounds(self, topic: str, partition: int) -> tuple[int, int]:
-        consumer = self.consumer()
-        try:
+        with closing(self.consumer()) as consumer:
             first, end = consumer.get_watermark_offsets(TopicPartition(topic, partition), PATIENCE_S, cached=False)
-        finally:
-            consumer.close()
         return first, end
 
     def delete_records(self, topic: str, partition: int, below: int) -> int:

@@ -42,7 +42,7 @@ class Java(Client):
         command = {"do": what, "config": {"bootstrap.servers": self.bootstrap, **config}, **arguments}
         self.process.stdin.write(json.dumps(command) + "\n")
         self.process.stdin.flush()
-        if not select.select([self.process.stdout], [], [], PATIENCE_S)[0]:
+        if not select.select([self.process.stdout], [], [], 2 * PATIENCE_S)[0]:
             raise ClientError(f"no answer to {what}")
         answer = json.loads(self.process.stdout.readline())
         if isinstance(answer, dict):
@@ -84,7 +84,8 @@ class Java(Client):
 
     def fetch(self, topic: str, partition: int, offset: int, count: int) -> list[Fetched]:
         config = {"auto.offset.reset": "none", "max.poll.records": str(count)}
-        fetched = self.ask("fetch", config, topic=topic, partition=partition, offset=offset, count=count)
+        what = {"topic": topic, "partition": partition, "offset": offset, "count": count, "patience_ms": 1000 * PATIENCE_S}
+        fetched = self.ask("fetch", config, **what)
         return [
             Fetched(
                 one["offset"],

@@ -69,8 +69,8 @@ def test_a_producer_that_wants_acks_learns_where_its_records_went(
 
 
 @pytest.fixture(scope="module")
-def works(wire: Wire, client_of: ClientOf) -> dict[type[Client], list[Record]]:
-    """What each client has written so far, in every compression that it has, to a topic of its name."""
+def works() -> dict[type[Client], list[Record]]:
+    """What each client has written to the topic of its works."""
     return {}
 
 

@@ -73,10 +73,12 @@ class Suite:
         """Test -> why it did not pass, None if it did."""
         listed = [f"{FOLDER}/{test}" for test in in_table]
         shares = [[FOLDER, *(f"--deselect={test}" for test in listed), f"--timeout={LIMIT_S}"]]
-        for first in range(PROCESSES_FOR_TABLE):
-            shares.append([*listed[first::PROCESSES_FOR_TABLE], f"--timeout={LIMIT_IN_TABLE_S}"])
+        shares += [
+            [*listed[first::PROCESSES_FOR_TABLE], f"--timeout={LIMIT_IN_TABLE_S}"] for first in range(PROCESSES_FOR_TABLE)
+        ]
+        reports = (str(self.reports / f"{number}.xml") for number in range(len(shares)))
         with ThreadPoolExecutor(len(shares)) as pool:
-            done = pool.map(self.run_share, (str(self.reports / f"{number}.xml") for number in range(len(shares))), shares)
+            done = pool.map(self.run_share, reports, shares)
         return {test: said for outcomes in done for test, said in outcomes.items()}
 
     def run_share(self, report: str, what: list[str]) -> dict[str, str | None]:
