@@ -133,9 +133,9 @@ cdef int roll(Log* log, int64_t now) noexcept nogil:
 
 
 cdef int seal(Log* log, Segment* segment) noexcept nogil:
-    """Close the time index with the greatest timestamp, and cut both indexes to their entries."""
+    """Close the time index with the greatest timestamp, and cut both indexes to their entries. A segment that has no file needs none."""
     cdef int result
-    if segment.size_bytes == 0:
+    if segment.fd < 0:
         return 0
     if segment.max_timestamp > segment.indexed_timestamp:
         result = add_time_entry(log, segment, JUST_ONE_MORE)
@@ -624,7 +624,7 @@ cdef int load(
         log.segments.clear()
     for index in range(bases.size()):
         log.segments.push_back(new_segment(bases[index], now))
-        limit = bases[index + 1] if index + 1 < bases.size() else trusted_below
+        limit = bases[index + 1] if index + 1 < bases.size() else INT64_MAX
         result = load_segment(log, &log.segments.back(), limit <= trusted_below, config, now)
         if result < 0:
             return result
@@ -647,38 +647,48 @@ cdef int load_segment(Log* log, Segment* segment, bint is_trusted, LogConfig* co
     if size_bytes < 0:
         return <int>size_bytes
     log.end = segment.base_offset
-    if is_trusted and take_indexes(log, segment, size_bytes) == 1:
+    if is_trusted and take_indexes(log, segment, size_bytes):
         return 1
-    return read_through(log, segment, size_bytes, config, now)
+    cdef int result = read_through(log, segment, size_bytes, config, now)
+    if result < 0:
+        return result
+    segment.is_unsynced = segment.size_bytes > 0
+    segment.bytes_since_index_entry = 0
+    cdef int sealed = seal(log, segment)  # as Kafka does it; the active one grows again
+    return sealed if sealed < 0 else result
 
 
-cdef int take_indexes(Log* log, Segment* segment, int64_t size_bytes) noexcept nogil:
-    """Take the segment for what its indexes say: 1 if they are there and of whole entries, else 0."""
+cdef bint take_indexes(Log* log, Segment* segment, int64_t size_bytes) noexcept nogil:
+    """Take the segment for what its indexes say, if they are there, of whole entries, and the last one of each fits the batches."""
     cdef Stored batch
     cdef int64_t position = 0
-    cdef uint8_t[TIME_ENTRY_BYTES] last
-    segment.offsets.entries = entries_of(log, segment, b".index", OFFSET_ENTRY_BYTES, NULL)
-    segment.times.entries = entries_of(log, segment, b".timeindex", TIME_ENTRY_BYTES, last)
+    cdef uint8_t[OFFSET_ENTRY_BYTES] last_batch
+    cdef uint8_t[TIME_ENTRY_BYTES] last_time
+    segment.offsets.entries = entries_of(log, segment, b".index", OFFSET_ENTRY_BYTES, last_batch)
+    segment.times.entries = entries_of(log, segment, b".timeindex", TIME_ENTRY_BYTES, last_time)
     segment.size_bytes = size_bytes
     if size_bytes == 0:
         segment.offsets.entries = segment.times.entries = 0
-        return 1
-    if segment.offsets.entries < 0 or segment.times.entries < 0:
-        return 0
-    if segment.times.entries > 0:
-        segment.max_timestamp = segment.indexed_timestamp = <int64_t>load64(last)
-        segment.max_timestamp_offset = segment.base_offset + <int64_t>load32(last + 8)
-    if header_at(log, segment, 0, &batch) != 1:
-        return 0
+        return True
+    if segment.offsets.entries < 0 or segment.times.entries < 0 or header_at(log, segment, 0, &batch) != 1:
+        return False
     segment.first_timestamp = batch.max_timestamp
-    position = floor_position(log, segment, INT64_MAX)
+    if segment.offsets.entries > 0:
+        position = load32(last_batch + 4)
+        if header_at(log, segment, position, &batch) != 1 or batch.last_offset != segment.base_offset + <int64_t>load32(last_batch):
+            return False
     while position < size_bytes:
-        if header_at(log, segment, position, &batch) != 1 or position + batch.size_bytes > size_bytes:
-            return 0
+        if header_at(log, segment, position, &batch) != 1 or batch.size_bytes < HEADER_BYTES or position + batch.size_bytes > size_bytes:
+            return False
         position += batch.size_bytes
+    if segment.times.entries > 0:
+        segment.max_timestamp = segment.indexed_timestamp = <int64_t>load64(last_time)
+        segment.max_timestamp_offset = segment.base_offset + <int64_t>load32(last_time + 8)
+        if segment.max_timestamp_offset > batch.last_offset:
+            return False
     log.end = batch.last_offset + 1
     segment.modified_ms = log.files.modified_ms(log.files.context, segment.fd)
-    return 1
+    return True
 
 
 cdef int64_t entries_of(Log* log, Segment* segment, const char* suffix, int64_t entry_bytes, uint8_t* last) noexcept nogil:
@@ -688,7 +698,7 @@ cdef int64_t entries_of(Log* log, Segment* segment, const char* suffix, int64_t 
         return -1
     cdef int64_t size_bytes = log.files.size(log.files.context, fd)
     cdef int64_t entries = size_bytes // entry_bytes if size_bytes % entry_bytes == 0 else -1
-    if entries > 0 and last != NULL and log.files.read_at(log.files.context, fd, last, entry_bytes, size_bytes - entry_bytes) != entry_bytes:
+    if entries > 0 and log.files.read_at(log.files.context, fd, last, entry_bytes, size_bytes - entry_bytes) != entry_bytes:
         entries = -1
     log.files.close(log.files.context, fd)
     return entries
@@ -704,6 +714,7 @@ cdef int read_through(Log* log, Segment* segment, int64_t size_bytes, LogConfig*
     segment.size_bytes = 0
     segment.offsets.entries = segment.times.entries = 0
     segment.max_timestamp = segment.indexed_timestamp = segment.first_timestamp = NO_TIMESTAMP
+    segment.max_timestamp_offset = segment.base_offset
     segment.modified_ms = log.files.modified_ms(log.files.context, segment.fd)
     cdef int64_t written_ms = segment.modified_ms
     while data != NULL and size_bytes - position >= HEADER_BYTES:
@@ -805,7 +816,7 @@ cdef int replace_file(Files* files, const string& path, const string& text) noex
 
 
 cdef int load_epochs(Log* log) noexcept nogil:
-    """The epochs from their file; entries beyond the log end are left out. 0 too if there is no file."""
+    """The epochs from their file, as far as they are of the log as it is. 0 too if there is no file."""
     cdef int fd = log.files.open(log.files.context, epochs_path(log).c_str(), False)
     cdef int64_t size_bytes
     cdef vector[char] text
@@ -830,4 +841,5 @@ cdef int load_epochs(Log* log) noexcept nogil:
             log.epochs.push_back(entry)
         while at[0] == b"\n" or at[0] == b" ":
             at += 1
+    trim_epochs(log, log.start)
     return 0
