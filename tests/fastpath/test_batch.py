@@ -7,6 +7,7 @@ import platform
 import subprocess
 import sys
 import tomllib
+import zlib
 from collections import Counter
 from collections.abc import Iterator
 from importlib.machinery import ExtensionFileLoader
@@ -16,6 +17,7 @@ from random import Random
 from types import ModuleType
 from typing import Any
 
+import cramjam
 import pytest
 from crc32c import crc32c
 from differential.encode import Item, encoded
@@ -170,13 +172,41 @@ def test_any_byte_of_a_packed_body_may_be_wrong(codec: int) -> None:
             assert seen_facts(changed) == expected_facts(changed)
 
 
-def test_gzip_streams_one_behind_the_other_are_one_body() -> None:
+def lz4_frame(body: bytes, content_checksum: bool, block_linked: bool) -> bytes:
+    """A frame as another library makes it."""
+    packer = cramjam.lz4.Compressor(content_checksum=content_checksum, block_linked=block_linked)
+    packer.compress(body)
+    return bytes(packer.finish())
+
+
+def packings(body: bytes) -> Iterator[tuple[int, bytes]]:
+    """(codec, a body packed otherwise than the reference packs it), and what is not quite that."""
+    half = len(body) // 2
+    for codec in (1, 2, 3, 4):
+        parts = [compressed(part, codec, LEVELS.get(codec, 0)) for part in (body[:half], body[half:], b"")]
+        for packed in (parts[0] + parts[1], parts[2] + parts[0] + parts[1], parts[0] + parts[1] + parts[2]):
+            yield from ((codec, packed + behind) for behind in (b"", b"\x1f\x8b", b"\x1f\x8b\x08", b"junk", bytes(4)))
+    yield 1, zlib.compress(body)
+    yield 2, bytes(cramjam.snappy.compress_raw(body))
+    yield 2, bytes(cramjam.snappy.compress_raw(body)) + bytes(2)
+    yield 2, bytes(cramjam.snappy.compress(body))
+    for content_checksum in (False, True):
+        for block_linked in (False, True):
+            yield 3, lz4_frame(body, content_checksum, block_linked)
+            yield 3, lz4_frame(body, content_checksum, block_linked)[:-1]
+            yield 3, lz4_frame(body * 3000, content_checksum, block_linked)
+    skippable = bytes.fromhex("502a4d18 03000000 616263")
+    yield from ((codec, skippable + compressed(body, codec, LEVELS[codec])) for codec in (3, 4))
+
+
+def test_packed_as_others_pack_them_records_are_seen_alike() -> None:
     data = encoded(ITEMS)
-    for cut in (1, len(data) - 61, 30):
-        streams = [compressed(part, 1, 6) for part in (data[61:][:cut], data[61:][cut:])]
-        for behind in (b"", b"\x1f\x8b", b"\x1f\x8b\x08", b"junk"):
-            packed = signed(data[:22] + b"\x01" + data[23:], b"".join(streams) + behind)
-            assert seen_facts(packed) == expected_facts(packed)
+    outcomes = Counter[tuple[int, bool]]()
+    for codec, packed in packings(data[61:]):
+        records = signed(data[:22] + bytes([codec]) + data[23:], packed)
+        assert seen_facts(records) == expected_facts(records)
+        outcomes[codec, seen_facts(records)["first"]["records"] is not None] += 1
+    assert set(outcomes) == {(codec, readable) for codec in (1, 2, 3, 4) for readable in (False, True)}
 
 
 @pytest.mark.rule("LOG-BATCH-25")
@@ -455,7 +485,7 @@ def checks() -> Iterator[tuple[Any, tuple[Any, ...]]]:
         yield test_a_checksum_is_that_of_the_bytes_for_every_length, (way,)
     for codec in CODECS:
         yield test_records_cut_short_at_any_byte_are_seen_alike, (codec,)
-    yield test_gzip_streams_one_behind_the_other_are_one_body, ()
+    yield test_packed_as_others_pack_them_records_are_seen_alike, ()
     yield test_a_batch_unpacks_as_far_as_the_model_says, (4, UNPACKED_BYTES_MAX + 1)
     yield test_random_batches_are_judged_and_stored_alike, ()
 
