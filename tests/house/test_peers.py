@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from peers import kafka
+from peers import kafka, kafka_python
 from peers.kafka import NOT_RUN, Kafka, PeerUnavailable
 
 from fiducial.cli.verify import PEER_UNAVAILABLE
@@ -34,3 +34,13 @@ def test_apache_kafka_answers_while_its_block_runs(kafka: Kafka) -> None:
     assert kafka.answers()
     assert kafka.bootstrap == f"{kafka.host}:{kafka.port}"
     assert kafka.log_path.exists()
+
+
+def test_without_a_package_index_there_are_no_tests_of_kafka_python(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("FIDUCIAL_PEERS_DIR", str(tmp_path))
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    with pytest.raises(PeerUnavailable, match="pip could not get kafka-python"):
+        kafka_python.source()
+    assert not list(tmp_path.iterdir())
