@@ -281,16 +281,16 @@ class Layout:
     def access(self, field: dataclasses.Field[Any], model: type | None) -> tuple[Read, Write]:
         """How a field is read and written."""
         flexible, nullable, many = self.flexible, is_nullable(field.type), is_array(field.type)
+        is_maybe = nullable and not many  # an array that may be null has no nulls in it
         schema = inner(field.type, dataclasses.is_dataclass)
         if schema is not None:
             assert model is not None
             struct_ = layout(schema, model)
-            is_maybe = nullable and not many
             read: Read = struct_.read_nullable if is_maybe else struct_.read
             write: Write = struct_.write_nullable if is_maybe else struct_.write
         else:
             kind = field.metadata["kafka_type"]
-            read, write = primitive_reader(kind, flexible, nullable), primitive_writer(kind, flexible)
+            read, write = primitive_reader(kind, flexible, is_maybe), primitive_writer(kind, flexible)
         if many:
             return array_reader(read, flexible, nullable), array_writer(write, flexible)
         return read, write

@@ -30,6 +30,8 @@ from fiducial.fastpath.codec_generator.layouts import Disagreement, Message, mes
 from fiducial.models.apis import APIS, Api
 from fiducial.models.messages import (
     CreateTopicsRequest,
+    DescribeConfigsRequest,
+    DescribeConfigsResource,
     FetchableTopicResponse,
     FetchRequest,
     FetchResponse,
@@ -56,7 +58,7 @@ MUTATIONS = 1000 if IS_LONG else 50  # of one message of each layout
 SMALL_BYTES = 250  # so that cutting a message at every byte is quick
 
 REFUSED = "refused"
-PRODUCE, FETCH, LIST_OFFSETS, METADATA, CREATE_TOPICS = 0, 1, 2, 3, 19
+PRODUCE, FETCH, LIST_OFFSETS, METADATA, CREATE_TOPICS, DESCRIBE_CONFIGS = 0, 1, 2, 3, 19, 32
 HOT = (PRODUCE, FETCH, LIST_OFFSETS)
 
 each_message = pytest.mark.parametrize(
@@ -230,6 +232,19 @@ def test_a_known_tag_is_read_by_its_type_and_the_last_one_counts() -> None:
     assert verdict(codec_objects, twice, layout) == FetchRequest(cluster_id="b")
     assert refuted(layout, twice) == ""
     assert codec_structs.decode_request(twice, FETCH, 12) == FetchRequest(cluster_id="b")
+
+
+@pytest.mark.rule("WIRE-FRAME-8")
+@pytest.mark.parametrize("version", [3, 4])
+def test_an_array_that_may_be_null_has_no_nulls_in_it(version: int) -> None:
+    layout = Layout(APIS[DESCRIBE_CONFIGS], version, "request")
+    sent = DescribeConfigsRequest((DescribeConfigsResource(2, "topic", ("?",)),))
+    null, given = (b"\xff\xff", b"\x00\x01?") if version == 3 else (b"\x00", b"\x02?")
+    data = codec_objects.encode(sent, *layout.where)
+    assert verdict(codec_objects, data.replace(given, null), layout) is REFUSED
+    assert refuted(layout, data.replace(given, null)) == ""
+    nothing = DescribeConfigsRequest((DescribeConfigsResource(2, "topic", None),))
+    assert verdict(codec_objects, codec_objects.encode(nothing, *layout.where), layout) == nothing
 
 
 def test_bytes_behind_a_message_and_before_its_position_are_not_looked_at() -> None:
