@@ -90,7 +90,6 @@ class Connection(asyncio.Protocol):
                     log.warning("closing %s: a frame of %d bytes", self.peer(), size)
                     self.is_ending = True
                     self.transport.pause_reading()
-                    position = len(view)
                     break
                 if len(view) - position - 4 < size:
                     break
@@ -148,7 +147,6 @@ class Connection(asyncio.Protocol):
     def hang_up(self, reason: str, *, is_our_fault: bool = False) -> None:
         """End the connection; only the answers already given are still sent."""
         log.log(logging.ERROR if is_our_fault else logging.WARNING, "closing %s: %s", self.peer(), reason, exc_info=is_our_fault)
-        self.frames.clear()
         self.transport.close()
 
     @rule("WIRE-FRAME-13")
@@ -249,10 +247,7 @@ async def serve(host: str, port: int, settings: Settings) -> int:
     address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     print(f"listening on {address}\ntry: kcat -b {address} -L", flush=True)
     await stop.wait()
-    listener.close()
-    for connection in list(server.connections.values()):
-        connection.transport.abort()
-    return 0
+    return 0  # the process ends, and every connection with it
 
 
 def run(host: str, port: int, settings: Mapping[str, str]) -> int:

@@ -9,7 +9,9 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
+from differential.targets import request_frame
 
+from fiducial.models import messages as m
 from fiducial.models.settings import parse
 from fiducial.models.state import Cluster
 from fiducial.reference import server
@@ -65,6 +67,11 @@ class Wire(asyncio.Transport):
         self.ended = "aborted"
 
 
+def framed(frame: bytes) -> bytes:
+    """A frame behind its length."""
+    return struct.pack(">i", len(frame)) + frame
+
+
 def connected(**settings: str) -> tuple[Connection, Wire]:
     """A connection to a new broker."""
     given = parse({name.replace("_", "."): text for name, text in settings.items()})
@@ -101,7 +108,7 @@ async def test_a_connection_has_one_request_answered_in_each_turn(clock: Clock) 
         assert len(wire.answers) == answered
         await asyncio.sleep(0)
     await asyncio.sleep(0)
-    assert len(wire.answers) == 5 and not wire.ended
+    assert len(wire.answers) == 5 and not wire.is_closing()
 
 
 @pytest.mark.parametrize("size", [1, 3, 4, 5, 14, 100])
@@ -115,6 +122,62 @@ async def test_frames_may_come_in_pieces_of_any_size(clock: Clock, size: int) ->
         await asyncio.sleep(0)
     assert [struct.unpack_from(">i", one, 4)[0] for one in wire.answers] == list(range(20))
     assert connection.buffer == b""
+
+
+def with_a_fetch_that_waits() -> tuple[Connection, Wire]:
+    """A connection whose request is parked."""
+    connection, wire = connected()
+    topic = m.CreateTopicsRequest((m.CreatableTopic("t", 1, 1),))
+    connection.data_received(framed(request_frame(19, 7, topic)))
+    wanted = m.FetchTopic("t", partitions=(m.FetchPartition(),))
+    connection.data_received(framed(request_frame(1, 12, m.FetchRequest(max_wait_ms=60_000, min_bytes=1, topics=(wanted,)))))
+    assert len(wire.answers) == len(connection.server.core.waiting) == len(connection.server.timers) == 1
+    return connection, wire
+
+
+@pytest.mark.rule("WIRE-FRAME-10")
+@in_a_loop
+async def test_what_comes_while_a_request_is_under_way_waits(clock: Clock) -> None:
+    connection, wire = with_a_fetch_that_waits()
+    connection.data_received(VERSIONS_0)
+    await asyncio.sleep(0)
+    assert len(wire.answers) == 1 and wire.is_read
+    connection.server.fire(2)
+    await asyncio.sleep(0)
+    assert len(wire.answers) == 3
+
+
+@pytest.mark.rule("WIRE-FRAME-1")
+@in_a_loop
+async def test_nothing_is_read_behind_a_bad_length(clock: Clock) -> None:
+    connection, wire = with_a_fetch_that_waits()
+    connection.data_received(VERSIONS_0 + bytes(4))
+    assert not wire.is_read and not wire.is_closing()
+    connection.server.fire(2)
+    assert not wire.is_read
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert len(wire.answers) == 3 and wire.ended == "closed" and not wire.is_read
+
+
+@in_a_loop
+async def test_a_connection_that_is_lost_leaves_nothing(clock: Clock) -> None:
+    connection, _ = with_a_fetch_that_waits()
+    connection.connection_lost(ConnectionResetError())
+    here = connection.server
+    assert not here.connections and not here.core.waiting and not here.timers and not here.core.broker.parked.fetches
+
+
+@in_a_loop
+async def test_a_large_frame_grows_in_place(clock: Clock) -> None:
+    connection, _ = connected()
+    connection.data_received(struct.pack(">i", 8 << 20))
+    buffer = connection.buffer
+    for _ in range(127):
+        connection.data_received(bytes(1 << 16))
+        assert connection.buffer is buffer and not connection.frames
+    connection.data_received(bytes(1 << 16))
+    assert connection.buffer is buffer and not buffer
 
 
 @pytest.mark.rule("WIRE-FRAME-14")
@@ -149,7 +212,7 @@ async def test_a_single_byte_puts_off_the_end(clock: Clock) -> None:
     connection, wire = connected(connections_max_idle_ms="600000")
     for clock.now_s in (599.0, 1198.0, 1797.0):
         connection.end_if_idle()
-        assert not wire.ended
+        assert not wire.is_closing()
         connection.data_received(b"\x00")
     clock.now_s = 1797.0 + 600.0
     connection.end_if_idle()
@@ -160,11 +223,14 @@ async def test_a_single_byte_puts_off_the_end(clock: Clock) -> None:
 @in_a_loop
 async def test_an_answer_puts_off_the_end_and_so_does_each_byte_that_the_client_takes_of_it(clock: Clock) -> None:
     connection, wire = connected(connections_max_idle_ms="600000")
-    clock.now_s, wire.unsent_bytes = 500.0, 9_000
+    clock.now_s = 500.0
     connection.finished(bytes(10_000))
-    for clock.now_s, wire.unsent_bytes in ((1000.0, 8_000), (1500.0, 7_000), (2000.0, 6_000)):
+    clock.now_s = 1000.0
+    connection.end_if_idle()
+    assert not wire.is_closing()
+    for clock.now_s, wire.unsent_bytes in ((1099.0, 8_000), (1500.0, 7_000), (2000.0, 6_000)):
         connection.end_if_idle()
-        assert not wire.ended
+        assert not wire.is_closing()
     clock.now_s = 2600.0
     connection.end_if_idle()
     assert wire.ended == "aborted"
@@ -175,7 +241,7 @@ async def test_an_answer_puts_off_the_end_and_so_does_each_byte_that_the_client_
 async def test_it_looks_again_when_the_time_could_be_up(clock: Clock) -> None:
     connection, wire = connected(connections_max_idle_ms="20")
     clock.now_s = 0.02
-    while not wire.ended:
+    while not wire.is_closing():
         await asyncio.sleep(0.001)
     assert wire.ended == "aborted"
     connection.connection_lost(None)

@@ -285,7 +285,9 @@ def fetched(answer: bytes | None) -> bytes:
 @pytest.mark.rule("WIRE-FRAME-10")
 def test_a_fetch_that_waits_holds_up_what_is_behind_it(connect: Connect, topic: str) -> None:
     client = connect()
-    client.send(fetch(topic, 1, 1, 700), produce(topic, 2), fetch(topic, 3, 1, 0))
+    client.send(fetch(topic, 1, 1, 700))
+    assert connect().ask(VERSIONS_0) is not None, "the fetch is with the broker by now"
+    client.send(produce(topic, 2), fetch(topic, 3, 1, 0))
     first, second, third = client.answer(), client.answer(), client.answer()
     assert [correlation_of(one) for one in (first, second, third)] == [1, 2, 3]
     assert fetched(first) == b"", "the Produce behind it must not wake it"
