@@ -48,6 +48,7 @@ import os
 from base64 import urlsafe_b64encode
 
 from fiducial.fastpath.control import plain
+from fiducial.fastpath.data import DELETE, IDENTITY, aside_name
 from fiducial.models.apis import APIS
 from fiducial.models.idempotence import ProducerEntry
 from fiducial.models.idempotence import Written as WrittenValue
@@ -415,7 +416,7 @@ cdef class Core:
         cdef Partition* here = self.new_partition(topic_id, index, topic, config)
         folder = self.path(topic, index)
         self.made(self.files.make_folder(self.files.context, folder))
-        self.made(log_room.replace_file(&self.files, folder + b"/partition.metadata", identity(topic_id)))
+        self.made(log_room.replace_file(&self.files, folder + b"/" + IDENTITY.encode(), identity(topic_id)))
         log_room.begin(&here.log, folder, &self.files, now)
         here.leader_epoch = leader_epoch
         log_room.begin_epoch(&here.log, leader_epoch)
@@ -457,8 +458,9 @@ cdef class Core:
     def delete(self, bytes topic_id, int index) -> bytes:
         """The partition is no more; its folder is put out of the way, under the name that is given back, to be emptied by whoever has time."""
         cdef Partition* here = self.held(topic_id, index)
-        folder = self.path((<bytes>here.topic).decode(), index)
-        aside = folder + b"." + topic_id.hex().encode() + b"-delete"
+        topic = (<bytes>here.topic).decode()
+        folder = self.path(topic, index)
+        aside = self.folder + b"/" + aside_name(topic, index, topic_id, DELETE).encode()
         log_room.let_go(&here.log)
         self.table.partitions.erase(key_of(here.topic_id, index))
         del here

@@ -27,6 +27,12 @@ RECOVERY_POINTS = "recovery-point-offset-checkpoint"
 LOG_STARTS = "log-start-offset-checkpoint"
 SEGMENT = re.compile(r"(\d{20})\.log")
 SAVED = re.compile(r"(\d{20})\.(?:snapshot|window)")
+PARTITION = re.compile(r".+-\d+")
+IDENTITY = "partition.metadata"
+#: What becomes of a folder that is put aside: it goes, or it waits for somebody to look at it.
+DELETE, STRAY = "delete", "stray"
+#: The longest name of a file that common file systems take.
+NAME_BYTES_MAX = 255
 
 Partition = tuple[str, int]  # topic, partition
 
@@ -98,12 +104,13 @@ class DataFolder:
 
     # What is in it
 
-    def log_files(self, folder: str) -> tuple[list[int], list[int]] | None:
-        """(base offsets of the segments, offsets of saved producers), each rising, in a folder; None if there is no such folder."""
-        try:
-            names = os.listdir(self.path / folder)
-        except FileNotFoundError:
-            return None
+    def partitions(self) -> dict[str, bytes | None]:
+        """Every folder of a partition, and the id of the topic whose log it holds: None if it does not say."""
+        return {one.name: self.topic_id(one.name) for one in os.scandir(self.path) if PARTITION.fullmatch(one.name) and one.is_dir()}
+
+    def log_files(self, folder: str) -> tuple[list[int], list[int]]:
+        """(base offsets of the segments, offsets of saved producers), each rising, in a folder."""
+        names = os.listdir(self.path / folder)
         segments = [int(found[1]) for name in names if (found := SEGMENT.fullmatch(name))]
         saved = {int(found[1]) for name in names if (found := SAVED.fullmatch(name))}
         return sorted(segments), sorted(saved)
@@ -111,10 +118,27 @@ class DataFolder:
     def topic_id(self, folder: str) -> bytes | None:
         """Whose log a folder holds, by its partition.metadata; None if it does not say."""
         try:
-            lines = dict(line.split(": ", 1) for line in (self.path / folder / "partition.metadata").read_text().splitlines() if ": " in line)
+            lines = dict(line.split(": ", 1) for line in (self.path / folder / IDENTITY).read_text().splitlines() if ": " in line)
             return base64.urlsafe_b64decode(lines["topic_id"] + "==")
         except (FileNotFoundError, KeyError, ValueError):
             return None
+
+
+    def put_aside(self, folder: str, topic_id: bytes | None, why: str) -> str:
+        """Rename a folder that is no partition of ours, to be deleted or as a stray: its new name. DataError if that cannot be done."""
+        topic, _, index = folder.rpartition("-")
+        name = aside_name(topic, int(index), topic_id or bytes(16), why)
+        try:
+            (self.path / folder).rename(self.path / name)
+        except OSError as error:
+            raise DataError(f"{self.path / folder} is no partition of this broker, and cannot be put aside as {name}: {error.strerror}") from None
+        return name
+
+
+def aside_name(topic: str, index: int, topic_id: bytes, why: str) -> str:
+    """The name of a partition's folder when it is out of use, as Kafka forms it: the topic's name is cut if it would be too long."""
+    suffix = f"-{index}.{topic_id.hex()}-{why}"
+    return topic[: NAME_BYTES_MAX - len(suffix)] + suffix
 
 
 def sync_folder(path: Path) -> None:

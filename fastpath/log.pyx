@@ -182,6 +182,8 @@ cdef int cut(Log* log, Segment* segment, Index* index, const char* suffix, int64
         index.base = NULL
         index.capacity_bytes = 0
     cdef int result = log.files.truncate(log.files.context, index.fd, index.entries * entry_bytes)
+    if result == 0:
+        result = log.files.sync(log.files.context, index.fd)  # it is believed below the recovery point
     log.files.close(log.files.context, index.fd)
     index.fd = -1
     return result

@@ -49,6 +49,11 @@ def read(core: Core) -> Iterator[Any]:
             yield from (of_json(one) for one in json.loads(stored.value))
 
 
+def deleted(core: Core) -> set[bytes]:
+    """The ids of the topics that are no more."""
+    return {record.topic_id for record in read(core) if isinstance(record, TopicDeleted)}
+
+
 def replayed(core: Core) -> tuple[Topics, ProducerIds]:
     """What the records come to."""
     found, ids = topics.Topics(), idempotence.ProducerIds()

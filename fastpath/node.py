@@ -21,8 +21,8 @@ from immutables import Map
 from fiducial.fastpath import codec_objects, control, metadata_log
 from fiducial.fastpath.codec_objects import Malformed
 from fiducial.fastpath.control import PartitionsView
-from fiducial.fastpath.core import VERDICTS, Core, StorageFailed
-from fiducial.fastpath.data import CLEAN, LOG_STARTS, RECOVERY_POINTS, DataFolder
+from fiducial.fastpath.core import VERDICTS, Core, StorageFailed, identity
+from fiducial.fastpath.data import CLEAN, DELETE, IDENTITY, LOG_STARTS, RECOVERY_POINTS, STRAY, DataFolder
 from fiducial.models import apis, broker, configs, events
 from fiducial.models.log import LogConfig
 from fiducial.models.settings import Settings
@@ -83,39 +83,47 @@ class Node:
         """The metadata log, in a folder of its own."""
         folder = self.data.path / METADATA_FOLDER
         folder.mkdir(exist_ok=True)
-        files = self.data.log_files(METADATA_FOLDER)
-        assert files is not None
-        self.core.open_metadata(os.fsencode(folder), LogConfig(), files[0], now)
+        self.core.open_metadata(os.fsencode(folder), LogConfig(), self.data.log_files(METADATA_FOLDER)[0], now)
 
     def load(self, is_clean: bool, now: int, progress: Callable[[int, int], None]) -> None:
         """Every partition of every topic that the metadata log tells of. One without a folder was about to be made: it is empty."""
         starts, points = self.data.checkpoint(LOG_STARTS), self.data.checkpoint(RECOVERY_POINTS)
         topics = self.broker.topics.by_name.values()
         count, done = sum(topic.partitions for topic in topics), 0
+        folders = self.own_folders()
         for topic in topics:
             self.core.name_topic(topic.topic_id, topic.name)
             config = configs.log_config(self.broker, topic)
             for index in range(topic.partitions):
-                self.put_strays_aside(topic.name, index, topic.topic_id)
-                files = self.data.log_files(f"{topic.name}-{index}")
-                if files is None:
-                    self.core.create(topic.topic_id, index, topic.name, config, 0, now)
-                else:
-                    key = (topic.name, index)
+                key, folder = (topic.name, index), f"{topic.name}-{index}"
+                if folder in folders:
+                    files = self.data.log_files(folder)
                     trusted_below = EVERYTHING if is_clean else points.get(key, 0)
                     self.core.load(topic.topic_id, index, topic.name, config, *files, starts.get(key, 0), trusted_below, now)
+                else:
+                    self.core.create(topic.topic_id, index, topic.name, config, 0, now)
                 done += 1
                 progress(done, count)
-        for leftover in self.data.path.glob("*-delete"):
+        for leftover in self.data.path.glob(f"*-{DELETE}"):
             shutil.rmtree(leftover)
+        self.checkpoint()  # nothing in it of topics that are no more: one made anew has the same name
 
-    def put_strays_aside(self, topic: str, index: int, topic_id: bytes) -> None:
-        """A folder of this name that holds another topic's log is not deleted, but renamed."""
-        folder = f"{topic}-{index}"
-        there = self.data.topic_id(folder)
-        if there is not None and there != topic_id:
-            log.warning("%s holds the log of another topic; it is now %s-stray", folder, folder)
-            (self.data.path / folder).rename(self.data.path / f"{folder}.{there.hex()}-stray")
+    def own_folders(self) -> set[str]:
+        """The folders of partitions that there are. Others are out of the way: of a topic whose deletion a crash cut short they go, any
+        other is renamed. One that does not say whose it is was just being made."""
+        topics = self.broker.topics.by_name.values()
+        expected = {f"{topic.name}-{index}": topic.topic_id for topic in topics for index in range(topic.partitions)}
+        own = set()
+        for folder, topic_id in self.data.partitions().items():
+            if folder in expected and topic_id in (expected[folder], None):
+                own.add(folder)
+                if topic_id is None:
+                    self.core.write_checkpoint(os.fsencode(self.data.path / folder / IDENTITY), identity(expected[folder]))
+            elif topic_id in metadata_log.deleted(self.core):
+                self.data.put_aside(folder, topic_id, DELETE)
+            else:
+                log.warning("%s holds the log of another topic; it is now %s", folder, self.data.put_aside(folder, topic_id, STRAY))
+        return own
 
     def stop(self) -> None:
         """Everything on the disk, and a mark that it is."""
@@ -259,6 +267,8 @@ class Node:
         self.broker = changed(after, partitions=cast(Any, PartitionsView(self.core)))
         if has_raised:
             self.write_starts()
+        if gone:
+            self.checkpoint()
         for folder in gone:
             shutil.rmtree(os.fsdecode(folder), ignore_errors=True)
 

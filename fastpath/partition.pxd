@@ -17,6 +17,7 @@ cdef cppclass Partition:
     Log log
     LogConfig config
     Producers producers
+    vector[int64_t] saved  # offsets of the files of producers, rising
 
 cdef struct Work:  # what appends share: who packs and unpacks, room to do it in, and whether the disk still takes anything
     int storage_error  # -errno of the file operation that took the log directory offline, 0 while it is fine

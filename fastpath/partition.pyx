@@ -8,6 +8,7 @@ from libcpp.string cimport string
 from libcpp.vector cimport vector
 
 from fiducial.fastpath.batch cimport (
+    ATTRIBUTE_CONTROL,
     ATTRIBUTE_LOG_APPEND_TIME,
     NO_PRODUCER,
     NOT_REFUSED,
@@ -44,6 +45,8 @@ cdef enum:
 
     CONSUMER = -1
     FUTURE_LOCAL_REPLICA = -3
+
+    SAVES_KEPT = 2  # files of producers: the newest, and one in case it is not sound
 
 
 # Produce
@@ -135,9 +138,14 @@ cdef int roll(Partition* partition, int64_t now) noexcept nogil:
     if result < 0 or partition.log.end == base_offset:
         return result
     result = producers_room.save(&partition.producers, partition.log.files, partition.log.folder, partition.log.end)
-    if partition.log.segments.size() > 2:  # the two newest are kept
-        producers_room.forget_saved(partition.log.files, partition.log.folder, partition.log.segments[partition.log.segments.size() - 3].base_offset)
-    return result
+    if result < 0:
+        return result
+    if partition.saved.empty() or partition.saved.back() != partition.log.end:
+        partition.saved.push_back(partition.log.end)
+    while partition.saved.size() > SAVES_KEPT:
+        producers_room.forget_saved(partition.log.files, partition.log.folder, partition.saved.front())
+        partition.saved.erase(partition.saved.begin())
+    return 0
 
 
 cdef int64_t replicated_end(Partition* partition) noexcept nogil:
@@ -346,13 +354,13 @@ cdef struct Rebuilding:
 
 
 cdef void learn(void* context, const uint8_t* header) noexcept nogil:
-    """A stored batch tells of its producer."""
+    """A stored batch tells of its producer; a marker, which a coordinator wrote, has no sequence to tell."""
     cdef Partition* partition = (<Rebuilding*>context).partition
     cdef int64_t base_offset = <int64_t>load64(header)
     cdef int32_t delta = <int32_t>load32(header + 23)
     cdef Sequenced batch
     batch.producer_id = <int64_t>load64(header + 43)
-    if batch.producer_id < 0:
+    if batch.producer_id < 0 or load16(header + 21) & ATTRIBUTE_CONTROL:
         return
     batch.epoch = <int16_t>load16(header + 51)
     batch.first_sequence = <int32_t>load32(header + 53)
@@ -381,10 +389,12 @@ cdef int load(
         return result
     partition.producers.clear()
     while index > 0:
+    partition.saved.clear()
         index -= 1
         if snapshots[index] <= partition.log.end and producers_room.load(&partition.producers, files, partition.log.folder, snapshots[index], now):
             offset = snapshots[index]
             break
+            partition.saved.push_back(offset)
     rebuilding.partition = partition
     rebuilding.now = now
     result = log_room.each_header(&partition.log, offset, learn, &rebuilding)
@@ -393,7 +403,7 @@ cdef int load(
     if result < 0:
         return result
     for index in range(snapshots.size()):
-        if snapshots[index] != offset:
+        if partition.saved.empty() or snapshots[index] != offset:
             producers_room.forget_saved(files, partition.log.folder, snapshots[index])
     partition.leader_epoch = partition.log.epochs.back().epoch + 1 if partition.log.epochs.size() > 0 else 0
     log_room.begin_epoch(&partition.log, partition.leader_epoch)
@@ -401,8 +411,8 @@ cdef int load(
 
 
 cdef int finish(Partition* partition) noexcept nogil:
-    """Before a clean stop: the log on the disk, and the producers as they are."""
+    """Before a clean stop: the log on the disk, and the producers as they are; of a log that was never written to, nothing."""
     cdef int result = log_room.finish(&partition.log)
-    if result < 0:
+    if result < 0 or partition.log.end == 0:
         return result
     return producers_room.save(&partition.producers, partition.log.files, partition.log.folder, partition.log.end)

@@ -140,7 +140,8 @@ cdef int save(Producers* producers, Files* files, const string& folder, int64_t 
 
 cdef uint8_t* put_last_batch(uint8_t* at, int64_t producer_id, Producer* producer) noexcept nogil:
     """An entry of Kafka's snapshot; where the next one goes."""
-    cdef Written* last = &producer.window[producer.count - 1]
+    cdef Written none = Written(-1, -1, -1, -1, producer.appended_ms)  # all that is known is the epoch
+    cdef Written* last = &producer.window[producer.count - 1] if producer.count > 0 else &none
     store64(at, <uint64_t>producer_id)
     store16(at + 8, <uint16_t>producer.epoch)
     store32(at + 10, <uint32_t>last.last_sequence)
