@@ -97,7 +97,7 @@ cdef struct Sent:  # the records field of one partition of a Produce request
 cdef void parse(const uint8_t* data, int64_t size, Sent* sent) noexcept nogil  # nothing stands for null
 cdef void read_header(const uint8_t* data, int64_t size, Batch* batch) noexcept nogil  # of a whole batch, of 26 bytes at least
 cdef bint crc_is_good(const Batch* batch) noexcept nogil
-cdef void read_records(Batch* batch, const Codecs* codecs, Buffer* unpacked) noexcept nogil
+cdef void read_records(Batch* batch, const Codecs* codecs, Buffer* unpacked) noexcept nogil  # of a batch with a whole header
 
 
 # What is refused. Of each refusal: the number of its rule, LOG-BATCH-n

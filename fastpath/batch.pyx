@@ -28,7 +28,6 @@ from fiducial.fastpath.bigendian cimport load16, load32, load64, store16, store3
 
 
 cdef extern from "crc32c.h" nogil:
-    enum: CRC32C_WAYS
     ctypedef uint32_t (*crc32c_function)(uint32_t state, const uint8_t* data, size_t size) noexcept
     uint32_t crc32c(uint32_t before, const uint8_t* data, size_t size) noexcept
     void crc32c_prepare() noexcept
@@ -380,7 +379,7 @@ cdef bint cannot_be_rebuilt(const Batch* batch) noexcept nogil:
 
 
 cdef inline bint exceeds(int64_t later, int64_t earlier, int64_t limit) noexcept nogil:
-    """Is `later` more than `limit` behind `earlier`? For any two times: their difference may need 65 bits."""
+    """Is `later` more than `limit` after `earlier`? For any two times: their difference may need 65 bits."""
     return later > earlier and <uint64_t>later - <uint64_t>earlier > <uint64_t>limit
 
 
@@ -766,7 +765,9 @@ def encode(
     cdef int64_t body_bytes = measure(items, &batch, sizes.data.as_ints)
     cdef int64_t before_bytes = BATCH_OVERHEAD_BYTES if codec == CODEC_NONE else 0
     cdef bytes data = PyBytes_FromStringAndSize(NULL, before_bytes + body_bytes)
-    write_records(items, batch.base_timestamp, sizes.data.as_ints, <uint8_t*>PyBytes_AS_STRING(data) + before_bytes)
+    write_records(
+        items, batch.base_timestamp, sizes.data.as_ints, <uint8_t*>PyBytes_AS_STRING(data) + before_bytes, body_bytes
+    )
     if codec != CODEC_NONE:
         data = bytes(BATCH_OVERHEAD_BYTES) + compressed(data, codec, LEVELS.get(codec) if level is None else level)
     if len(data) - PREFIX_BYTES > INT32_MAX:
@@ -788,15 +789,6 @@ cdef inline int64_t sized_bytes(object part) except -1:
     """How many a part of a record takes, with its length in front."""
     cdef int64_t size = bytes_of(part)
     return varint_bytes(size) + max(size, 0)
-
-
-cdef inline uint8_t* put_sized(uint8_t* at, object part) except NULL:
-    cdef int64_t size = bytes_of(part)
-    at = put_varint(at, size)
-    if size > 0:
-        memcpy(at, PyBytes_AS_STRING(part), size)
-        at += size
-    return at
 
 
 cdef inline int64_t delta_of(int64_t timestamp, int64_t base_timestamp) noexcept nogil:
@@ -835,26 +827,58 @@ cdef int64_t headers_bytes(object headers) except -1:
     return total
 
 
-cdef int write_records(tuple items, int64_t base_timestamp, const int* sizes, uint8_t* at) except -1:
-    cdef int64_t timestamp
+cdef struct Room:
+    uint8_t* at
+    uint8_t* end
+
+
+cdef int write_records(tuple items, int64_t base_timestamp, const int* sizes, uint8_t* begin, int64_t size) except -1:
+    """The records into the room that was measured for them; should they have changed since, an error, and nothing beyond its end."""
+    cdef Room room
     cdef int index = 0
     cdef tuple item
+    room.at, room.end = begin, begin + size
     for item in items:
-        timestamp = item[0]
-        at = put_varint(at, sizes[index])
-        at[0] = 0
-        at = put_varint(put_varint(at + 1, delta_of(timestamp, base_timestamp)), index)
-        at = put_sized(put_sized(at, item[1]), item[2])
-        at = put_headers(at, item[3] if len(item) > 3 else ())
+        put_checked(&room, sizes[index])
+        put_checked(&room, 0)  # attributes: the one byte of this number
+        put_checked(&room, delta_of(item[0], base_timestamp))
+        put_checked(&room, index)
+        put_sized(&room, item[1])
+        put_sized(&room, item[2])
+        if len(item) == 3:
+            put_checked(&room, 0)
+        else:
+            put_headers(&room, item[3])
         index += 1
+    if room.at != room.end:
+        raise RuntimeError("records changed while they were encoded")
     return 0
 
 
-cdef uint8_t* put_headers(uint8_t* at, object headers) except NULL:
-    at = put_varint(at, len(headers))
+cdef inline int put_checked(Room* room, int64_t number) except -1:
+    if varint_bytes(number) > room.end - room.at:
+        raise RuntimeError("records changed while they were encoded")
+    room.at = put_varint(room.at, number)
+    return 0
+
+
+cdef inline int put_sized(Room* room, object part) except -1:
+    cdef int64_t size = bytes_of(part)
+    put_checked(room, size)
+    if size > room.end - room.at:
+        raise RuntimeError("records changed while they were encoded")
+    if size > 0:
+        memcpy(room.at, PyBytes_AS_STRING(part), size)
+        room.at += size
+    return 0
+
+
+cdef int put_headers(Room* room, object headers) except -1:
+    put_checked(room, len(headers))
     for key, text in headers:
-        at = put_sized(put_sized(at, key), text)
-    return at
+        put_sized(room, key)
+        put_sized(room, text)
+    return 0
 
 
 cdef void write_header(const Batch* batch, int32_t leader_epoch, uint8_t* data, int64_t size) noexcept nogil:
@@ -912,7 +936,7 @@ cdef class EncodedBatch:
     cdef bytes body  # where the records are: `data`, or what was unpacked
     cdef Batch batch
 
-    def __init__(self, bytes data not None):
+    def __cinit__(self, bytes data not None):
         cdef Sent sent
         parse(<const uint8_t*>PyBytes_AS_STRING(data), len(data), &sent)
         if sent.batches != 1 or sent.tail != TAIL_NOTHING or sent.first.magic < 2 or len(data) < BATCH_OVERHEAD_BYTES:

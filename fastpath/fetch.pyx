@@ -34,7 +34,7 @@ from fiducial.fastpath.partition cimport Asked, Partition, Read, stable_offset
 from fiducial.fastpath cimport partition as partition_room
 from fiducial.fastpath.table cimport id_from, id_named, is_identified, is_named, key_of, no_id, partition_of, span_of, text_of
 from fiducial.fastpath.turn cimport MALFORMED, PARKED, REPLIED, begin_answer, end_answer
-from fiducial.fastpath.wire cimport UUID_BYTES, Frame
+from fiducial.fastpath.wire cimport UUID_BYTES, Frame, allocate
 
 cdef enum:
     UNKNOWN_TOPIC_OR_PARTITION = 3
@@ -54,6 +54,7 @@ cdef enum:
     LEADER_TOLD_FROM = 16
     EVICTION_MS = 120000
     READ_COMMITTED = 1
+    FUTURE_LOCAL_REPLICA = -3
 
 cdef int32_t EPOCH_MAX = 2147483647
 
@@ -277,15 +278,20 @@ cdef bint isolation_is_unknown(Turn* turn, const Plan* plan) noexcept nogil:
 # Reading
 
 
-cdef void refuse(Given* given, const Wanted* wanted, int16_t error) noexcept nogil:
+cdef void refuse(PartitionData* data, int32_t index, int16_t error) noexcept nogil:
     """LOG-READ-9: no marks, no records."""
-    default_partition_data(&given.data)
-    given.data.partition_index = wanted.index
-    given.data.error_code = error
-    given.data.high_watermark = -1
-    given.data.aborted_transactions_count = -1
-    given.data.records.size = 0
-    given.data.records.slice = -1
+    default_partition_data(data)
+    data.partition_index = index
+    data.error_code = error
+    data.high_watermark = -1
+    data.aborted_transactions_count = -1
+    data.records.size = 0
+    data.records.slice = -1
+
+
+cdef void begin_given(Given* given, int32_t index, int16_t error) noexcept nogil:
+    """What a partition answers as long as nothing else is known of it."""
+    refuse(&given.data, index, error)
     given.size_bytes = 0
     given.is_refused = error != 0
     given.diverges = False
@@ -297,9 +303,9 @@ cdef void read_one(Turn* turn, const Plan* plan, const Wanted* wanted, int64_t r
     cdef Partition* partition
     cdef Asked asked
     cdef Read read
-    refuse(given, wanted, error)
+    begin_given(given, wanted.index, error)
     if error != 0:
-        given.data.aborted_transactions_count = 0
+        given.data.aborted_transactions_count = 0  # its log was not asked
         return
     partition = partition_of(turn.table, id_of(turn, wanted), wanted.index)
     asked.offset = wanted.offset
@@ -329,7 +335,7 @@ cdef void found(Turn* turn, const Plan* plan, Partition* partition, const Read* 
         given.diverges = True
         given.data.diverging_epoch.epoch = read.diverging_epoch
         given.data.diverging_epoch.end_offset = read.diverging_end
-    elif plan.isolation == READ_COMMITTED:
+    elif plan.isolation == READ_COMMITTED and plan.replica_id != FUTURE_LOCAL_REPLICA and not read.has_left_out:
         given.data.aborted_transactions_count = 0
     given.size_bytes = read.place.size_bytes
     if given.size_bytes > 0:
@@ -444,6 +450,8 @@ cdef void respond(Turn* turn, int64_t connection, const Plan* plan, vector[Given
         topics[index].partitions_count = <int32_t>grouped[index].size()
     response.responses = topics.data()
     response.responses_count = <int32_t>topics.size()
+    if plan.replica_id >= 0:
+        response.node_endpoints_count = 0
     if response.node_endpoints_count > 0:
         default_fetch_response_node_endpoint(&endpoint)
         endpoint.node_id = turn.table.broker_id
@@ -464,15 +472,32 @@ cdef void answer(Turn* turn, Fetches* fetches, int64_t connection, const Plan* p
     respond(turn, connection, plan, given, 0, plan.session_id)
 
 
-cdef void spoil(Turn* turn, int64_t connection, const Plan* plan, int16_t error) noexcept nogil:
-    """One error for all; before v13, said of each partition too."""
-    cdef vector[Given] given
-    cdef size_t index
-    if plan.header.api_version < BY_ID_FROM:
-        given.resize(plan.partitions.size())
-        for index in range(plan.partitions.size()):
-            refuse(&given[index], &plan.partitions[index].wanted, error)
-    respond(turn, connection, plan, &given, error, 0)
+cdef void spoil(Turn* turn, int64_t connection, const Header* header, const FetchRequest* request, int16_t error) noexcept nogil:
+    """One error for all; before v13, said of each partition too, as often as it is named."""
+    cdef FetchResponse response
+    cdef FetchableTopicResponse* topics
+    cdef PartitionData* given
+    cdef Frame frame
+    cdef int32_t t, p, count
+    default_fetch_response(&response)
+    response.error_code = error
+    topics = <FetchableTopicResponse*>allocate(&turn.arena, request.topics_count * sizeof(FetchableTopicResponse))
+    if header.api_version < BY_ID_FROM and topics != NULL:
+        for t in range(request.topics_count):
+            count = request.topics[t].partitions_count
+            given = <PartitionData*>allocate(&turn.arena, count * sizeof(PartitionData))
+            default_fetchable_topic_response(&topics[t])
+            topics[t].topic = request.topics[t].topic
+            topics[t].partitions = given
+            topics[t].partitions_count = count if given != NULL else 0
+            for p in range(topics[t].partitions_count):
+                refuse(&given[p], request.topics[t].partitions[p].partition, error)
+                given[p].aborted_transactions_count = 0
+        response.responses = topics
+        response.responses_count = request.topics_count
+    begin_answer(turn, connection, header.correlation_id, header.is_flexible, &frame)
+    encode_fetch_response(&response, &turn.out, header.api_version)
+    end_answer(turn, &frame)
 
 
 cdef Verdict answer_fetch(Turn* turn, Fetches* fetches, int64_t connection, int64_t ticket, const Header* header, Reader* reader) noexcept nogil:
@@ -492,7 +517,7 @@ cdef Verdict answer_fetch(Turn* turn, Fetches* fetches, int64_t connection, int6
             return REPLIED
     plan_fetch(turn, fetches, &request, &plan)
     if isolation_is_unknown(turn, &plan):
-        spoil(turn, connection, &plan, INVALID_REQUEST)
+        spoil(turn, connection, header, &request, INVALID_REQUEST)
         return REPLIED
     read_all(turn, &plan, &given)
     if request.max_wait_ms <= 0 or is_enough(&plan, given):

@@ -53,7 +53,7 @@ cdef void look_up_one(
     default_list_offsets_partition_response(answer)
     answer.partition_index = asked.partition_index
     answer.timestamp = answer.offset = answer.leader_epoch = -1
-    if times > 1:
+    if request.isolation_level < 0 or request.isolation_level > 1 or times > 1:
         answer.error_code = INVALID_REQUEST
     elif asked.timestamp < 0 and version < since(asked.timestamp):
         answer.error_code = UNSUPPORTED_VERSION

@@ -37,6 +37,7 @@ cdef struct Produced:
 cdef struct Read:
     int16_t error
     bint diverges
+    bint has_left_out  # the first batch, since it does not fit
     int32_t diverging_epoch
     int64_t diverging_end
     int file_error

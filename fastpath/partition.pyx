@@ -185,7 +185,7 @@ cdef void fetch(Partition* partition, Asked* asked, Read* read) noexcept nogil:
     cdef int64_t below
     cdef int result
     read.error = epoch_error(partition, asked.current_leader_epoch)
-    read.diverges = False
+    read.diverges = read.has_left_out = False
     read.file_error = 0
     read.place.fd = -1
     read.place.position = read.place.size_bytes = 0
@@ -205,6 +205,7 @@ cdef void fetch(Partition* partition, Asked* asked, Read* read) noexcept nogil:
     else:
         below = stable_offset(partition) if asked.isolation == 1 else partition.log.high_watermark
     result = log_room.readable(&partition.log, asked.offset, below, asked.max_bytes, asked.whole_first, &read.place)
+    read.has_left_out = read.place.size_bytes == 0 and asked.max_bytes > 0 and asked.offset < below
     if result < 0:
         read.error = KAFKA_STORAGE_ERROR
         read.file_error = result
@@ -388,13 +389,13 @@ cdef int load(
     if result < 0:
         return result
     partition.producers.clear()
-    while index > 0:
     partition.saved.clear()
+    while index > 0:
         index -= 1
         if snapshots[index] <= partition.log.end and producers_room.load(&partition.producers, files, partition.log.folder, snapshots[index], now):
             offset = snapshots[index]
-            break
             partition.saved.push_back(offset)
+            break
     rebuilding.partition = partition
     rebuilding.now = now
     result = log_room.each_header(&partition.log, offset, learn, &rebuilding)

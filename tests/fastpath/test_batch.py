@@ -417,6 +417,14 @@ def test_odd_batches_are_read_for_python_if_the_reference_can_read_them() -> Non
     assert outcomes[True] > 500 and outcomes[False] > 200
 
 
+@pytest.mark.parametrize("data", [b"", bytes(61), encoded(ITEMS)[:-1], encoded(ITEMS) * 2, encoded(ITEMS, magic=1)])
+def test_what_is_not_one_batch_is_none(data: bytes) -> None:
+    with pytest.raises(batch.Unreadable):
+        batch.EncodedBatch(data)
+    with pytest.raises(TypeError):
+        batch.EncodedBatch.__new__(batch.EncodedBatch)
+
+
 def test_whole_batches_are_found_one_behind_the_other() -> None:
     one, two = encoded(ITEMS), encoded(ITEMS[:1], codec=4)
     for cut in range(len(two)):
@@ -425,6 +433,28 @@ def test_whole_batches_are_found_one_behind_the_other() -> None:
     for bad in (bytes(61), one[:16] + b"\x01" + one[17:], one[:16] + b"\x03" + one[17:]):
         with pytest.raises(batch.Unreadable):
             batch.batches(one + bad)
+
+
+class Fickle(tuple[Any, ...]):
+    """Headers that are others each time somebody looks."""
+
+    def __iter__(self) -> Iterator[Any]:
+        self.looks = getattr(self, "looks", 0) + 1
+        return iter([(b"k" * self.looks ** 5, b"v")])
+
+
+class Backwards(Fickle):
+    """Headers that become fewer bytes."""
+
+    def __iter__(self) -> Iterator[Any]:
+        self.looks = getattr(self, "looks", 200) // 2
+        return iter([(b"k" * self.looks, b"v")])
+
+
+@pytest.mark.parametrize("headers", [Fickle([0]), Backwards([0])])
+def test_records_that_change_while_they_are_encoded_do_no_harm(headers: Any) -> None:
+    with pytest.raises(RuntimeError, match="changed"):
+        batch.encode([(NOW, b"k", b"v", headers)])
 
 
 @pytest.mark.parametrize(

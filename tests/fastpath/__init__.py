@@ -1,0 +1,1 @@
+"""The fast path, held against the reference broker, the models and Apache Kafka."""

@@ -1,0 +1,248 @@
+"""The reference broker and the fast path side by side: the same frames, the same clock, the same seed; equal bytes out, and equal state.
+
+After every step the partitions that it touched are compared: the marks, the segments and the producers that the core holds with the model's
+values, and the bytes in the files with those that the reference stores.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from operator import itemgetter
+from pathlib import Path
+from typing import Any
+
+from differential.abstraction import Difference
+from differential.running import World, prepare, remember
+from differential.steps import Step, TimePasses
+from differential.targets import Closed, View, answer_of
+
+from fiducial.fastpath.node import Hangup as FastHangup
+from fiducial.fastpath.node import Node
+from fiducial.fastpath.node import Send as FastSend
+from fiducial.models.apis import APIS
+from fiducial.models.partition import Partition
+from fiducial.models.settings import parse
+from fiducial.models.state import Cluster
+from fiducial.reference.core import Action, Core, Hangup, Send, Wake
+
+NOON_MS = 1_700_000_000_000
+SEED = 1
+Key = tuple[bytes, int]
+
+
+#: How long a request takes by the twins' clock, and how long it is until the broker looks for what has gone out of retention (ms).
+REQUEST_MS, HOUSEKEEPING_MS = 7, 3_600_000
+#: Producers are forgotten within a history, and sessions make room for one another.
+SETTINGS = {"producer.id.expiration.ms": "20000000", "max.incremental.fetch.session.cache.slots": "3"}
+
+
+class Different(AssertionError):
+    """The two do not agree on `what`: the answers, or the state."""
+
+    def __init__(self, what: str, event: str, ours: object, theirs: object) -> None:
+        super().__init__(f"{what} after {event}")
+        self.what, self.ours, self.theirs = what, ours, theirs
+
+
+class Twins:
+    """Both brokers, as one target of histories (differential.targets.Target). Different is raised where they do not agree."""
+
+    name = "the reference and the fast path"
+    host, port = "127.0.0.1", 9092
+
+    def __init__(self, folder: Path) -> None:
+        cluster = Cluster("ZmlkdWNpYWxmaWR1Y2lhbA", 1, self.host, self.port)
+        parsed = parse(SETTINGS)
+        self.now = NOON_MS
+        self.reference = Core(cluster, parsed, SEED)
+        self.node = Node(folder, cluster, parsed, SEED, self.now)
+        self.folder = folder
+        self.view = View(self.now)
+        self.connections = itertools.count()
+        self.connection = next(self.connections)
+        self.beside = -1
+        self.answers: dict[int, bytes] = {}  # by connection, those not fetched yet
+        self.before: dict[Key, Partition] = {}
+        self.steps = 0
+
+    # As a target
+
+    def ask(self, frame: bytes, expects_answer: bool) -> bytes | None:
+        actions = self.frame(self.connection, frame)
+        for ticket in [action.ticket for action in actions if isinstance(action, Wake) and action.at_ms is not None]:
+            self.timer(ticket)  # nobody else asks: the deadline may as well come at once
+        if self.connection not in self.answers:
+            self.connection = next(self.connections)
+            raise Closed
+        return self.answers.pop(self.connection)[4:] or None
+
+    def begin(self, frame: bytes) -> None:
+        self.beside = next(self.connections)
+        self.frame(self.beside, frame)
+
+    def end(self, patience_s: float) -> bytes | None:
+        self.reference.disconnected(self.beside, self.now)
+        self.node.disconnected(self.beside, self.now)
+        data = self.answers.pop(self.beside, None)
+        return data[4:] if data is not None else None
+
+    def pass_time(self) -> None:
+        self.now += HOUSEKEEPING_MS
+        self.compare("housekeeping", self.reference.housekeeping(self.now), self.node.housekeeping(self.now))
+
+    def settle(self) -> None:
+        pass
+
+    def rules(self) -> tuple[str, ...]:
+        return self.reference.rules
+
+    def close(self) -> None:
+        self.node.close()
+
+    # Both
+
+    def frame(self, connection: int, frame: bytes) -> list[Action]:
+        """One frame for both."""
+        self.now += REQUEST_MS
+        ours = self.reference.frame(connection, frame, self.now)
+        self.compare(f"frame {frame[:200].hex()}", ours, self.node.frame(connection, bytearray(frame), self.now))
+        return ours
+
+    def timer(self, ticket: int) -> None:
+        """A deadline, for both."""
+        self.compare(f"timer {ticket}", self.reference.timer(ticket, self.now), self.node.timer(ticket, self.now))
+
+    def compare(self, event: str, ours: list[Action], theirs: list[Any]) -> None:
+        """Equal answers to the same connections, in the same order; then equal state."""
+        mine = [said(action) for action in ours if not isinstance(action, Wake)]
+        other = [said(action) for action in theirs]
+        if mine != other:
+            raise Different("answers", event, mine, other)
+        for action in ours:
+            if isinstance(action, Send):
+                self.answers[action.connection] = action.data
+            if isinstance(action, Hangup):
+                self.answers.pop(action.connection, None)
+        self.steps += 1
+        self.compare_state(event)
+
+    def compare_state(self, event: str) -> None:
+        """Every partition that is not the very value that it was."""
+        here = dict(self.reference.broker.partitions.items())
+        if set(here) != set(self.node.core.partitions()):
+            raise Different("partitions", event, sorted(here), self.node.core.partitions())
+        for key, partition in here.items():
+            if self.before.get(key) is not partition:
+                mine, other = state_of(partition), self.fast_state(key)
+                if mine != other:
+                    raise Different("state", event, mine, other)
+                stored, read = self.stored(key), self.on_disk(key)
+                if stored != read:
+                    raise Different("bytes on the disk", event, stored.hex(), read.hex())
+        self.before = here
+
+    # State
+
+    def fast_state(self, key: Key) -> dict[str, Any]:
+        """What the core holds of a partition, in the model's terms."""
+        marks, epochs, _, leader_epoch = self.node.core.marks(*key)
+        producers = self.node.core.producers(*key)
+        return {
+            "marks": marks,
+            "epochs": epochs,
+            "leader epoch": leader_epoch,
+            "producers": sorted(producers, key=itemgetter(0)),
+            "segments": without_closing_entries(self.node.core.segments(*key)),
+        }
+
+    def stored(self, key: Key) -> bytes:
+        """The bytes that the reference keeps of a partition."""
+        return b"".join(self.reference.storage.logs.get(key, ([], []))[1])
+
+    def on_disk(self, key: Key) -> bytes:
+        """The bytes in the files of a partition."""
+        folder = self.folder / f"{self.reference.broker.topics.by_id[key[0]]}-{key[1]}"
+        return b"".join(file.read_bytes() for file in sorted(folder.glob("*.log")))
+
+
+@dataclass
+class TwinPair:
+    """The twins as a pair that histories and the shrinker know (differential.running.Pair)."""
+
+    twins: Twins
+    world: World
+    has_parted: bool = False
+
+    def __post_init__(self) -> None:
+        prepare(self.twins, self.world, self.twins.now)
+
+    def ask(self, step: Step) -> list[Difference]:
+        """Ask both; where they differ."""
+        try:
+            self.do(step)
+        except Different as found:
+            return [(found.what, found.ours, found.theirs)]
+        return []
+
+    def do(self, step: Step) -> None:
+        """One step, and what it gave out remembered."""
+        if isinstance(step.body, TimePasses):
+            self.twins.pass_time()
+            return
+        if step.waiting is not None:
+            self.twins.begin(step.waiting.frame(self.twins.view))
+        try:
+            data = self.twins.ask(step.frame(self.twins.view), step.expects_answer)
+        except Closed:
+            data = None
+        self.remember(step, data)
+        if step.waiting is not None:
+            self.remember(step.waiting, self.twins.end(0))
+
+    def remember(self, step: Step, data: bytes | None) -> None:
+        """What an answer gave out."""
+        if data is not None and step.api_key in APIS and step.api_version in range(APIS[step.api_key].min_version, APIS[step.api_key].max_version + 1):
+            remember(self.twins, step, answer_of(data, step.api_key, step.api_version))
+
+
+def said(action: Any) -> tuple[int, bytes | None]:
+    """(connection, what is sent); None: it is ended."""
+    if isinstance(action, Send | FastSend):
+        return action.connection, action.data
+    assert isinstance(action, Hangup | FastHangup)
+    return action.connection, None
+
+
+def state_of(partition: Partition) -> dict[str, Any]:
+    """The model's value, as far as a running broker must hold it."""
+    log = partition.log
+    segments = [log.sealed[ordinal] for ordinal in range(log.first_segment, log.active_segment)] + [log.active]
+    return {
+        "marks": (log.start, log.high_watermark, log.end, log.size_bytes),
+        "epochs": [(entry.epoch, entry.start_offset) for entry in log.epochs],
+        "leader epoch": partition.leader_epoch,
+        "producers": sorted(partition.producers.items()),
+        "segments": without_closing_entries([{name: getattr(one, name) for name in SEGMENT_FIELDS} for one in segments]),
+    }
+
+
+SEGMENT_FIELDS = (
+    "base_offset",
+    "created_ms",
+    "size_bytes",
+    "first_timestamp",
+    "max_timestamp",
+    "modified_ms",
+    "index_entries",
+    "time_index_entries",
+    "indexed_timestamp",
+    "bytes_since_index_entry",
+)
+
+
+def without_closing_entries(segments: list[dict[str, int]]) -> list[dict[str, int]]:
+    """Segments without what only a file has: the last entry of a sealed segment's time index, which nothing is decided by."""
+    for sealed in segments[:-1]:
+        del sealed["time_index_entries"], sealed["indexed_timestamp"]
+    return segments
