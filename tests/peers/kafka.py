@@ -139,7 +139,7 @@ class Kafka:
             "controller.listener.names": "CONTROLLER",
             "inter.broker.listener.name": "PLAINTEXT",
             "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
-            "log.dirs": str(self.folder / "data"),
+            "log.dirs": str(self.data_path),
             "offsets.topic.replication.factor": "1",
             "transaction.state.log.replication.factor": "1",
             "transaction.state.log.min.isr": "1",
@@ -150,8 +150,13 @@ class Kafka:
             **self.config,
         }
 
+    @property
+    def data_path(self) -> Path:
+        """The data folder."""
+        return self.folder / "data"
+
     def start(self) -> None:
-        """Format the data folder, start, and wait until the port answers."""
+        """Format the data folder, and launch."""
         file = self.folder / "server.properties"
         file.write_text("".join(f"{name}={text}\n" for name, text in self.properties().items()))
         made = java_tool("kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", str(file))
@@ -159,6 +164,11 @@ class Kafka:
             raise PeerUnavailable("java is older than 17")
         if made.returncode != 0:
             raise RuntimeError(f"StorageTool: {last_lines(made.stdout + made.stderr)}")
+        self.launch()
+
+    def launch(self) -> None:
+        """Start on the data folder as it is, and wait until the port answers."""
+        file = self.folder / "server.properties"
         with self.log_path.open("wb") as log:
             self.process = subprocess.Popen(ending_with_us(java("kafka.Kafka", str(file))), stdout=log, stderr=log)
         give_up = time.monotonic() + START_TIMEOUT_S
@@ -182,14 +192,18 @@ class Kafka:
             self.process.kill()
             self.process.wait()
 
-    def stop(self) -> None:
-        """Stop it in good order, and remove its data."""
+    def shut_down(self) -> None:
+        """Stop it in good order; its data stays."""
         if self.process is not None:
             self.process.terminate()
             try:
                 self.process.wait(timeout=10)
             except subprocess.TimeoutExpired:
                 self.kill()
+
+    def stop(self) -> None:
+        """Stop it in good order, and remove its data."""
+        self.shut_down()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def __enter__(self) -> Kafka:
