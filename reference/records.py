@@ -39,6 +39,7 @@ UNSIGNED_MAX = {5: 2**32 - 1, 10: 2**64 - 1}
 #: Base offset and length, which the length does not count; and with them the rest of the smallest header there can be.
 PREFIX_BYTES, LENGTH_MIN, SMALLEST_HEADER_BYTES = 12, 14, 17
 ATTRIBUTES_KEPT = 0xFF & ~0xC7  # without the codec and the two highest bits
+ATTRIBUTES_STAMPED = 0x7F  # those that a header keeps whose time is set anew
 GZIP = b"\x1f\x8b\x08"
 XERIAL = b"\x82SNAPPY\x00" + struct.pack(">ii", 1, 1)
 XERIAL_BLOCK_BYTES = 32 * 1024
@@ -85,7 +86,7 @@ class EncodedBatch:
         wanted = attributes & ~ATTRIBUTE_LOG_APPEND_TIME | (ATTRIBUTE_LOG_APPEND_TIME if has_append_time else 0)
         if (attributes, claimed) == (wanted, max_timestamp):
             return bytes(stamped)
-        struct.pack_into(">h", stamped, 21, wanted)
+        struct.pack_into(">h", stamped, 21, wanted & ATTRIBUTES_STAMPED)
         struct.pack_into(">q", stamped, 35, max_timestamp)
         return with_checksum(bytes(stamped))
 

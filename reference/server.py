@@ -62,7 +62,6 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self.watchdog.cancel()
         del self.server.connections[self.id]
-        self.frames.clear()
         self.server.perform(self.server.core.disconnected(self.id, now_ms()))
 
     # Reading

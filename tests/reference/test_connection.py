@@ -163,8 +163,10 @@ async def test_nothing_is_read_behind_a_bad_length(clock: Clock) -> None:
 @in_a_loop
 async def test_a_connection_that_is_lost_leaves_nothing(clock: Clock) -> None:
     connection, _ = with_a_fetch_that_waits()
-    connection.connection_lost(ConnectionResetError())
     here = connection.server
+    (timer,) = here.timers.values()
+    connection.connection_lost(ConnectionResetError())
+    assert timer.cancelled()
     assert not here.connections and not here.core.waiting and not here.timers and not here.core.broker.parked.fetches
 
 

@@ -13,7 +13,8 @@ from fiducial.models.apis import APIS, Api, has_flexible_header
 from fiducial.models.settings import parse
 from fiducial.models.state import Cluster
 from fiducial.reference import codec
-from fiducial.reference.core import Core, Hangup, Send
+from fiducial.reference.codec import Malformed, Reader
+from fiducial.reference.core import Core, Hangup, Header, Send, Wake, read_header
 
 NOW = 1_700_000_000_000
 
@@ -47,3 +48,46 @@ def test_no_request_makes_it_fail(api: Api) -> None:
             assert len([one for one in actions if isinstance(one, Send | Hangup)]) + len(core.waiting) == 1
             core.disconnected(connection, NOW)
             assert not core.waiting
+
+
+# Headers
+
+
+@pytest.mark.rule("WIRE-FRAME-2", "WIRE-FRAME-5", "WIRE-FRAME-11")
+@pytest.mark.parametrize(
+    ("client_id", "read"),
+    [
+        (struct.pack(">h", -1), None),
+        (struct.pack(">h", -32768), None),
+        (struct.pack(">h", 0), ""),
+        (struct.pack(">h", 4) + b"test", "test"),
+        (struct.pack(">h", 2) + b"a\xff", "a\ufffd"),
+        (struct.pack(">h", 32767) + b"x" * 32767, "x" * 32767),
+    ],
+    ids=["null", "the lowest length", "empty", "plain", "not UTF-8", "long"],
+)
+def test_a_header_is_read_whole_or_not_at_all(client_id: bytes, read: str | None) -> None:
+    for version, tags in ((8, b""), (12, b"\x01\x07\x02ab")):
+        data = struct.pack(">hhi", 3, version, -5) + client_id + tags
+        reader = Reader(data + b"body")
+        assert read_header(reader) == Header(3, version, -5, read)
+        assert reader.position == len(data)
+        for size in {*range(len(data) - 5, len(data)), *range(10)}:
+            with pytest.raises(Malformed):
+                read_header(Reader(data[:size]))
+
+
+# Waiting
+
+
+def test_a_lost_connection_takes_only_its_own_requests_along() -> None:
+    core, create, fetch = new_core(), Layout(APIS[19], 7, "request"), Layout(APIS[1], 12, "request")
+    core.frame(0, request(m.CreateTopicsRequest((m.CreatableTopic("t", 1, 1),)), create), NOW)
+    wanted = m.FetchTopic("t", partitions=(m.FetchPartition(),))
+    frame = request(m.FetchRequest(max_wait_ms=500, min_bytes=1, topics=(wanted,)), fetch)
+    (one,), (two,) = core.frame(1, frame, NOW), core.frame(2, frame, NOW)
+    assert isinstance(one, Wake) and isinstance(two, Wake) and one.at_ms == two.at_ms == NOW + 500
+    assert core.disconnected(1, NOW) == [Wake(one.ticket, None)]
+    (answer,) = core.timer(two.ticket, NOW + 500)
+    assert isinstance(answer, Send) and answer.connection == 2
+    assert core.timer(one.ticket, NOW + 500) == [] and not core.waiting
