@@ -42,6 +42,7 @@ cdef enum:
     SMALLEST_HEADER_BYTES = 17  # up to the magic byte, which all formats have in the same place
     SUMMED_FROM = 21
     ATTRIBUTES_KEPT = 0x38  # by a rebuild: without the codec and the two highest bits
+    ATTRIBUTES_STAMPED = 0x7F  # those that a header keeps whose time is set anew
     VARINT_BYTES_MAX = 5
     VARLONG_BYTES_MAX = 10
     RECORD_BYTES_MIN = 7
@@ -491,7 +492,7 @@ cdef void stamp(
     store32(data + 12, leader_epoch)
     if attributes == wanted and <int64_t>load64(data + 35) == max_timestamp:
         return
-    store16(data + 21, wanted)
+    store16(data + 21, wanted & ATTRIBUTES_STAMPED)
     store64(data + 35, max_timestamp)
     sign(data, size)
 
