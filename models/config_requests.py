@@ -326,7 +326,7 @@ def texts_after(broker: Broker, change: Change) -> Map[str, str]:
 def relisted(
     broker: Broker, change: Change, texts: Map[str, str], one: IncrementalAlterConfigsRequestAlterableConfig
 ) -> str:
-    """A list with entries appended (those already there are skipped) or taken out, from the value in force if none is set."""
+    """A list with entries appended (those already there are skipped) or taken out, each as it is written, from the value in force if none is set."""
     definition = names_of(change.kind)[one.name]
     if one.name in texts:
         current = texts[one.name]
@@ -335,11 +335,16 @@ def relisted(
     else:
         origins = configs.broker_origins(broker, one.name)
         current = origins[0].text if origins else ""
-    parts = [part for part in (piece.strip() for piece in current.split(",")) if part]
-    named = [part for part in (piece.strip() for piece in (one.value or "").split(",")) if part]
+    parts = [part for part in current.split(",") if part]
+    named = pieces(one.value or "")
     if one.config_operation == Operation.APPEND:
         return ",".join([*parts, *(part for part in dict.fromkeys(named) if part not in parts)])
     return ",".join(part for part in parts if part not in named)
+
+
+def pieces(text: str) -> list[str]:
+    """The entries of a list as it is sent: those that are empty count, but at its end; an empty text is one."""
+    return text.rstrip(",").split(",") if text.strip(",") or not text else []
 
 
 @rule("WIRE-CONFIG-32")

@@ -9,6 +9,7 @@ Waiting is state: a parked fetch is an entry with its deadline and the partition
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 from immutables import Map
@@ -428,11 +429,9 @@ def with_answers(broker: Broker, plan: FetchPlan, pairs: list[tuple[Cached, Answ
 
 
 def grouped(pairs: list[tuple[Cached, Answer]]) -> tuple[FetchableTopicResponse, ...]:
-    """The answers by topic, in order."""
-    by_topic: dict[tuple[str, Uuid], list[PartitionData]] = {}
-    for cached, answer in pairs:
-        by_topic.setdefault((cached.wanted.name or "", cached.wanted.topic_id), []).append(answer.data)
-    return tuple(FetchableTopicResponse(name, topic_id, tuple(data)) for (name, topic_id), data in by_topic.items())
+    """The answers in order; those of one topic stand together where they follow each other."""
+    runs = groupby(pairs, key=lambda pair: (pair[0].wanted.name or "", pair[0].wanted.topic_id))
+    return tuple(FetchableTopicResponse(*topic, tuple(answer.data for _, answer in run)) for topic, run in runs)
 
 
 # Waiting

@@ -358,9 +358,9 @@ def stable_offset(partition: Partition) -> int:
 
 
 @rule("LOG-READ-12")
-def limit_is_negative(_partition: Partition, asked: Fetch) -> bool:
-    """partition_max_bytes below 0, or, for the first partition that is read, max_bytes."""
-    return asked.max_bytes < 0
+def limit_is_negative(partition: Partition, asked: Fetch) -> bool:
+    """partition_max_bytes below 0, or, for the first partition that is read, max_bytes; where there is something to be read."""
+    return asked.max_bytes < 0 and asked.offset < read_bound(partition, asked) and divergence(partition, asked) is None
 
 
 @rule("LOG-FETCH-6")
@@ -396,7 +396,7 @@ FETCH_CHECK = Ladder(
         *EPOCH_CHECK.rungs,
         rung(replica_is_not_assigned, Error.NOT_LEADER_OR_FOLLOWER, also=(Error.UNKNOWN_LEADER_EPOCH,)),
         rung(fetch_is_out_of_range, Error.OFFSET_OUT_OF_RANGE),
-        rung(limit_is_negative, Error.INVALID_REQUEST, also=(Error.UNKNOWN_SERVER_ERROR, Error.NONE)),
+        rung(limit_is_negative, Error.INVALID_REQUEST, also=(Error.UNKNOWN_SERVER_ERROR,)),
     ],
 )
 

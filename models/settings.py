@@ -34,6 +34,7 @@ class Kind(IntEnum):
 
 
 DECIMAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+REPLICA = re.compile(r"([0-9]+:[0-9]+)?")
 BITS = {Kind.INT: 32, Kind.SHORT: 16, Kind.LONG: 64}
 
 
@@ -62,7 +63,7 @@ class Definition:
 
 @rule("WIRE-CONFIG-1")
 def read(kind: Kind, text: str) -> Any:
-    """Text as a value of `kind`: booleans in any case, numbers with sign and blanks around, lists by comma, each entry once."""
+    """Text as a value of `kind`: booleans in any case, numbers with sign and blanks around, lists by comma."""
     match kind:
         case Kind.BOOLEAN:
             return one_of_two(text.strip().lower())
@@ -78,10 +79,7 @@ def read(kind: Kind, text: str) -> Any:
                 raise ValueError(text)
             return float(text)
         case Kind.LIST:
-            parts = [part.strip() for part in text.split(",")] if text.strip() else []
-            if "" in parts:
-                raise ValueError(text)
-            return tuple(dict.fromkeys(parts))
+            return tuple(part.strip() for part in text.split(",")) if text.strip() else ()
         case Kind.STRING:
             return text.strip()
 
@@ -101,7 +99,7 @@ def shown(definition: Definition, text: str) -> str:
         case Kind.BOOLEAN:
             return "true" if parsed else "false"
         case Kind.LIST:
-            return ",".join(parsed)
+            return ",".join(parsed if definition.accepts is is_throttled_list else dict.fromkeys(parsed))
         case Kind.DOUBLE:
             return "NaN" if parsed != parsed else str(parsed)
         case _:
@@ -137,10 +135,8 @@ def some_of(*choices: str) -> Callable[[Any], bool]:
 
 
 def is_throttled_list(parts: tuple[str, ...]) -> bool:
-    """Empty, *, or partition:broker entries."""
-    return parts in ((), ("*",)) or all(
-        len(pair := part.split(":")) == 2 and all(number.isascii() and number.isdigit() for number in pair) for part in parts
-    )
+    """Empty, *, or partition:broker entries, some of which may be empty too."""
+    return "".join(parts) == "*" or all(REPLICA.fullmatch(part) for part in parts)
 
 
 def is_gzip_level(level: int) -> bool:

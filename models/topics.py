@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from immutables import Map
 
@@ -338,6 +339,11 @@ def has_no_time(timeout_ms: int) -> bool:
     return timeout_ms <= 0
 
 
+def late(timeout_ms: int, times: Mapping[Any, int]) -> Rung | None:
+    """The rung that refuses a request for want of time; if each entry stands more than once, there is nothing to do that would take any."""
+    return TIME_CHECK.refusal(timeout_ms) if 1 in times.values() else None
+
+
 TIME_CHECK = Ladder("time for a change of topics", [rung(has_no_time, Error.REQUEST_TIMED_OUT)])
 
 
@@ -375,8 +381,7 @@ def create_topics(
 ) -> Outcome:
     """Each topic is judged alone, but for the time and the size of the whole request."""
     drafts = drafts_of(request)
-    late = TIME_CHECK.refusal(request.timeout_ms) if any(draft.times_named == 1 for draft in drafts) else None
-    whole = late or too_much(broker, drafts)
+    whole = late(request.timeout_ms, Counter(topic.name for topic in request.topics)) or too_much(broker, drafts)
     if whole is not None:
         refused = tuple(not_created(topic.name, whole) for topic in request.topics)
         return Outcome(broker, CreateTopicsResponse(topics=refused), (whole.rule,) * len(refused))
@@ -471,10 +476,15 @@ class Doomed:
     is_asked_both_ways: bool = False  # by this name, and by the id that it has
 
 
+def is_clear(asked: DeleteTopicState) -> bool:
+    """Name or id, not both and not neither."""
+    return (asked.name is None) != (asked.topic_id == ZERO_UUID)
+
+
 @rule("WIRE-TOPIC-22")
 def is_named_and_identified(doomed: Doomed) -> bool:
-    """Name or id, not both and not neither."""
-    return (doomed.asked.name is None) == (doomed.asked.topic_id == ZERO_UUID)
+    """Both name and id, or neither."""
+    return not is_clear(doomed.asked)
 
 
 @rule("WIRE-TOPIC-23")
@@ -552,7 +562,8 @@ def delete_topics(
 ) -> Outcome:
     """Each topic is judged alone, unless none may be deleted or there is no time."""
     wanted = request.topics if api_version >= 6 else tuple(DeleteTopicState(name) for name in request.topic_names)
-    whole = DELETION_CHECK.refusal(broker, api_version) or TIME_CHECK.refusal(request.timeout_ms)
+    clear = Counter(asked for asked in wanted if is_clear(asked))
+    whole = DELETION_CHECK.refusal(broker, api_version) or late(request.timeout_ms, clear)
     if whole is not None:
         refused = tuple(DeletableTopicResult(asked.name, asked.topic_id, whole.error, None) for asked in wanted)
         return Outcome(broker, DeleteTopicsResponse(responses=refused), (whole.rule,) * len(refused))
@@ -637,11 +648,11 @@ def create_partitions(
     broker: Broker, request: CreatePartitionsRequest, *, api_version: int, now: int, client_id: str | None
 ) -> Outcome:
     """Each topic is judged alone, but for the time and the size of the whole request."""
-    whole = TIME_CHECK.refusal(request.timeout_ms)
+    times = Counter(wanted.name for wanted in request.topics)
+    whole = late(request.timeout_ms, times)
     if whole is not None:
         refused = tuple(CreatePartitionsTopicResult(wanted.name, whole.error, None) for wanted in request.topics)
         return Outcome(broker, CreatePartitionsResponse(results=refused), (whole.rule,) * len(refused))
-    times = Counter(wanted.name for wanted in request.topics)
     effects: list[Effect] = []
     rules: list[str] = []
     results: list[CreatePartitionsTopicResult] = []

@@ -57,7 +57,7 @@ def test_how_text_is_read() -> None:
     assert accepted(Kind.DOUBLE, "0.5", " 5e-1 ", "1", ".5", "-1.E+1") == [0.5, 0.5, 1.0, 0.5, -10.0]
     assert accepted(Kind.DOUBLE, "", "nan", "0,5", "1_0", "0.5f", "0x1p-2", "infinity") == [None] * 7
     assert str(settings.read(Kind.DOUBLE, " NaN ")) == "nan"
-    assert accepted(Kind.LIST, " a , b,a ", "", " ", "a,,b", ",", "a,", ",a") == [("a", "b"), (), (), None, None, None, None]
+    assert accepted(Kind.LIST, " a , b,a ", "", " ", ",a") == [("a", "b", "a"), (), (), ("", "a")]
     assert accepted(Kind.STRING, " a b ", "") == ["a b", ""]
 
 
@@ -108,7 +108,7 @@ LIMITS: dict[str, tuple[list[object], list[object]]] = {
     "file.delete.delay.ms": ([0, LONG], [-1]),
     "flush.messages": ([1, LONG], [0]),
     "flush.ms": ([0, LONG], [-1]),
-    "follower.replication.throttled.replicas": (["*", "", "0:1,1:1", "00:1"], ["x", "0:1:2", "*,0:1", "0:", "5", "0:-1", "１:1"]),
+    "follower.replication.throttled.replicas": (["*", "", "0:1,1:1", "00:1", "0:1,,0:1", "*,"], ["x", "0:1:2", "*,0:1", "0:", "5", "0:-1", "１:1"]),
     "index.interval.bytes": ([0, 2**31 - 1], [-1, 2**31]),
     "leader.replication.throttled.replicas": (["*", "0:1"], ["a:b"]),
     "local.retention.bytes": ([-2, -1, 0], [-3]),
@@ -600,16 +600,19 @@ def test_lists_are_changed_from_the_value_in_force() -> None:
         ("cleanup.policy", APPEND, "compact", "delete,compact"),
         ("cleanup.policy", APPEND, "compact", "delete,compact"),
         ("cleanup.policy", SUBTRACT, "nonsense", "delete,compact"),
-        ("cleanup.policy", SUBTRACT, " delete , compact ", ""),
-        ("cleanup.policy", SUBTRACT, "delete", ""),
-        ("cleanup.policy", APPEND, " compact , delete ,compact", "compact,delete"),
+        ("cleanup.policy", SUBTRACT, " delete , compact ", "delete,compact"),
+        ("cleanup.policy", SUBTRACT, "delete,compact", ""),
+        ("cleanup.policy", APPEND, "", ""),
+        ("cleanup.policy", APPEND, " compact , delete ,compact", " compact , delete ,compact"),
         (throttled, APPEND, "0:1,2:1,0:1", "0:1,2:1"),
-        (throttled, APPEND, "1:1", "0:1,2:1,1:1"),
-        (throttled, SUBTRACT, "2:1", "0:1,1:1"),
-        (throttled, APPEND, "", "0:1,1:1"),
+        (throttled, APPEND, "1:1,", "0:1,2:1,1:1"),
+        (throttled, SUBTRACT, "2:1,,", "0:1,1:1"),
+        (throttled, APPEND, ",", "0:1,1:1"),
+        (throttled, APPEND, "", "0:1,1:1,"),
     ):
         assert alter(bench, TOPIC_TYPE, "a", (name, operation, text)) == 0
         assert bench.broker.topics.by_name["a"].overrides[name] == expected
+    assert alter(bench, TOPIC_TYPE, "a", ("cleanup.policy", APPEND, "")) == Error.INVALID_CONFIG
     cluster, own = (BROKER, ""), (BROKER, "1")
     assert alter(bench, *cluster, ("log.cleanup.policy", SET, "compact")) == 0
     assert alter(bench, *own, ("log.cleanup.policy", APPEND, "delete")) == 0

@@ -318,6 +318,17 @@ def test_a_negative_budget_is_refused_once() -> None:
     body = bench.ask(fetch_request([("a", 0, 0), ("a", 1, 0)], max_bytes=-1), V)
     assert [data.error_code for data in parts(body).values()] == [Error.INVALID_REQUEST, Error.NONE]
     assert sizes(body) == [0, 100]
+    at_the_end = bench.ask(fetch_request([("a", 0, 1)], partition_max_bytes=-1), V)
+    assert [data.error_code for data in parts(at_the_end).values()] == [Error.NONE]
+
+
+@pytest.mark.rule("LOG-FETCH-3")
+def test_answers_stand_in_the_order_of_reading() -> None:
+    bench = Bench("a", "b", partitions=2)
+    body = bench.ask(fetch_request([("a", 0, 0), ("a", 1, 0), ("b", 0, 0), ("a", 1, 0)]), V)
+    assert [(topic.topic, len(topic.partitions)) for topic in body.responses] == [("a", 2), ("b", 1)]
+    body = bench.ask(fetch_request([("a", 0, 0), ("b", 0, 0), ("a", 1, 0)]), V)
+    assert [(topic.topic, len(topic.partitions)) for topic in body.responses] == [("a", 1), ("b", 1), ("a", 1)]
 
 
 @pytest.mark.rule("LOG-FETCH-10")

@@ -302,6 +302,9 @@ def test_nothing_is_done_for_who_does_not_wait(timeout_ms: int) -> None:
     assert bench.ask(growing, 3).results == tuple(CreatePartitionsTopicResult(name, late, None) for name in ("a", "a", "b"))
     assert bench.refused(growing, 3) == ("WIRE-TOPIC-14",) * 3
     assert bench.refused(create(topic("x"), topic("x"), timeout_ms=timeout_ms), 7) == ("WIRE-TOPIC-3",)
+    assert bench.refused(grow(("a", 2), ("a", 3), timeout_ms=timeout_ms), 3) == ("WIRE-TOPIC-30",)
+    assert bench.refused(delete("a", "a", timeout_ms=timeout_ms), 6) == ("WIRE-TOPIC-23",)
+    assert bench.refused(delete(("a", NO_ID), timeout_ms=timeout_ms), 6) == ("WIRE-TOPIC-22",)
     gone = bench.ask(delete("a", NO_ID, "a", timeout_ms=timeout_ms), 6).responses
     assert gone == tuple(DeletableTopicResult(name, topic_id, late, None) for name, topic_id in (("a", ZERO_UUID), (None, NO_ID), ("a", ZERO_UUID)))
     assert bench.broker == before
