@@ -15,7 +15,7 @@ JOBS = os.cpu_count() or 1
 def extension(path: Path) -> Extension:
     """One room of the fast path. Wrapping is what arithmetic on offsets and sequences may rely on; the processor is asked at run time."""
     depends = [str(one) for one in (*FOLDER.glob("*.pxd"), *FOLDER.glob("*.h"))]
-    return Extension(f"fiducial.fastpath.{path.stem}", [str(path)], language="c++", extra_compile_args=["-O2", "-std=c++17", "-fwrapv"], depends=depends)
+    return Extension(f"fiducial.fastpath.{path.stem}", [str(path)], language="c++", extra_compile_args=["-O3", "-std=c++17", "-fwrapv"], depends=depends)
 
 
 setup(
