@@ -655,7 +655,6 @@ cdef int load_segment(Log* log, Segment* segment, bint is_trusted, LogConfig* co
     if result < 0:
         return result
     segment.is_unsynced = segment.size_bytes > 0
-    segment.bytes_since_index_entry = 0
     cdef int sealed = seal(log, segment)  # as Kafka does it; the active one grows again
     return sealed if sealed < 0 else result
 
@@ -679,6 +678,7 @@ cdef bint take_indexes(Log* log, Segment* segment, int64_t size_bytes) noexcept 
         position = load32(last_batch + 4)
         if header_at(log, segment, position, &batch) != 1 or batch.last_offset != segment.base_offset + <int64_t>load32(last_batch):
             return False
+    segment.bytes_since_index_entry = size_bytes - position
     while position < size_bytes:
         if header_at(log, segment, position, &batch) != 1 or batch.size_bytes < HEADER_BYTES or position + batch.size_bytes > size_bytes:
             return False
@@ -714,7 +714,7 @@ cdef int read_through(Log* log, Segment* segment, int64_t size_bytes, LogConfig*
     cdef Stored batch
     cdef int result = 1
     segment.size_bytes = 0
-    segment.offsets.entries = segment.times.entries = 0
+    segment.offsets.entries = segment.times.entries = segment.bytes_since_index_entry = 0
     segment.max_timestamp = segment.indexed_timestamp = segment.first_timestamp = NO_TIMESTAMP
     segment.max_timestamp_offset = segment.base_offset
     segment.modified_ms = log.files.modified_ms(log.files.context, segment.fd)
