@@ -100,6 +100,12 @@ def seen(core: Core, key: Key) -> Partition:
     return Partition(held, config, producers, leader_epoch)
 
 
+def has_changed(view: object) -> bool:
+    """Was anything set or deleted in the view?"""
+    assert isinstance(view, PartitionsView)
+    return bool(view.set_) or bool(view.deleted)
+
+
 def applied(core: Core, view: PartitionsView, names: Map[Uuid, str], now: int) -> tuple[bool, list[bytes]]:
     """Have the core be what the model made of its view: partitions begun, reconfigured, emptied from the front, or gone.
 
@@ -108,7 +114,9 @@ def applied(core: Core, view: PartitionsView, names: Map[Uuid, str], now: int) -
     has_raised, gone = False, []
     for key in view.deleted:
         if key not in view.set_ and core.holds(*key):
-            gone.append(core.delete(*key))
+            folder = core.delete(*key)
+            if folder is not None:
+                gone.append(folder)
     for key, wanted in view.set_.items():
         if not core.holds(*key):
             core.create(*key, names[key[0]], wanted.config, wanted.leader_epoch, now)

@@ -5,11 +5,12 @@
     frame ──▶ Produce, Fetch, ListOffsets: decided here, without Python
           └─▶ anything else: COLD, for the control plane (`control.py`), which sees the partitions by the methods below
 
-What is answered is on the disk as far as its topic asks for that: `handle` forces it there before it lets the answers out.
+What is answered is on the disk as far as its topic asks for that: `handle` forces it there before it lets the answers out. Once a file
+operation has failed the log directory is offline: nothing is written any more, since nobody knows what is there; reads go on.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
-from libc.errno cimport EIO
+from libc.errno cimport EEXIST, EIO
 from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t
 from libc.string cimport memcpy, memset
 from libcpp.string cimport string
@@ -19,14 +20,14 @@ from libcpp.vector cimport vector
 from fiducial.fastpath.batch cimport python_codecs, release, stamp
 from fiducial.fastpath cimport fetch as fetch_room
 from fiducial.fastpath.fetch cimport Fetches, Parked, Session, answer_fetch
-from fiducial.fastpath.files cimport Files, the_real_ones
+from fiducial.fastpath.files cimport Files, files_at, replace_file, the_real_ones
 from fiducial.fastpath cimport log as log_room
-from fiducial.fastpath.log cimport Place, Segment
+from fiducial.fastpath.log cimport EVERYTHING as ALL_OF_IT
+from fiducial.fastpath.log cimport Loading, Place, Segment
 from fiducial.fastpath.lookups cimport answer_list_offsets
 from fiducial.fastpath cimport partition as partition_room
 from fiducial.fastpath.partition cimport Partition
 from fiducial.fastpath.produce cimport answer_produce
-from fiducial.fastpath cimport producers as producers_room
 from fiducial.fastpath.producers cimport Producer
 from fiducial.fastpath.table cimport Table, key_of, partition_of
 from fiducial.fastpath.turn cimport COLD, MALFORMED, PARKED, REFUSED, REPLIED, SILENT, Answer, Header, Turn, Verdict
@@ -58,6 +59,10 @@ cdef enum:
     UUID_BYTES = 16
 
 
+#: Stands for an offset beyond all: a log that was stopped cleanly is trusted below it.
+EVERYTHING = ALL_OF_IT
+
+
 class StorageFailed(OSError):
     """A file operation failed: the log directory is offline for writing, until a restart."""
 
@@ -73,6 +78,11 @@ cdef int32_t draw(void* core) noexcept with gil:
     return (<Core>core).draw_session_id()
 
 
+cdef void tell(void* core, int64_t size_bytes) noexcept with gil:
+    """So much more of a log was read."""
+    (<Core>core).on_read(size_bytes)
+
+
 cdef class Core:
     """Partitions, sessions and waiting fetches of one broker."""
 
@@ -86,6 +96,8 @@ cdef class Core:
     cdef Partition* metadata  # the log of what topics there are; not one of them
     cdef readonly bytes folder
     cdef public object draw_session_id  # () -> int
+    cdef public object on_read  # (bytes) -> None, while logs are loaded
+    cdef object simulation  # keeps the functions alive that stand in the place of the real file operations
 
     def __cinit__(self) -> None:
         self.table = new Table()
@@ -95,9 +107,11 @@ cdef class Core:
         memset(&self.turn.out, 0, sizeof(self.turn.out))
         memset(&self.turn.work, 0, sizeof(self.turn.work))
 
-    def __init__(self, folder: str, cluster: object, settings: object) -> None:
+    def __init__(self, folder: str, cluster: object, settings: object, simulation: object = None) -> None:
         self.folder = folder.encode()
-        self.files = the_real_ones()
+        self.simulation = simulation
+        self.files = the_real_ones() if simulation is None else files_at(simulation.address)
+        self.on_read = lambda _size_bytes: None
         self.configs = {}
         self.ticket = 0
         self.turn.table = self.table
@@ -114,15 +128,22 @@ cdef class Core:
         for key in range(HOT_KEYS):
             self.hot[key] = HotApi(APIS[key].min_version, APIS[key].max_version, APIS[key].flexible_from)
 
+    def close(self) -> None:
+        """Close every file."""
+        cdef pair[string, Partition*] held
+        for held in self.table.partitions:
+            log_room.let_go(&held.second.log)
+        if self.metadata != NULL:
+            log_room.let_go(&self.metadata.log)
+
     def __dealloc__(self) -> None:
         cdef pair[string, Partition*] held
         cdef pair[int32_t, Session*] session
         cdef pair[int64_t, Parked*] parked
+        self.close()
         for held in self.table.partitions:
-            log_room.let_go(&held.second.log)
             del held.second
         if self.metadata != NULL:
-            log_room.let_go(&self.metadata.log)
             del self.metadata
         for session in self.fetches.sessions:
             del session.second
@@ -143,12 +164,14 @@ cdef class Core:
         """One frame without its length; its bytes may be written to. What became of it, as a Verdict; the answers are in `answers`."""
         cdef Verdict verdict
         cdef const uint8_t* data = <const uint8_t*>&frame[0] if frame.shape[0] > 0 else NULL
+        cdef int result
         with nogil:
             self.begin_turn(now)
             verdict = self.decide(connection, data, frame.shape[0])
-            self.wake_readers()
-            self.force()
-        self.check_storage()
+            result = self.commit()
+            if result == 0:
+                self.wake_readers()
+        self.made(result)
         return verdict
 
     cdef Verdict decide(self, int64_t connection, const uint8_t* data, int64_t size) noexcept nogil:
@@ -239,20 +262,21 @@ cdef class Core:
         cdef pair[string, Partition*] held
         cdef vector[string] changed
         cdef int64_t first
-        cdef int result = 0
+        cdef int result = self.turn.work.storage_error
         with nogil:
             self.begin_turn(now)
             for held in self.table.partitions:
-                first = held.second.log.segments.front().base_offset
-                result = log_room.retain(&held.second.log, &held.second.config, now)
-                producers_room.expire(&held.second.producers, expiration_ms, now)
+                partition_room.expire(held.second, expiration_ms, now)
                 if result < 0:
-                    self.turn.work.storage_error = result
+                    continue
+                first = held.second.log.segments.front().base_offset
+                result = partition_room.retain(held.second, now)
                 if held.second.log.segments.front().base_offset != first:
                     changed.push_back(held.first)
-                    log_room.save_epochs(&held.second.log)
+                    if result == 0:
+                        result = log_room.save_epochs(&held.second.log)
             fetch_room.wake(self.turn, self.fetches, &changed)
-        self.check_storage()
+        self.take_in(result)
 
     cdef void begin_turn(self, int64_t now) noexcept nogil:
         """Nothing is left of the turn before."""
@@ -273,8 +297,9 @@ cdef class Core:
             keys.push_back(key_of(self.turn.appended[index].topic_id, self.turn.appended[index].index))
         fetch_room.wake(self.turn, self.fetches, &keys)
 
-    cdef void force(self) noexcept nogil:
-        """What was appended goes to the disk where flush.messages asks for it: `commit` is 1. A failure is not tried again."""
+    cdef int commit(self) noexcept nogil:
+        """What was appended goes to the disk where flush.messages asks for it (`commit` is 1), then readers may see it. A failure is not tried
+        again, and nobody hears of anything in this turn."""
         cdef size_t index
         cdef Partition* partition
         cdef int result
@@ -283,14 +308,32 @@ cdef class Core:
             if partition.log.unflushed_messages >= partition.config.flush_messages:
                 result = log_room.sync(&partition.log)
                 if result < 0:
-                    self.turn.work.storage_error = result
-                    self.turn.answers.clear()  # nothing is acknowledged that may be lost
-
-    cdef int check_storage(self) except -1:
-        """Say so, once it is known that the answers of this turn had to be thrown away."""
-        if self.turn.work.storage_error != 0 and self.turn.answers.empty() and not self.turn.appended.empty():
-            raise StorageFailed(-self.turn.work.storage_error, "the log directory is offline")
+                    self.turn.answers.clear()
+                    return result
+            partition_room.commit(partition)
         return 0
+
+    # When the disk fails
+
+    cdef void take_in(self, int result) noexcept:
+        """The log directory is offline from the first failure on."""
+        if result < 0 and self.turn.work.storage_error == 0:
+            self.turn.work.storage_error = result
+
+    cdef int made(self, int result) except -1:
+        """What must be done before anybody hears of it was done; or StorageFailed."""
+        self.take_in(result)
+        if result < 0:
+            raise StorageFailed(-result, "the log directory is offline")
+        return 0
+
+    def check_storage(self) -> None:
+        """StorageFailed if the log directory is offline."""
+        self.made(self.turn.work.storage_error)
+
+    def fail(self, int errno) -> None:
+        """The disk failed outside of a turn: nothing is written any more."""
+        self.take_in(-errno)
 
     @property
     def storage_error(self) -> int:
@@ -299,13 +342,13 @@ cdef class Core:
 
     # Answers
 
-    def answers(self) -> list[tuple[int, bytes]]:
-        """(connection, frame) of every answer of the last turn, in order; slices of files are read now."""
+    def answers(self) -> list[tuple[int, bytes | None]]:
+        """(connection, frame) of every answer of the last turn, in order; slices of files are read now, None if one cannot be read."""
         cdef size_t index
         return [(self.turn.answers[index].connection, self.whole(index)) for index in range(self.turn.answers.size())]
 
     cdef bytes whole(self, size_t index):
-        """A frame with its gaps filled."""
+        """A frame with its gaps filled; None if a segment cannot be read."""
         cdef Answer answer = self.turn.answers[index]
         cdef Writer* out = &self.turn.out
         cdef int64_t size = answer.end - answer.begin, at = answer.begin
@@ -323,7 +366,7 @@ cdef class Core:
             place = self.turn.places[out.gaps[gap].slice]
             got = self.files.read_at(self.files.context, place.fd, into, out.gaps[gap].size_bytes, place.position)
             if got != out.gaps[gap].size_bytes:
-                raise StorageFailed(-got if got < 0 else EIO, "a segment cannot be read")
+                return None
             into += got
         memcpy(into, out.data + at, answer.end - at)
         return frame
@@ -412,25 +455,36 @@ cdef class Core:
             fetch_room.wake_topic(self.turn, self.fetches, id_)
 
     def create(self, bytes topic_id, int index, str topic, config: object, int leader_epoch, int64_t now) -> None:
-        """An empty partition, in a folder that is made now."""
+        """An empty partition, in a folder that is made now. If it cannot be made the partition is there all the same: it was decided on."""
         cdef Partition* here = self.new_partition(topic_id, index, topic, config)
         folder = self.path(topic, index)
-        self.made(self.files.make_folder(self.files.context, folder))
-        self.made(log_room.replace_file(&self.files, folder + b"/" + IDENTITY.encode(), identity(topic_id)))
-        log_room.begin(&here.log, folder, &self.files, now)
-        here.leader_epoch = leader_epoch
-        log_room.begin_epoch(&here.log, leader_epoch)
-        self.made(log_room.save_epochs(&here.log))
+        partition_room.begin(here, folder, &self.files, leader_epoch, now)
+        if self.turn.work.storage_error == 0:
+            self.take_in(self.make(here, folder, identity(topic_id)))
 
-    def load(self, bytes topic_id, int index, str topic, config: object, list bases, list snapshots, int64_t start, int64_t trusted_below, int64_t now) -> None:
+    cdef int make(self, Partition* here, bytes folder, bytes text) except? 1:
+        """The folder of a partition, with its first files, on the disk. It may be there, from an attempt that a crash cut short."""
+        cdef int result = self.files.make_folder(self.files.context, folder)
+        if result == 0 or result == -EEXIST:
+            result = self.replace(folder + b"/" + IDENTITY.encode(), text)
+        if result == 0:
+            result = log_room.make_first_segment(&here.log)
+        if result == 0:
+            result = log_room.save_epochs(&here.log)
+        return result if result < 0 else self.files.sync_folder(self.files.context, self.folder)
+
+    def load(
+        self, bytes topic_id, int index, str topic, config: object, list bases, list snapshots, int64_t start, int64_t trusted_below, int64_t now
+    ) -> None:
         """The partition as its folder has it."""
         cdef Partition* here = self.new_partition(topic_id, index, topic, config)
         cdef vector[int64_t] segments = bases, saved = snapshots
         cdef bytes folder = self.path(topic, index)
         cdef const char* path = folder
+        cdef Loading loading = Loading(start, trusted_below, tell, <void*>self, now)
         cdef int result
         with nogil:
-            result = partition_room.load(here, path, &self.files, segments, saved, start, trusted_below, now)
+            result = partition_room.load(here, path, &self.files, segments, saved, &loading)
         self.made(result)
 
     cdef Partition* new_partition(self, topic_id: bytes, index: int, topic: str, config: object) except NULL:
@@ -448,15 +502,19 @@ cdef class Core:
         cdef Partition* here = self.held(topic_id, index)
         self.configs[topic_id, index] = config
         here.config = plain(config)
+        if here.log.unflushed_messages >= here.config.flush_messages and self.turn.work.storage_error == 0:
+            self.take_in(log_room.sync(&here.log))  # what is answered from now on is answered under the new rule, a duplicate too
 
     def raise_start(self, bytes topic_id, int index, int64_t offset) -> None:
         """The log start up to `offset`. That it is, must be on the disk before anybody is told: the control plane's checkpoint."""
         cdef Partition* here = self.held(topic_id, index)
         log_room.raise_start(&here.log, offset)
-        self.made(log_room.save_epochs(&here.log))
+        if self.turn.work.storage_error == 0:
+            self.take_in(log_room.save_epochs(&here.log))
 
-    def delete(self, bytes topic_id, int index) -> bytes:
-        """The partition is no more; its folder is put out of the way, under the name that is given back, to be emptied by whoever has time."""
+    def delete(self, bytes topic_id, int index) -> bytes | None:
+        """The partition is no more; its folder is put out of the way, under the name that is given back, to be emptied by whoever has time. None:
+        it cannot be; the next start does it."""
         cdef Partition* here = self.held(topic_id, index)
         topic = (<bytes>here.topic).decode()
         folder = self.path(topic, index)
@@ -465,30 +523,27 @@ cdef class Core:
         self.table.partitions.erase(key_of(here.topic_id, index))
         del here
         del self.configs[topic_id, index]
-        self.made(self.files.rename(self.files.context, folder, aside))
-        return aside
-
-    cdef int made(self, int result) except -1:
-        """A file operation of the control plane must succeed."""
-        if result < 0:
-            self.turn.work.storage_error = result
-            raise StorageFailed(-result, "a file operation failed")
-        return 0
+        if self.turn.work.storage_error == 0:
+            self.take_in(self.files.rename(self.files.context, folder, aside))
+        return aside if self.turn.work.storage_error == 0 else None
 
     # The metadata log
 
     def open_metadata(self, bytes folder, config: object, list bases, int64_t now) -> None:
         """The log of a folder that exists, as far as it is whole."""
-        cdef vector[int64_t] segments = bases, none
+        cdef vector[int64_t] segments = bases
+        cdef Loading loading = Loading(0, 0, tell, <void*>self, now)
         self.metadata = new Partition()
         self.metadata.config = plain(config)
-        self.made(log_room.load(&self.metadata.log, folder, &self.files, segments, 0, 0, &self.metadata.config, now))
+        self.made(log_room.load(&self.metadata.log, folder, &self.files, segments, &self.metadata.config, &loading))
+        self.made(self.files.sync_folder(self.files.context, folder))
 
     def append_metadata(self, bytes batch, int64_t now) -> None:
         """One batch of one record at the end of the log, and on the disk."""
         cdef bytearray stamped = bytearray(batch)
         cdef uint8_t[::1] data = stamped
         cdef Partition* here = self.metadata
+        self.check_storage()
         stamp(&data[0], data.shape[0], here.log.end, 0, False, here.log.end)
         self.made(log_room.append(&here.log, &data[0], data.shape[0], 1, here.log.end, &here.config, now))
         self.made(log_room.sync(&here.log))
@@ -503,15 +558,38 @@ cdef class Core:
             if size:
                 data = PyBytes_FromStringAndSize(NULL, size)
                 fd = self.metadata.log.segments[at].fd
-                self.made(<int>min(self.files.read_at(self.files.context, fd, <uint8_t*>PyBytes_AS_STRING(data), size, 0) - size, 0))
+                if self.files.read_at(self.files.context, fd, <uint8_t*>PyBytes_AS_STRING(data), size, 0) != size:
+                    self.made(-EIO)
                 read.append(data)
         return b"".join(read)
 
     # Durability
 
+    cdef int replace(self, bytes path, bytes text) except? 1:
+        """A file with this text and nothing else, whole or as it was before."""
+        return replace_file(&self.files, path, <const uint8_t*>PyBytes_AS_STRING(text), len(text))
+
     def write_checkpoint(self, bytes path, bytes text) -> None:
-        """A file with this text and nothing else, whole or not at all."""
-        self.made(log_room.replace_file(&self.files, path, text))
+        """A file of the data folder with this text and nothing else, on the disk."""
+        self.check_storage()
+        self.made(self.replace(path, text))
+        self.made(self.files.sync_folder(self.files.context, path.rpartition(b"/")[0]))
+
+    def remove_file(self, bytes path) -> None:
+        """Without a file of the data folder, on the disk too."""
+        self.made(self.files.remove(self.files.context, path))
+        self.made(self.files.sync_folder(self.files.context, path.rpartition(b"/")[0]))
+
+    def make_folder(self, bytes path) -> None:
+        """A folder in the data folder, on the disk too; it may be there."""
+        cdef int result = self.files.make_folder(self.files.context, path)
+        self.made(0 if result == -EEXIST else result)
+        self.made(self.files.sync_folder(self.files.context, path.rpartition(b"/")[0]))
+
+    def rename(self, bytes path, bytes to) -> None:
+        """Another name for a folder of the data folder, on the disk too."""
+        self.made(self.files.rename(self.files.context, path, to))
+        self.made(self.files.sync_folder(self.files.context, path.rpartition(b"/")[0]))
 
     def unsynced(self, int64_t now) -> list[tuple[bytes, int, int, int, int]]:
         """(topic id, partition, base offset, size in bytes, a descriptor to sync and close) of each segment whose time has come: a sealed one at
@@ -527,6 +605,16 @@ cdef class Core:
                 if segment.is_unsynced and (is_sealed or now - segment.unsynced_ms >= entry.second.config.flush_ms):
                     found.append((bytes(entry.second.topic_id), entry.second.index, segment.base_offset, segment.size_bytes, os.dup(segment.fd)))
         return found
+
+    def sync(self, list descriptors) -> int:
+        """Force files to the disk and close them, in any thread: the errno if one could not be, else 0."""
+        cdef int fd, result, failed = 0
+        for fd in descriptors:
+            with nogil:
+                result = self.files.sync(self.files.context, fd)
+            failed = failed or -result
+            os.close(fd)
+        return failed
 
     def synced(self, bytes topic_id, int index, int64_t base_offset, int64_t size_bytes) -> None:
         """A segment was forced to the disk as it was when it had `size_bytes`."""
@@ -546,10 +634,6 @@ cdef class Core:
             if here.log.segments[at].is_unsynced:
                 return here.log.segments[at].base_offset
         return here.log.end
-
-    def fail(self, int errno) -> None:
-        """The disk failed outside of a turn: nothing is written any more."""
-        self.turn.work.storage_error = -errno
 
     def finish(self, bytes topic_id, int index) -> None:
         """Before a clean stop: log, indexes and producers of one partition on the disk."""

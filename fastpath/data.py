@@ -47,7 +47,9 @@ class DataFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            path.mkdir(parents=True, exist_ok=True)
+            if not path.is_dir():
+                path.mkdir(parents=True)
+                sync_folder(path.parent)
             self.lock: IO[str] = (path / ".lock").open("w")
         except OSError as error:
             raise DataError(f"{path}: {error.strerror}") from None
@@ -76,13 +78,12 @@ class DataFolder:
 
     # How far it can be trusted
 
-    def was_stopped_cleanly(self) -> bool:
+    def was_stopped_cleanly(self, core: Core) -> bool:
         """Was it, and has nothing run on it since? Asked once: from now on something does."""
         marker = self.path / CLEAN
         if not marker.exists():
             return False
-        marker.unlink()
-        sync_folder(self.path)
+        core.remove_file(os.fsencode(marker))
         return True
 
     def checkpoint(self, name: str) -> dict[Partition, int]:
@@ -115,6 +116,10 @@ class DataFolder:
         saved = {int(found[1]) for name in names if (found := SAVED.fullmatch(name))}
         return sorted(segments), sorted(saved)
 
+    def log_bytes(self, folders: Iterable[str]) -> int:
+        """How large the segments in these folders are together."""
+        return sum(one.stat().st_size for folder in folders for one in os.scandir(self.path / folder) if SEGMENT.fullmatch(one.name))
+
     def topic_id(self, folder: str) -> bytes | None:
         """Whose log a folder holds, by its partition.metadata; None if it does not say."""
         try:
@@ -124,12 +129,12 @@ class DataFolder:
             return None
 
 
-    def put_aside(self, folder: str, topic_id: bytes | None, why: str) -> str:
+    def put_aside(self, core: Core, folder: str, topic_id: bytes | None, why: str) -> str:
         """Rename a folder that is no partition of ours, to be deleted or as a stray: its new name. DataError if that cannot be done."""
         topic, _, index = folder.rpartition("-")
         name = aside_name(topic, int(index), topic_id or bytes(16), why)
         try:
-            (self.path / folder).rename(self.path / name)
+            core.rename(os.fsencode(self.path / folder), os.fsencode(self.path / name))
         except OSError as error:
             raise DataError(f"{self.path / folder} is no partition of this broker, and cannot be put aside as {name}: {error.strerror}") from None
         return name

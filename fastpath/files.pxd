@@ -4,6 +4,7 @@ Each returns -errno where it fails. Paths are NUL-terminated; positions and size
 """
 
 from libc.stdint cimport int64_t, uint8_t
+from libcpp.string cimport string
 
 cdef struct Files:
     void* context
@@ -19,7 +20,9 @@ cdef struct Files:
     int (*remove)(void* context, const char* path) noexcept nogil
     int (*make_folder)(void* context, const char* path) noexcept nogil
     int (*sync_folder)(void* context, const char* path) noexcept nogil
-    uint8_t* (*map)(void* context, int fd, int64_t size) noexcept nogil  # shared, for reading and writing; NULL if it fails
-    int (*unmap)(void* context, uint8_t* base, int64_t size) noexcept nogil
+    const uint8_t* (*map)(void* context, int fd, int64_t size) noexcept nogil  # for reading, beyond the end too; NULL if it fails
+    int (*unmap)(void* context, const uint8_t* base, int64_t size) noexcept nogil
 
 cdef Files the_real_ones() noexcept nogil
+cdef Files files_at(size_t address) noexcept nogil  # a table that somebody else made
+cdef int replace_file(Files* files, const string& path, const uint8_t* data, int64_t size) noexcept nogil

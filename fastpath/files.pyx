@@ -5,9 +5,10 @@
 from libc.errno cimport EINTR, EIO, errno
 from libc.stdint cimport int64_t, uint8_t
 from libc.stdio cimport rename as c_rename
+from libcpp.string cimport string
 from posix.fcntl cimport O_CLOEXEC, O_CREAT, O_DIRECTORY, O_RDONLY, O_RDWR
 from posix.fcntl cimport open as c_open
-from posix.mman cimport MAP_FAILED, MAP_SHARED, PROT_READ, PROT_WRITE, mmap, munmap
+from posix.mman cimport MAP_FAILED, MAP_SHARED, PROT_READ, mmap, munmap
 from posix.stat cimport fstat, mkdir, struct_stat
 from posix.unistd cimport close, fdatasync, fsync, ftruncate, pread, pwrite, unlink
 
@@ -89,15 +90,15 @@ cdef int real_sync_folder(void* context, const char* path) noexcept nogil:
     return result
 
 
-cdef uint8_t* real_map(void* context, int fd, int64_t size) noexcept nogil:
-    cdef void* base = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0)
+cdef const uint8_t* real_map(void* context, int fd, int64_t size) noexcept nogil:
+    cdef void* base = mmap(NULL, size, PROT_READ, MAP_SHARED, fd, 0)
     if base == MAP_FAILED:
         return NULL
-    return <uint8_t*>base
+    return <const uint8_t*>base
 
 
-cdef int real_unmap(void* context, uint8_t* base, int64_t size) noexcept nogil:
-    return 0 if munmap(base, size) == 0 else -errno
+cdef int real_unmap(void* context, const uint8_t* base, int64_t size) noexcept nogil:
+    return 0 if munmap(<void*>base, size) == 0 else -errno
 
 
 cdef Files the_real_ones() noexcept nogil:
@@ -118,3 +119,24 @@ cdef Files the_real_ones() noexcept nogil:
     files.map = real_map
     files.unmap = real_unmap
     return files
+
+
+cdef Files files_at(size_t address) noexcept nogil:
+    """The table at this address."""
+    return (<Files*>address)[0]
+
+
+cdef int replace_file(Files* files, const string& path, const uint8_t* data, int64_t size) noexcept nogil:
+    """The file holds these bytes and nothing else, whole, or what it held before. That it does so after a power cut, `sync_folder` says."""
+    cdef string beside = path
+    beside.append(<const char*>b".tmp")
+    cdef int fd = files.open(files.context, beside.c_str(), True)
+    if fd < 0:
+        return fd
+    cdef int result = files.truncate(files.context, fd, 0)
+    if result == 0:
+        result = files.write_at(files.context, fd, data, size, 0)
+    if result == 0:
+        result = files.sync(files.context, fd)
+    files.close(files.context, fd)
+    return files.rename(files.context, beside.c_str(), path.c_str()) if result == 0 else result

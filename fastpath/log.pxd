@@ -27,11 +27,12 @@ cdef struct LogConfig:  # models.log.LogConfig; compression -1: as it was sent
     bint compacts
     bint append_time
 
-cdef struct Index:  # a file of fixed-size entries; mapped while the segment has any
+cdef struct Index:  # a file of fixed-size entries, mapped when somebody looks something up
     int fd
-    uint8_t* base
-    int64_t capacity_bytes
+    const uint8_t* base
+    int64_t mapped_bytes
     int64_t entries
+    bint is_settled  # the file holds the entries and nothing else, on the disk
 
 cdef struct Segment:
     int64_t base_offset
@@ -80,8 +81,19 @@ cdef cppclass Log:
     vector[EpochStart] epochs
 
 ctypedef void (*OnHeader)(void* context, const uint8_t* header) noexcept nogil
+ctypedef void (*OnRead)(void* context, int64_t size_bytes) noexcept nogil
 
-cdef int begin(Log* log, const char* folder, Files* files, int64_t now) noexcept nogil
+cdef struct Loading:  # how a log that is there is taken up
+    int64_t start  # as it was last written down
+    int64_t trusted_below  # an offset: what lies below was forced to the disk, with its indexes; EVERYTHING after a clean stop
+    OnRead on_read  # told of the bytes that were read through, from time to time
+    void* context
+    int64_t now
+
+cdef int64_t EVERYTHING
+
+cdef void begin(Log* log, const char* folder, Files* files, int64_t offset, int64_t now) noexcept nogil
+cdef int make_first_segment(Log* log) noexcept nogil
 cdef bint must_roll(Log* log, int64_t size_bytes, int64_t max_timestamp, int64_t count, LogConfig* config, int64_t now) noexcept nogil
 cdef int roll(Log* log, int64_t now) noexcept nogil
 cdef int append(Log* log, const uint8_t* batch, int64_t size_bytes, int64_t count, int64_t max_timestamp, LogConfig* config, int64_t now) noexcept nogil
@@ -95,14 +107,15 @@ cdef int readable(Log* log, int64_t offset, int64_t below, int64_t max_bytes, bi
 cdef int64_t largest_timestamp(Segment* segment) noexcept nogil
 cdef int next_batch(Log* log, size_t segment, int64_t position, Stored* found) noexcept nogil  # 1: found, 0: the segment's end
 cdef int position_before_time(Log* log, size_t segment, int64_t timestamp, int64_t* position) noexcept nogil
-cdef int retain(Log* log, LogConfig* config, int64_t now) noexcept nogil
+cdef size_t below_start(Log* log) noexcept nogil
+cdef size_t too_much(Log* log, LogConfig* config) noexcept nogil
+cdef size_t too_old(Log* log, LogConfig* config, int64_t now) noexcept nogil
+cdef int drop(Log* log, size_t count) noexcept nogil
 cdef int sync(Log* log) noexcept nogil
 cdef int finish(Log* log) noexcept nogil
 cdef void let_go(Log* log) noexcept nogil
-cdef int load(
-    Log* log, const char* folder, Files* files, const vector[int64_t]& bases, int64_t start, int64_t trusted_below, LogConfig* config, int64_t now
-) noexcept nogil
+cdef int load(Log* log, const char* folder, Files* files, const vector[int64_t]& bases, LogConfig* config, Loading* loading) noexcept nogil
 cdef int each_header(Log* log, int64_t offset, OnHeader on_header, void* context) noexcept nogil
+cdef void learn_epoch(Log* log, int32_t epoch, int64_t offset) noexcept nogil
 cdef int save_epochs(Log* log) noexcept nogil
 cdef int load_epochs(Log* log) noexcept nogil
-cdef int replace_file(Files* files, const string& path, const string& text) noexcept nogil

@@ -7,7 +7,8 @@ It decides what `models/log.py` decides, and in the same order; what is said the
     %020d.index       8 bytes an entry: last offset of a batch - base offset, position of the batch
     %020d.timeindex   12 bytes an entry: greatest timestamp so far, last offset of its batch - base offset
     leader-epoch-checkpoint
-An index is made with its first entry, mapped whole while it may grow, and cut to its entries when the segment is sealed or closed.
+Indexes are written as files are, not through their mapping: where the disk is full, a mapping answers with a signal. An index is made with
+its first entry, and forced to the disk when the segment is sealed or closed.
 """
 
 from libc.errno cimport EIO, ENOENT, ENOMEM
@@ -19,6 +20,7 @@ from libcpp.vector cimport vector
 
 from fiducial.fastpath.batch cimport checksum
 from fiducial.fastpath.bigendian cimport load16, load32, load64, store32, store64
+from fiducial.fastpath.files cimport replace_file
 
 cdef enum:
     NO_TIMESTAMP = -1
@@ -26,11 +28,15 @@ cdef enum:
     HEADER_BYTES = 61
     OFFSET_ENTRY_BYTES = 8
     TIME_ENTRY_BYTES = 12
+    MAGIC_AT = 16
+    MAGIC = 2
     READ_BYTES = 1 << 16  # for a batch that is checked; more if the batch is larger
     CHUNK_BYTES = 4096  # read at once when headers are looked for
+    MAPPED_BYTES = 1 << 20  # an index is mapped in steps of this size
+    TOLD_BYTES = 1 << 24  # how much is read through before somebody is told
 
 cdef int64_t SEGMENT_SPAN_MAX = 2147483647
-cdef int64_t JUST_ONE_MORE = -1  # instead of a limit: map no more of an index than one more entry needs
+cdef int64_t EVERYTHING = INT64_MAX
 
 
 # Names of files
@@ -51,8 +57,9 @@ cdef Index no_index() noexcept nogil:
     cdef Index index
     index.fd = -1
     index.base = NULL
-    index.capacity_bytes = 0
+    index.mapped_bytes = 0
     index.entries = 0
+    index.is_settled = False
     return index
 
 
@@ -75,22 +82,35 @@ cdef Segment new_segment(int64_t base_offset, int64_t now) noexcept nogil:
     return segment
 
 
-cdef int opened(Log* log, Segment* segment) noexcept nogil:
-    """The descriptor of the segment's file, opened if it was not; or -errno."""
-    if segment.fd < 0:
-        segment.fd = log.files.open(log.files.context, path_of(log, segment.base_offset, b".log").c_str(), True)
+cdef int made(Log* log, Segment* segment) noexcept nogil:
+    """The segment's file, empty; its descriptor, or -errno."""
+    segment.fd = log.files.open(log.files.context, path_of(log, segment.base_offset, b".log").c_str(), True)
     return segment.fd
 
 
-cdef int begin(Log* log, const char* folder, Files* files, int64_t now) noexcept nogil:
-    """An empty log in a folder that exists; its first file is made with the first batch."""
+cdef int opened(Log* log, Segment* segment) noexcept nogil:
+    """The descriptor of the segment's file, opened if it was not; or -errno."""
+    if segment.fd < 0:
+        segment.fd = log.files.open(log.files.context, path_of(log, segment.base_offset, b".log").c_str(), False)
+    return segment.fd
+
+
+cdef void begin(Log* log, const char* folder, Files* files, int64_t offset, int64_t now) noexcept nogil:
+    """An empty log at `offset`; no file is made yet."""
     log.folder = string(folder)
     log.files = files
-    log.start = log.high_watermark = log.end = log.size_bytes = log.unflushed_messages = 0
+    log.start = log.high_watermark = log.end = offset
+    log.size_bytes = log.unflushed_messages = 0
     log.segments.clear()
     log.epochs.clear()
-    log.segments.push_back(new_segment(0, now))
-    return 0
+    log.segments.push_back(new_segment(offset, now))
+
+
+cdef int make_first_segment(Log* log) noexcept nogil:
+    """The file of an empty log, in a folder that exists. It is not held open: there may be many logs that nobody writes to."""
+    cdef int fd = made(log, &log.segments.front())
+    close_segment(log, &log.segments.front())
+    return fd if fd < 0 else 0
 
 
 # The roll
@@ -125,7 +145,7 @@ cdef int roll(Log* log, int64_t now) noexcept nogil:
     if result < 0:
         return result
     cdef Segment begun = new_segment(log.end, now)
-    result = opened(log, &begun)
+    result = made(log, &begun)
     if result < 0:
         return result
     log.segments.push_back(begun)
@@ -133,94 +153,94 @@ cdef int roll(Log* log, int64_t now) noexcept nogil:
 
 
 cdef int seal(Log* log, Segment* segment) noexcept nogil:
-    """Close the time index with the greatest timestamp, and cut both indexes to their entries. A segment that has no file needs none."""
+    """Close the time index with the greatest timestamp, and have both indexes on the disk: who trusts the segment will trust them."""
     cdef int result
-    if segment.fd < 0:
-        return 0
     if segment.max_timestamp > segment.indexed_timestamp:
-        result = add_time_entry(log, segment, JUST_ONE_MORE)
+        result = add_time_entry(log, segment)
         if result < 0:
             return result
-    result = cut(log, segment, &segment.offsets, b".index", OFFSET_ENTRY_BYTES)
-    return result if result < 0 else cut(log, segment, &segment.times, b".timeindex", TIME_ENTRY_BYTES)
+    result = settle(log, segment, &segment.offsets, b".index", OFFSET_ENTRY_BYTES)
+    return result if result < 0 else settle(log, segment, &segment.times, b".timeindex", TIME_ENTRY_BYTES)
 
 
 # Indexes
 
 
-cdef int mapped(Log* log, Segment* segment, Index* index, const char* suffix, int64_t capacity_bytes) noexcept nogil:
-    """Have the index's file open and at least `capacity_bytes` of it mapped."""
-    cdef int result
-    if index.capacity_bytes >= capacity_bytes and index.base != NULL:
-        return 0
+cdef int opened_index(Log* log, Segment* segment, Index* index, const char* suffix) noexcept nogil:
+    """The descriptor of the index's file, made or opened if it was not; or -errno."""
     if index.fd < 0:
         index.fd = log.files.open(log.files.context, path_of(log, segment.base_offset, suffix).c_str(), True)
-        if index.fd < 0:
-            return index.fd
-    if index.base != NULL:
-        log.files.unmap(log.files.context, index.base, index.capacity_bytes)
-        index.base = NULL
-    if log.files.size(log.files.context, index.fd) < capacity_bytes:
-        result = log.files.truncate(log.files.context, index.fd, capacity_bytes)
-        if result < 0:
-            return result
-    index.base = log.files.map(log.files.context, index.fd, capacity_bytes)
-    if index.base == NULL:
-        return -EIO
-    index.capacity_bytes = capacity_bytes
-    return 0
+    return index.fd
 
 
-cdef int cut(Log* log, Segment* segment, Index* index, const char* suffix, int64_t entry_bytes) noexcept nogil:
-    """The index's file holds its entries and nothing else; it is mapped again when somebody looks something up."""
-    if index.fd < 0:
-        index.fd = log.files.open(log.files.context, path_of(log, segment.base_offset, suffix).c_str(), True)
-        if index.fd < 0:
-            return index.fd
-    if index.base != NULL:
-        log.files.unmap(log.files.context, index.base, index.capacity_bytes)
-        index.base = NULL
-        index.capacity_bytes = 0
-    cdef int result = log.files.truncate(log.files.context, index.fd, index.entries * entry_bytes)
+cdef int put_entry(Log* log, Segment* segment, Index* index, const char* suffix, const uint8_t* entry, int64_t entry_bytes) noexcept nogil:
+    """One more entry at the end of the index."""
+    cdef int fd = opened_index(log, segment, index, suffix)
+    if fd < 0:
+        return fd
+    index.is_settled = False
+    cdef int result = log.files.write_at(log.files.context, fd, entry, entry_bytes, index.entries * entry_bytes)
     if result == 0:
-        result = log.files.sync(log.files.context, index.fd)  # it is believed below the recovery point
-    log.files.close(log.files.context, index.fd)
+        index.entries += 1
+    return result
+
+
+cdef int add_offset_entry(Log* log, Segment* segment, int64_t last_offset, int64_t position) noexcept nogil:
+    """One more entry of the offset index."""
+    cdef uint8_t[OFFSET_ENTRY_BYTES] entry
+    store32(entry, <uint32_t>(last_offset - segment.base_offset))
+    store32(entry + 4, <uint32_t>position)
+    return put_entry(log, segment, &segment.offsets, b".index", entry, OFFSET_ENTRY_BYTES)
+
+
+cdef int add_time_entry(Log* log, Segment* segment) noexcept nogil:
+    """One more entry of the time index: the greatest timestamp so far."""
+    cdef uint8_t[TIME_ENTRY_BYTES] entry
+    store64(entry, <uint64_t>segment.max_timestamp)
+    store32(entry + 8, <uint32_t>(segment.max_timestamp_offset - segment.base_offset))
+    cdef int result = put_entry(log, segment, &segment.times, b".timeindex", entry, TIME_ENTRY_BYTES)
+    if result == 0:
+        segment.indexed_timestamp = segment.max_timestamp
+    return result
+
+
+cdef int settle(Log* log, Segment* segment, Index* index, const char* suffix, int64_t entry_bytes) noexcept nogil:
+    """The index's file holds its entries and nothing else, and does so on the disk."""
+    if index.is_settled:
+        return 0
+    cdef int fd = opened_index(log, segment, index, suffix)
+    if fd < 0:
+        return fd
+    cdef int result = log.files.truncate(log.files.context, fd, index.entries * entry_bytes)
+    if result == 0:
+        result = log.files.sync(log.files.context, fd)
+    index.is_settled = result == 0
+    log.files.close(log.files.context, fd)
     index.fd = -1
     return result
 
 
-cdef int64_t whole_entries(int64_t size_bytes, int64_t entry_bytes) noexcept nogil:
-    """The largest size of whole entries that is not above `size_bytes`, at least one entry."""
-    return size_bytes // entry_bytes * entry_bytes if size_bytes >= entry_bytes else entry_bytes
-
-
-cdef int add_offset_entry(Log* log, Segment* segment, int64_t last_offset, int64_t position, int64_t limit_bytes) noexcept nogil:
-    """One more entry of the offset index."""
-    cdef int64_t wanted = whole_entries(limit_bytes, OFFSET_ENTRY_BYTES)
-    cdef int64_t needed = (segment.offsets.entries + 1) * OFFSET_ENTRY_BYTES
-    cdef int result = mapped(log, segment, &segment.offsets, b".index", max(wanted, needed))
-    if result < 0:
-        return result
-    cdef uint8_t* entry = segment.offsets.base + segment.offsets.entries * OFFSET_ENTRY_BYTES
-    store32(entry, <uint32_t>(last_offset - segment.base_offset))
-    store32(entry + 4, <uint32_t>position)
-    segment.offsets.entries += 1
+cdef int mapped(Log* log, Segment* segment, Index* index, const char* suffix, int64_t size_bytes) noexcept nogil:
+    """Have at least the first `size_bytes` of the index mapped; what is mapped beyond the file's end comes with what is written there."""
+    if index.mapped_bytes >= size_bytes:
+        return 0
+    cdef int fd = opened_index(log, segment, index, suffix)
+    if fd < 0:
+        return fd
+    unmap_index(log, index)
+    cdef int64_t wanted = (size_bytes + MAPPED_BYTES - 1) // MAPPED_BYTES * MAPPED_BYTES
+    index.base = log.files.map(log.files.context, fd, wanted)
+    if index.base == NULL:
+        return -EIO
+    index.mapped_bytes = wanted
     return 0
 
 
-cdef int add_time_entry(Log* log, Segment* segment, int64_t limit_bytes) noexcept nogil:
-    """One more entry of the time index: the greatest timestamp so far. """
-    cdef int64_t needed = (segment.times.entries + 1) * TIME_ENTRY_BYTES
-    cdef int64_t wanted = needed if limit_bytes == JUST_ONE_MORE else whole_entries(limit_bytes, TIME_ENTRY_BYTES)
-    cdef int result = mapped(log, segment, &segment.times, b".timeindex", max(wanted, needed))
-    if result < 0:
-        return result
-    cdef uint8_t* entry = segment.times.base + segment.times.entries * TIME_ENTRY_BYTES
-    store64(entry, <uint64_t>segment.max_timestamp)
-    store32(entry + 8, <uint32_t>(segment.max_timestamp_offset - segment.base_offset))
-    segment.times.entries += 1
-    segment.indexed_timestamp = segment.max_timestamp
-    return 0
+cdef void unmap_index(Log* log, Index* index) noexcept nogil:
+    if index.base != NULL:
+        log.files.unmap(log.files.context, index.base, index.mapped_bytes)
+        index.base = NULL
+        index.mapped_bytes = 0
 
 
 # The append
@@ -259,9 +279,9 @@ cdef void grow(
         segment.max_timestamp = max_timestamp
         segment.max_timestamp_offset = last_offset
     if segment.bytes_since_index_entry > config.index_interval_bytes:
-        add_offset_entry(log, segment, last_offset, position, config.segment_index_bytes)
+        add_offset_entry(log, segment, last_offset, position)
         if segment.max_timestamp > segment.indexed_timestamp:
-            add_time_entry(log, segment, config.segment_index_bytes)
+            add_time_entry(log, segment)
         segment.bytes_since_index_entry = 0
     segment.size_bytes += size_bytes
     segment.modified_ms = now
@@ -477,7 +497,7 @@ cdef int position_before_time(Log* log, size_t segment, int64_t timestamp, int64
     """A batch in the segment before which every timestamp is below `timestamp`, by the time index."""
     cdef Segment* where = &log.segments[segment]
     cdef int64_t low = 0, high = where.times.entries, middle
-    cdef uint8_t* entry
+    cdef const uint8_t* entry
     position[0] = 0
     if high == 0:
         return 0
@@ -511,37 +531,30 @@ cdef size_t deletable(Log* log) noexcept nogil:
     return count
 
 
-cdef int retain(Log* log, LogConfig* config, int64_t now) noexcept nogil:
-    """LOG-RETAIN-1: what is wholly below the log start, then what is too much, then what is too old."""
-    cdef size_t count = 0, limit
-    cdef int result
-    cdef int64_t size_bytes
+cdef size_t below_start(Log* log) noexcept nogil:
+    """LOG-RETAIN-8: how many segments, from the first, lie wholly below the log start; the active one never."""
+    cdef size_t count = 0
     while count + 1 < log.segments.size() and log.segments[count + 1].base_offset <= log.start:
         count += 1
-    result = drop(log, count)
-    if result < 0 or not config.deletes:
-        return result
-    count, limit, size_bytes = 0, deletable(log), log.size_bytes
-    if config.retention_bytes >= 0:
-        while count < limit and size_bytes - config.retention_bytes >= log.segments[count].size_bytes:
-            size_bytes -= log.segments[count].size_bytes
-            count += 1
-    result = drop_rolling(log, count, now)
-    if result < 0:
-        return result
-    count, limit = 0, deletable(log)
-    if config.retention_ms >= 0:
-        while count < limit and now - largest_timestamp(&log.segments[count]) > config.retention_ms:
-            count += 1
-    return drop_rolling(log, count, now)
+    return count
 
 
-cdef int drop_rolling(Log* log, size_t count, int64_t now) noexcept nogil:
-    """LOG-RETAIN-3: if the active segment is to go too, the log rolls first."""
-    cdef int result = 0
-    if count == log.segments.size():
-        result = roll(log, now)
-    return result if result < 0 else drop(log, count)
+cdef size_t too_much(Log* log, LogConfig* config) noexcept nogil:
+    """LOG-RETAIN-6: how many segments go for their size."""
+    cdef size_t count = 0, limit = deletable(log)
+    cdef int64_t size_bytes = log.size_bytes
+    while config.retention_bytes >= 0 and count < limit and size_bytes - config.retention_bytes >= log.segments[count].size_bytes:
+        size_bytes -= log.segments[count].size_bytes
+        count += 1
+    return count
+
+
+cdef size_t too_old(Log* log, LogConfig* config, int64_t now) noexcept nogil:
+    """LOG-RETAIN-4: how many segments go for their age."""
+    cdef size_t count = 0, limit = deletable(log)
+    while config.retention_ms >= 0 and count < limit and now - largest_timestamp(&log.segments[count]) > config.retention_ms:
+        count += 1
+    return count
 
 
 cdef int drop(Log* log, size_t count) noexcept nogil:
@@ -553,7 +566,9 @@ cdef int drop(Log* log, size_t count) noexcept nogil:
     if kept > log.start:
         log.start = kept
     trim_epochs(log, log.start)
-    log.files.sync_folder(log.files.context, log.folder.c_str())  # the segment that is left is there before others go
+    cdef int result = log.files.sync_folder(log.files.context, log.folder.c_str())  # the segment that is left is there before others go
+    if result < 0:
+        return result
     for index in range(count):
         close_segment(log, &log.segments[index])
         log.size_bytes -= log.segments[index].size_bytes
@@ -580,10 +595,7 @@ cdef int sync(Log* log) noexcept nogil:
 
 
 cdef void close_index(Log* log, Index* index) noexcept nogil:
-    if index.base != NULL:
-        log.files.unmap(log.files.context, index.base, index.capacity_bytes)
-        index.base = NULL
-        index.capacity_bytes = 0
+    unmap_index(log, index)
     if index.fd >= 0:
         log.files.close(log.files.context, index.fd)
         index.fd = -1
@@ -598,9 +610,9 @@ cdef void close_segment(Log* log, Segment* segment) noexcept nogil:
 
 
 cdef int finish(Log* log) noexcept nogil:
-    """Before a clean stop: everything on the disk, the indexes cut to their entries."""
+    """Before a clean stop: everything on the disk. A log that was never written to has no indexes."""
     cdef int result = sync(log)
-    return result if result < 0 else seal(log, &log.segments.back())
+    return result if result < 0 or log.end == 0 else seal(log, &log.segments.back())
 
 
 cdef void let_go(Log* log) noexcept nogil:
@@ -613,50 +625,75 @@ cdef void let_go(Log* log) noexcept nogil:
 # Loading
 
 
-cdef int load(
-    Log* log, const char* folder, Files* files, const vector[int64_t]& bases, int64_t start, int64_t trusted_below, LogConfig* config, int64_t now
-) noexcept nogil:
-    """The log of a folder that holds segments with these base offsets, in order. What lies below `trusted_below` was synced, its indexes
-    cut; the rest is read through, and the log ends before the first batch that is not whole."""
-    cdef size_t index
-    cdef int result
-    cdef int64_t limit
-    begin(log, folder, files, now)
-    if bases.size() > 0:
-        log.segments.clear()
-    for index in range(bases.size()):
-        log.segments.push_back(new_segment(bases[index], now))
-        limit = bases[index + 1] if index + 1 < bases.size() else INT64_MAX
-        result = load_segment(log, &log.segments.back(), limit <= trusted_below, config, now)
+cdef int load(Log* log, const char* folder, Files* files, const vector[int64_t]& bases, LogConfig* config, Loading* loading) noexcept nogil:
+    """The log of a folder that holds segments with these base offsets, in order. A segment that is trusted is taken for what its indexes say. Any
+    other is read through; the log ends before the first batch that is not whole or does not follow, and is on the disk so far."""
+    cdef size_t count = 0, index
+    cdef int result = 1
+    cdef bint is_trusted = True, is_whole = True
+    begin(log, folder, files, loading.start, loading.now)
+    log.segments.clear()
+    while is_whole and count < bases.size():
+        if count > 0 and not follows(log, bases[count], is_trusted or config.compacts):
+            break
+        is_trusted = (bases[count + 1] if count + 1 < bases.size() else EVERYTHING) <= loading.trusted_below
+        result = load_segment(log, bases[count], is_trusted, config, loading)
         if result < 0:
             return result
-        log.size_bytes += log.segments.back().size_bytes
-        if result == 0:  # cut: nothing behind it is of this log
-            for index in range(index + 1, bases.size()):
-                remove_segment(log, bases[index])
-            break
+        is_whole = result == 1
+        count += 1
+    if log.segments.empty() or log.end < loading.start:  # what was lost is not numbered again
+        let_go(log)
+        result = discard(log, bases, 0)
+        begin(log, folder, files, loading.start, loading.now)
+        return result if result < 0 else make_first_segment(log)
+    result = discard(log, bases, count)
+    if result == 0 and not is_whole:
+        result = log.files.truncate(log.files.context, log.segments.back().fd, log.segments.back().size_bytes)
+    if result == 0:
+        result = sync(log)
+    for index in range(log.segments.size()):  # the active one too, as Kafka does it; it grows again
+        if result == 0 and log.end > 0:
+            result = seal(log, &log.segments[index])
     log.high_watermark = log.end
-    log.start = max(log.segments.front().base_offset, min(start, log.end))
-    return 0
+    log.start = max(log.segments.front().base_offset, loading.start)
+    return result
 
 
-cdef int load_segment(Log* log, Segment* segment, bint is_trusted, LogConfig* config, int64_t now) noexcept nogil:
-    """1: the segment is whole, 0: it was cut; log.end is where it ends. -errno."""
+cdef bint follows(Log* log, int64_t offset, bint may_skip) noexcept nogil:
+    """May a batch, or a segment, begin at `offset`? Only compaction leaves gaps."""
+    return offset == log.end or (may_skip and offset > log.end)
+
+
+cdef int discard(Log* log, const vector[int64_t]& bases, size_t kept) noexcept nogil:
+    """Without the segments behind the first `kept`. From the back, so that a crash leaves a prefix; for good, before others take their place."""
+    cdef size_t index = bases.size()
+    if index == kept:
+        return 0
+    while index > kept:
+        index -= 1
+        remove_segment(log, bases[index])
+    return log.files.sync_folder(log.files.context, log.folder.c_str())
+
+
+cdef int load_segment(Log* log, int64_t base_offset, bint is_trusted, LogConfig* config, Loading* loading) noexcept nogil:
+    """One more segment: 1 if it is whole, 0 if there is more in its file than belongs to it; -errno. log.end is where it ends."""
+    log.segments.push_back(new_segment(base_offset, loading.now))
+    cdef Segment* segment = &log.segments.back()
     cdef int fd = opened(log, segment)
     if fd < 0:
         return fd
     cdef int64_t size_bytes = log.files.size(log.files.context, fd)
     if size_bytes < 0:
         return <int>size_bytes
-    log.end = segment.base_offset
+    log.end = base_offset
+    cdef int result = 1
     if is_trusted and take_indexes(log, segment, size_bytes):
-        return 1
-    cdef int result = read_through(log, segment, size_bytes, config, now)
-    if result < 0:
-        return result
-    segment.is_unsynced = segment.size_bytes > 0
-    cdef int sealed = seal(log, segment)  # as Kafka does it; the active one grows again
-    return sealed if sealed < 0 else result
+        loading.on_read(loading.context, size_bytes)
+    else:
+        result = read_through(log, segment, size_bytes, config, loading)
+    log.size_bytes += segment.size_bytes
+    return result
 
 
 cdef bint take_indexes(Log* log, Segment* segment, int64_t size_bytes) noexcept nogil:
@@ -665,13 +702,14 @@ cdef bint take_indexes(Log* log, Segment* segment, int64_t size_bytes) noexcept 
     cdef int64_t position = 0
     cdef uint8_t[OFFSET_ENTRY_BYTES] last_batch
     cdef uint8_t[TIME_ENTRY_BYTES] last_time
-    segment.offsets.entries = entries_of(log, segment, b".index", OFFSET_ENTRY_BYTES, last_batch)
-    segment.times.entries = entries_of(log, segment, b".timeindex", TIME_ENTRY_BYTES, last_time)
     segment.size_bytes = size_bytes
+    if not take_entries(log, segment, &segment.offsets, b".index", OFFSET_ENTRY_BYTES, last_batch):
+        return False
+    if not take_entries(log, segment, &segment.times, b".timeindex", TIME_ENTRY_BYTES, last_time):
+        return False
     if size_bytes == 0:
-        segment.offsets.entries = segment.times.entries = 0
-        return True
-    if segment.offsets.entries < 0 or segment.times.entries < 0 or header_at(log, segment, 0, &batch) != 1:
+        return segment.offsets.entries == 0 and segment.times.entries == 0
+    if header_at(log, segment, 0, &batch) != 1:
         return False
     segment.first_timestamp = batch.max_timestamp
     if segment.offsets.entries > 0:
@@ -693,66 +731,82 @@ cdef bint take_indexes(Log* log, Segment* segment, int64_t size_bytes) noexcept 
     return True
 
 
-cdef int64_t entries_of(Log* log, Segment* segment, const char* suffix, int64_t entry_bytes, uint8_t* last) noexcept nogil:
-    """How many entries the index's file has, the last one copied; -1 if it is not there, or is not of whole entries."""
-    cdef int fd = log.files.open(log.files.context, path_of(log, segment.base_offset, suffix).c_str(), False)
-    if fd < 0:
-        return -1
-    cdef int64_t size_bytes = log.files.size(log.files.context, fd)
-    cdef int64_t entries = size_bytes // entry_bytes if size_bytes % entry_bytes == 0 else -1
-    if entries > 0 and log.files.read_at(log.files.context, fd, last, entry_bytes, size_bytes - entry_bytes) != entry_bytes:
-        entries = -1
-    log.files.close(log.files.context, fd)
-    return entries
+cdef bint take_entries(Log* log, Segment* segment, Index* index, const char* suffix, int64_t entry_bytes, uint8_t* last) noexcept nogil:
+    """Take the index's file for the index, the last entry copied; False if it is not there, or is not of whole entries."""
+    index.fd = log.files.open(log.files.context, path_of(log, segment.base_offset, suffix).c_str(), False)
+    if index.fd < 0:
+        return False
+    cdef int64_t size_bytes = log.files.size(log.files.context, index.fd)
+    index.entries = size_bytes // entry_bytes
+    index.is_settled = size_bytes >= 0 and size_bytes % entry_bytes == 0
+    if index.is_settled and size_bytes > 0:
+        index.is_settled = log.files.read_at(log.files.context, index.fd, last, entry_bytes, size_bytes - entry_bytes) == entry_bytes
+    log.files.close(log.files.context, index.fd)
+    index.fd = -1
+    return index.is_settled
 
 
-cdef int read_through(Log* log, Segment* segment, int64_t size_bytes, LogConfig* config, int64_t now) noexcept nogil:
-    """Read every batch, make the indexes anew, and cut what is behind the last sound one: 1 if nothing was, 0 if something was, -errno."""
-    cdef int64_t position = 0, capacity = READ_BYTES, got
+cdef int read_through(Log* log, Segment* segment, int64_t size_bytes, LogConfig* config, Loading* loading) noexcept nogil:
+    """Take batches as long as they are sound and make the indexes anew: 1 if that is all there is, 0 if something is behind them, -errno."""
+    cdef int64_t position = 0, capacity = READ_BYTES, told_bytes = 0
     cdef uint8_t* data = <uint8_t*>malloc(capacity)
-    cdef uint8_t* larger
     cdef Stored batch
-    cdef int result = 1
-    segment.size_bytes = 0
-    segment.offsets.entries = segment.times.entries = segment.bytes_since_index_entry = 0
+    cdef int result = -ENOMEM if data == NULL else 1
+    batch.size_bytes = batch.last_offset = batch.max_timestamp = 0  # the compiler does not see that they are read first
+    segment.size_bytes = segment.bytes_since_index_entry = 0
+    close_index(log, &segment.offsets)
+    close_index(log, &segment.times)
+    segment.offsets, segment.times = no_index(), no_index()
     segment.max_timestamp = segment.indexed_timestamp = segment.first_timestamp = NO_TIMESTAMP
     segment.max_timestamp_offset = segment.base_offset
     segment.modified_ms = log.files.modified_ms(log.files.context, segment.fd)
-    cdef int64_t written_ms = segment.modified_ms
-    while data != NULL and size_bytes - position >= HEADER_BYTES:
-        got = log.files.read_at(log.files.context, segment.fd, data, HEADER_BYTES, position)
-        if got != HEADER_BYTES:
-            result = <int>got if got < 0 else -EIO
-            break
-        take_header(data, position, &batch)
-        if batch.size_bytes < HEADER_BYTES or position + batch.size_bytes > size_bytes or batch.base_offset < log.end:
-            break
-        if batch.size_bytes > capacity:
-            larger = <uint8_t*>realloc(data, batch.size_bytes)
-            if larger == NULL:
-                result = -ENOMEM
-                break
-            data, capacity = larger, batch.size_bytes
-        got = log.files.read_at(log.files.context, segment.fd, data, batch.size_bytes, position)
-        if got != batch.size_bytes or load32(data + 17) != checksum(0, data + 21, batch.size_bytes - 21):
-            break
-        grow(log, segment, position, batch.size_bytes, batch.last_offset, batch.max_timestamp, config, written_ms)
-        log.end = batch.last_offset + 1
-        position += batch.size_bytes
-    if data == NULL:
-        return -ENOMEM
+    segment.is_unsynced = True
+    while result == 1 and position < size_bytes:
+        result = sound_batch(log, segment, position, size_bytes, config.compacts, &data, &capacity, &batch)
+        if result == 1:
+            grow(log, segment, position, batch.size_bytes, batch.last_offset, batch.max_timestamp, config, segment.modified_ms)
+            log.end = batch.last_offset + 1
+            position += batch.size_bytes
+        if position - told_bytes >= TOLD_BYTES:
+            loading.on_read(loading.context, position - told_bytes)
+            told_bytes = position
     free(data)
-    if result < 0 or position == size_bytes:
-        return result
-    result = log.files.truncate(log.files.context, segment.fd, position)
-    return result if result < 0 else 0
+    loading.on_read(loading.context, size_bytes - told_bytes)
+    return result
+
+
+cdef int sound_batch(
+    Log* log, Segment* segment, int64_t position, int64_t size_bytes, bint may_skip, uint8_t** data, int64_t* capacity, Stored* batch
+) noexcept nogil:
+    """Is there a whole batch at `position`, that may follow what is before it: 1, or 0; -errno. It is read into `data`, which grows."""
+    cdef uint8_t* larger
+    cdef int64_t got
+    if size_bytes - position < HEADER_BYTES:
+        return 0
+    got = log.files.read_at(log.files.context, segment.fd, data[0], HEADER_BYTES, position)
+    if got != HEADER_BYTES:
+        return <int>got if got < 0 else -EIO
+    take_header(data[0], position, batch)
+    if data[0][MAGIC_AT] != MAGIC or batch.size_bytes < HEADER_BYTES or position + batch.size_bytes > size_bytes:
+        return 0
+    if not follows(log, batch.base_offset, may_skip) or batch.last_offset < batch.base_offset:
+        return 0
+    if batch.size_bytes > capacity[0]:
+        larger = <uint8_t*>realloc(data[0], batch.size_bytes)
+        if larger == NULL:
+            return -ENOMEM
+        data[0], capacity[0] = larger, batch.size_bytes
+    got = log.files.read_at(log.files.context, segment.fd, data[0], batch.size_bytes, position)
+    if got != batch.size_bytes:
+        return <int>got if got < 0 else -EIO
+    return load32(data[0] + 17) == checksum(0, data[0] + 21, batch.size_bytes - 21)
 
 
 cdef void remove_segment(Log* log, int64_t base_offset) noexcept nogil:
-    """The files of a segment."""
-    log.files.remove(log.files.context, path_of(log, base_offset, b".log").c_str())
+    """The files of a segment; the log last, so that no index is left without one."""
     log.files.remove(log.files.context, path_of(log, base_offset, b".index").c_str())
     log.files.remove(log.files.context, path_of(log, base_offset, b".timeindex").c_str())
+    log.files.remove(log.files.context, path_of(log, base_offset, b".log").c_str())
 
 
 cdef int each_header(Log* log, int64_t offset, OnHeader on_header, void* context) noexcept nogil:
@@ -786,7 +840,7 @@ cdef string epochs_path(Log* log) noexcept nogil:
 
 
 cdef int save_epochs(Log* log) noexcept nogil:
-    """Kafka's file: version, count, and a line for each epoch."""
+    """Kafka's file: version, count, and a line for each epoch; on the disk, with whatever else was made or removed in the folder."""
     cdef char[64] line
     cdef string text
     cdef size_t index
@@ -795,53 +849,62 @@ cdef int save_epochs(Log* log) noexcept nogil:
     for index in range(log.epochs.size()):
         snprintf(line, sizeof(line), b"%d %lld\n", log.epochs[index].epoch, <long long>log.epochs[index].start_offset)
         text.append(<const char*>line)
-    return replace_file(log.files, epochs_path(log), text)
-
-
-cdef int replace_file(Files* files, const string& path, const string& text) noexcept nogil:
-    """The file holds this text and nothing else, whole or as it was before: written beside it, synced, renamed."""
-    cdef string beside = path
-    cdef string folder = path.substr(0, path.rfind(b"/"))
-    beside.append(<const char*>b".tmp")
-    cdef int fd = files.open(files.context, beside.c_str(), True)
-    if fd < 0:
-        return fd
-    cdef int result = files.truncate(files.context, fd, 0)
-    if result == 0:
-        result = files.write_at(files.context, fd, <const uint8_t*>text.data(), text.size(), 0)
-    if result == 0:
-        result = files.sync(files.context, fd)
-    files.close(files.context, fd)
-    if result == 0:
-        result = files.rename(files.context, beside.c_str(), path.c_str())
-    return files.sync_folder(files.context, folder.c_str()) if result == 0 else result
+    cdef int result = replace_file(log.files, epochs_path(log), <const uint8_t*>text.data(), text.size())
+    return result if result < 0 else log.files.sync_folder(log.files.context, log.folder.c_str())
 
 
 cdef int load_epochs(Log* log) noexcept nogil:
-    """The epochs from their file, as far as they are of the log as it is. 0 too if there is no file."""
+    """The epochs from their file, as far as they lie between log start and end; none if there is no such file. -errno if it cannot be read."""
     cdef int fd = log.files.open(log.files.context, epochs_path(log).c_str(), False)
-    cdef int64_t size_bytes
+    cdef int64_t size_bytes, got
     cdef vector[char] text
-    cdef char* at
-    cdef EpochStart entry
     log.epochs.clear()
     if fd < 0:
         return 0 if fd == -ENOENT else fd
-    size_bytes = log.files.size(log.files.context, fd)
+    size_bytes = max(<int64_t>0, log.files.size(log.files.context, fd))
     text.resize(size_bytes + 1)
-    if log.files.read_at(log.files.context, fd, <uint8_t*>text.data(), size_bytes, 0) != size_bytes:
-        size_bytes = 0
+    got = log.files.read_at(log.files.context, fd, <uint8_t*>text.data(), size_bytes, 0)
     log.files.close(log.files.context, fd)
+    if got != size_bytes:
+        return <int>got if got < 0 else -EIO
     text[size_bytes] = 0
-    at = text.data()
-    strtoll(at, &at, 10)  # version
-    strtoll(at, &at, 10)  # count
-    while at[0] != 0:
-        entry.epoch = <int32_t>strtoll(at, &at, 10)
-        entry.start_offset = strtoll(at, &at, 10)
-        if entry.start_offset <= log.end:
-            log.epochs.push_back(entry)
-        while at[0] == b"\n" or at[0] == b" ":
-            at += 1
+    if not take_epochs(log, text.data()):
+        log.epochs.clear()
     trim_epochs(log, log.start)
     return 0
+
+
+cdef bint take_epochs(Log* log, char* at) noexcept nogil:
+    """The entries of a file's text that do not begin beyond the log end; False if it is not of the form."""
+    cdef EpochStart entry
+    cdef int64_t version = 0, count = 0, epoch = 0, offset = 0
+    if not take_number(&at, &version) or not take_number(&at, &count):
+        return False
+    while count > 0:
+        if not take_number(&at, &epoch) or not take_number(&at, &offset):
+            return False
+        entry.epoch = <int32_t>epoch
+        entry.start_offset = offset
+        if offset <= log.end:
+            log.epochs.push_back(entry)
+        count -= 1
+    return True
+
+
+cdef bint take_number(char** at, int64_t* number) noexcept nogil:
+    """The next number of a text, if there is one."""
+    cdef char* end = at[0]
+    number[0] = strtoll(at[0], &end, 10)
+    if end == at[0]:
+        return False
+    at[0] = end
+    return True
+
+
+cdef void learn_epoch(Log* log, int32_t epoch, int64_t offset) noexcept nogil:
+    """A batch of this epoch lies at `offset`: if the epoch is newer than all that are known, it began there."""
+    cdef EpochStart entry
+    if log.epochs.empty() or epoch > log.epochs.back().epoch:
+        entry.epoch = epoch
+        entry.start_offset = max(offset, log.start)
+        log.epochs.push_back(entry)

@@ -7,6 +7,7 @@ one before is finished (WIRE-FRAME-10), and asks `deadline` when to call `expire
 from __future__ import annotations
 
 import base64
+import contextlib
 import logging
 import os
 import shutil
@@ -14,14 +15,14 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from immutables import Map
 
 from fiducial.fastpath import codec_objects, control, metadata_log
 from fiducial.fastpath.codec_objects import Malformed
 from fiducial.fastpath.control import PartitionsView
-from fiducial.fastpath.core import VERDICTS, Core, StorageFailed, identity
+from fiducial.fastpath.core import EVERYTHING, VERDICTS, Core, StorageFailed, identity
 from fiducial.fastpath.data import CLEAN, DELETE, IDENTITY, LOG_STARTS, RECOVERY_POINTS, STRAY, DataFolder
 from fiducial.models import apis, broker, configs, events
 from fiducial.models.log import LogConfig
@@ -30,13 +31,15 @@ from fiducial.models.state import Broker, Cluster
 from fiducial.models.topics import TopicCreated
 from fiducial.models.values import changed
 
+if TYPE_CHECKING:
+    from fiducial.fastpath.core import FileTable
+
 log = logging.getLogger("fiducial")
 
 REPLIED, SILENT, PARKED, REFUSED, MALFORMED, COLD = (
     VERDICTS[name] for name in ("REPLIED", "SILENT", "PARKED", "REFUSED", "MALFORMED", "COLD")
 )
 INT16 = struct.Struct(">h")
-EVERYTHING = 2**63 - 1
 METADATA_FOLDER = "metadata"
 
 
@@ -59,38 +62,66 @@ class Hangup:
 Action = Send | Hangup
 
 
+@dataclass
+class Progress:
+    """How far a start has come: partitions taken up, and bytes of logs gone through, of how many."""
+
+    partitions: int
+    partitions_all: int
+    read_bytes: int
+    read_bytes_all: int
+
+
 class Node:
-    """A broker on a data folder. DataError if the folder cannot be used."""
+    """A broker on a data folder. DataError if the folder cannot be used, StorageFailed if it cannot be read or written."""
 
     def __init__(
-        self, path: Path, cluster: Cluster, settings: Settings, seed: int, now: int, *, progress: Callable[[int, int], None] = lambda _done, _all: None
+        self,
+        path: Path,
+        cluster: Cluster,
+        settings: Settings,
+        seed: int,
+        now: int,
+        *,
+        progress: Callable[[Progress], None] = lambda _progress: None,
+        simulation: FileTable | None = None,
     ) -> None:
         self.data = DataFolder(path)
-        self.core = Core(str(path), cluster, settings)
-        self.core.draw_session_id = self.draw_session_id
-        fresh = broker.new_broker(cluster, settings, seed)
-        cluster_id = self.data.cluster_id(self.core, cluster.broker_id, cluster_id_bytes(cluster.cluster_id))
-        is_clean = self.data.was_stopped_cleanly()
-        self.open_metadata(now)
-        found, ids = metadata_log.replayed(self.core)
-        view = cast(Any, PartitionsView(self.core))
-        self.broker = changed(fresh, topics=found, producer_ids=ids, partitions=view, cluster=changed(cluster, cluster_id=cluster_id))
-        self.load(is_clean, now, progress)
+        try:
+            self.core = Core(str(path), cluster, settings, simulation)
+            self.core.draw_session_id = self.draw_session_id
+            fresh = broker.new_broker(cluster, settings, seed)
+            cluster_id = self.data.cluster_id(self.core, cluster.broker_id, cluster_id_bytes(cluster.cluster_id))
+            is_clean = self.data.was_stopped_cleanly(self.core)
+            self.open_metadata(now)
+            found, ids = metadata_log.replayed(self.core)
+            view = cast(Any, PartitionsView(self.core))
+            self.broker = changed(fresh, topics=found, producer_ids=ids, partitions=view, cluster=changed(cluster, cluster_id=cluster_id))
+            self.load(is_clean, now, progress)
+        except BaseException:
+            self.data.release()
+            raise
 
     # Starting and stopping
 
     def open_metadata(self, now: int) -> None:
         """The metadata log, in a folder of its own."""
-        folder = self.data.path / METADATA_FOLDER
-        folder.mkdir(exist_ok=True)
-        self.core.open_metadata(os.fsencode(folder), LogConfig(), self.data.log_files(METADATA_FOLDER)[0], now)
+        folder = os.fsencode(self.data.path / METADATA_FOLDER)
+        self.core.make_folder(folder)
+        self.core.open_metadata(folder, LogConfig(), self.data.log_files(METADATA_FOLDER)[0], now)
 
-    def load(self, is_clean: bool, now: int, progress: Callable[[int, int], None]) -> None:
+    def load(self, is_clean: bool, now: int, progress: Callable[[Progress], None]) -> None:
         """Every partition of every topic that the metadata log tells of. One without a folder was about to be made: it is empty."""
         starts, points = self.data.checkpoint(LOG_STARTS), self.data.checkpoint(RECOVERY_POINTS)
         topics = self.broker.topics.by_name.values()
-        count, done = sum(topic.partitions for topic in topics), 0
         folders = self.own_folders()
+        so_far = Progress(0, sum(topic.partitions for topic in topics), 0, self.data.log_bytes(folders))
+
+        def read(size_bytes: int) -> None:
+            so_far.read_bytes += size_bytes
+            progress(so_far)
+
+        self.core.on_read = read
         for topic in topics:
             self.core.name_topic(topic.topic_id, topic.name)
             config = configs.log_config(self.broker, topic)
@@ -102,8 +133,8 @@ class Node:
                     self.core.load(topic.topic_id, index, topic.name, config, *files, starts.get(key, 0), trusted_below, now)
                 else:
                     self.core.create(topic.topic_id, index, topic.name, config, 0, now)
-                done += 1
-                progress(done, count)
+                so_far.partitions += 1
+                progress(so_far)
         for leftover in self.data.path.glob(f"*-{DELETE}"):
             shutil.rmtree(leftover)
         self.checkpoint()  # nothing in it of topics that are no more: one made anew has the same name
@@ -120,21 +151,26 @@ class Node:
                 if topic_id is None:
                     self.core.write_checkpoint(os.fsencode(self.data.path / folder / IDENTITY), identity(expected[folder]))
             elif topic_id in metadata_log.deleted(self.core):
-                self.data.put_aside(folder, topic_id, DELETE)
+                self.data.put_aside(self.core, folder, topic_id, DELETE)
             else:
-                log.warning("%s holds the log of another topic; it is now %s", folder, self.data.put_aside(folder, topic_id, STRAY))
+                log.warning("%s holds the log of another topic; it is now %s", folder, self.data.put_aside(self.core, folder, topic_id, STRAY))
         return own
 
     def stop(self) -> None:
-        """Everything on the disk, and a mark that it is."""
-        for topic_id, index in self.core.partitions():
-            self.core.finish(topic_id, index)
-        self.checkpoint()
-        self.core.write_checkpoint(os.fsencode(self.data.path / CLEAN), b'{"version":0,"brokerEpoch":-1}')
+        """Everything on the disk, and a mark that it is; if the disk has failed, neither: then the next start looks at every log."""
+        try:
+            self.core.check_storage()
+            for topic_id, index in self.core.partitions():
+                self.core.finish(topic_id, index)
+            self.checkpoint()
+            self.core.write_checkpoint(os.fsencode(self.data.path / CLEAN), b'{"version":0,"brokerEpoch":-1}')
+        except StorageFailed as error:
+            log.error("not stopped cleanly: %s", error)
         self.close()
 
     def close(self) -> None:
-        """Let go of the data folder."""
+        """Let go of the data folder, as it is."""
+        self.core.close()
         self.data.release()
 
     def name(self, key: tuple[bytes, int]) -> tuple[str, int]:
@@ -176,7 +212,9 @@ class Node:
 
     def answers(self) -> list[Action]:
         """What the core's last turn answered."""
-        return [Send(connection, data) for connection, data in self.core.answers()]
+        return [
+            Send(connection, data) if data is not None else Hangup(connection, "a segment cannot be read") for connection, data in self.core.answers()
+        ]
 
     def deadline(self) -> int:
         """When `expire` is to be called (ms); -1: nobody waits."""
@@ -198,6 +236,14 @@ class Node:
         """Retention and producer expiry, every log.retention.check.interval.ms."""
         self.core.keep_house(self.broker.settings.producer_id_expiration_ms, now)
         return self.answers()
+
+    def synced(self, segments: list[tuple[bytes, int, int, int, int]], failed: int) -> None:
+        """These segments, as the core named them, were forced to the disk. If that failed (the errno) StorageFailed: what the kernel could not
+        write it forgets, and trying again would lie."""
+        self.core.fail(failed)
+        self.core.check_storage()
+        for topic_id, index, base_offset, size_bytes, _ in segments:
+            self.core.synced(topic_id, index, base_offset, size_bytes)
 
     def disconnected(self, connection: int, now: int) -> list[Action]:
         """The connection is gone."""
@@ -235,9 +281,12 @@ class Node:
         return self.decided(request, api_key, correlation_id, now)
 
     def decided(self, request: events.Request, api_key: int, correlation_id: int, now: int) -> list[Action]:
-        """Let the model decide; then records to the disk, the core brought up to date, and the answer."""
+        """Let the model decide; then records to the disk, the core brought up to date, and the answer. StorageFailed if nothing came of it."""
         after, effects = broker.step(self.broker, request, now)
         records = [effect.record for effect in effects if isinstance(effect, events.Persist)]
+        has_changed = bool(records) or control.has_changed(after.partitions)
+        if has_changed:
+            self.core.check_storage()
         if records:
             metadata_log.append(self.core, records, now)
         self.settle(after, records, now)
@@ -254,10 +303,12 @@ class Node:
                     woken += self.answers()
                 case _:
                     pass
+        if has_changed and self.core.storage_error:  # what was decided is so, but nobody can say for how long
+            replies = [Hangup(request.connection, f"the disk failed: {os.strerror(self.core.storage_error)}")]
         return replies + woken
 
     def settle(self, after: Broker, records: list[Any], now: int) -> None:
-        """The core as the model left its view; a log start that was raised is on the disk before anybody hears of it."""
+        """The core as the model left its view, also if the disk fails; a log start that was raised is on the disk before anybody hears of it."""
         view = cast(PartitionsView, after.partitions)
         for record in records:
             if isinstance(record, TopicCreated):
@@ -265,10 +316,11 @@ class Node:
         names: Map[bytes, str] = after.topics.by_id
         has_raised, gone = control.applied(self.core, view, names, now)
         self.broker = changed(after, partitions=cast(Any, PartitionsView(self.core)))
-        if has_raised:
-            self.write_starts()
-        if gone:
-            self.checkpoint()
+        with contextlib.suppress(StorageFailed):  # it is remembered
+            if has_raised:
+                self.write_starts()
+            if gone:
+                self.checkpoint()
         for folder in gone:
             shutil.rmtree(os.fsdecode(folder), ignore_errors=True)
 

@@ -6,7 +6,7 @@ from libcpp.vector cimport vector
 
 from fiducial.fastpath.batch cimport Batch, Buffer, Codecs, Limits, Refusal
 from fiducial.fastpath.files cimport Files
-from fiducial.fastpath.log cimport Log, LogConfig, Place
+from fiducial.fastpath.log cimport Loading, Log, LogConfig, Place
 from fiducial.fastpath.producers cimport Producers
 
 cdef cppclass Partition:
@@ -17,7 +17,8 @@ cdef cppclass Partition:
     Log log
     LogConfig config
     Producers producers
-    vector[int64_t] saved  # offsets of the files of producers, rising
+    vector[int64_t] saved  # the offsets of which there are files of the producers, rising
+    bint are_saved  # the newest of them holds the producers as they are
 
 cdef struct Work:  # what appends share: who packs and unpacks, room to do it in, and whether the disk still takes anything
     int storage_error  # -errno of the file operation that took the log directory offline, 0 while it is fine
@@ -64,7 +65,13 @@ cdef void fetch(Partition* partition, Asked* asked, Read* read) noexcept nogil
 cdef void look_up(
     Partition* partition, int64_t timestamp, int isolation, int32_t replica_id, int32_t current_leader_epoch, Work* work, Found* found
 ) noexcept nogil
-cdef int load(Partition* partition, const char* folder, Files* files, const vector[int64_t]& bases, const vector[int64_t]& snapshots, int64_t start, int64_t trusted_below, int64_t now) noexcept nogil
+cdef void commit(Partition* partition) noexcept nogil
+cdef int retain(Partition* partition, int64_t now) noexcept nogil
+cdef void expire(Partition* partition, int64_t expiration_ms, int64_t now) noexcept nogil
+cdef void begin(Partition* partition, const char* folder, Files* files, int32_t leader_epoch, int64_t now) noexcept nogil
+cdef int load(
+    Partition* partition, const char* folder, Files* files, const vector[int64_t]& bases, const vector[int64_t]& snapshots, Loading* loading
+) noexcept nogil
 cdef int finish(Partition* partition) noexcept nogil
 cdef int64_t stable_offset(Partition* partition) noexcept nogil
 cdef Limits limits_of(LogConfig* config) noexcept nogil

@@ -28,7 +28,7 @@ from fiducial.fastpath.batch cimport (
 from fiducial.fastpath.bigendian cimport load16, load32, load64
 from fiducial.fastpath.files cimport Files
 from fiducial.fastpath cimport log as log_room
-from fiducial.fastpath.log cimport Log, LogConfig, Place, Segment, Stored
+from fiducial.fastpath.log cimport Loading, Log, LogConfig, Place, Segment, Stored
 from fiducial.fastpath cimport producers as producers_room
 from fiducial.fastpath.producers cimport Producers, Sequenced, Written, sequence_after
 
@@ -46,7 +46,8 @@ cdef enum:
     CONSUMER = -1
     FUTURE_LOCAL_REPLICA = -3
 
-    SAVES_KEPT = 2  # files of producers: the newest, and one in case it is not sound
+    SAVED_MAX = 2
+    NOT_SAVED = -1
 
 
 # Produce
@@ -126,31 +127,69 @@ cdef void store(
         return
     if is_idempotent:
         producers_room.remember(&partition.producers, &sequenced, base_offset, partition.log.end - 1, now)
-    log_room.raise_high_watermark(&partition.log, replicated_end(partition))
+        partition.are_saved = False
     produced.base_offset = base_offset
     produced.append_time_ms = max_timestamp if partition.config.append_time else -1
 
 
 cdef int roll(Partition* partition, int64_t now) noexcept nogil:
     """A new segment, and the producers as they were at its beginning."""
-    cdef int64_t base_offset = partition.log.segments.back().base_offset
+    cdef size_t before = partition.log.segments.size()
     cdef int result = log_room.roll(&partition.log, now)
-    if result < 0 or partition.log.end == base_offset:
-        return result
-    result = producers_room.save(&partition.producers, partition.log.files, partition.log.folder, partition.log.end)
+    return result if result < 0 or partition.log.segments.size() == before else save_producers(partition)
+
+
+cdef int save_producers(Partition* partition) noexcept nogil:
+    """The producers as they are, on the disk, with whatever else was made in the folder. The two newest files are kept."""
+    cdef int64_t offset = partition.log.end
+    cdef int result = producers_room.save(&partition.producers, partition.log.files, partition.log.folder, offset)
     if result < 0:
         return result
-    if partition.saved.empty() or partition.saved.back() != partition.log.end:
-        partition.saved.push_back(partition.log.end)
-    while partition.saved.size() > SAVES_KEPT:
+    if partition.saved.empty() or partition.saved.back() != offset:
+        partition.saved.push_back(offset)
+    partition.are_saved = True
+    while partition.saved.size() > SAVED_MAX:
         producers_room.forget_saved(partition.log.files, partition.log.folder, partition.saved.front())
         partition.saved.erase(partition.saved.begin())
     return 0
 
 
+# Retention
+
+
+cdef int retain(Partition* partition, int64_t now) noexcept nogil:
+    """LOG-RETAIN-1: what is wholly below the log start, then what is too much, then what is too old."""
+    cdef int result = log_room.drop(&partition.log, log_room.below_start(&partition.log))
+    if result == 0 and partition.config.deletes:
+        result = let_go(partition, log_room.too_much(&partition.log, &partition.config), now)
+    if result == 0 and partition.config.deletes:
+        result = let_go(partition, log_room.too_old(&partition.log, &partition.config, now), now)
+    return result
+
+
+cdef int let_go(Partition* partition, size_t count, int64_t now) noexcept nogil:
+    """Without the first `count` segments. LOG-RETAIN-3: if the active segment is to go too, the log rolls first."""
+    cdef int result = roll(partition, now) if count == partition.log.segments.size() else 0
+    return result if result < 0 else log_room.drop(&partition.log, count)
+
+
+cdef void expire(Partition* partition, int64_t expiration_ms, int64_t now) noexcept nogil:
+    """Forget producers that have been silent for so long."""
+    if producers_room.expire(&partition.producers, expiration_ms, now):
+        partition.are_saved = False
+
+
+# Marks
+
+
 cdef int64_t replicated_end(Partition* partition) noexcept nogil:
     """Below it, every in-sync replica has everything: on one replica, the log end."""
     return partition.log.end
+
+
+cdef void commit(Partition* partition) noexcept nogil:
+    """What was appended is as safe as the topic asks for: readers may see it."""
+    log_room.raise_high_watermark(&partition.log, replicated_end(partition))
 
 
 cdef int64_t stable_offset(Partition* partition) noexcept nogil:
@@ -351,69 +390,101 @@ cdef inline int64_t varint(const uint8_t** at) noexcept nogil:
 
 cdef struct Rebuilding:
     Partition* partition
+    bint knows_epochs  # from their file; what stands in a header has no checksum
     int64_t now
 
 
 cdef void learn(void* context, const uint8_t* header) noexcept nogil:
-    """A stored batch tells of its producer; a marker, which a coordinator wrote, has no sequence to tell."""
+    """A stored batch tells of its leader's epoch and of its producer; a marker, which a coordinator wrote, has no sequence to tell."""
     cdef Partition* partition = (<Rebuilding*>context).partition
     cdef int64_t base_offset = <int64_t>load64(header)
     cdef int32_t delta = <int32_t>load32(header + 23)
     cdef Sequenced batch
+    if not (<Rebuilding*>context).knows_epochs:
+        log_room.learn_epoch(&partition.log, <int32_t>load32(header + 12), base_offset)
     batch.producer_id = <int64_t>load64(header + 43)
-    if batch.producer_id < 0 or load16(header + 21) & ATTRIBUTE_CONTROL:
+    if batch.producer_id <= NO_PRODUCER or load16(header + 21) & ATTRIBUTE_CONTROL:
         return
     batch.epoch = <int16_t>load16(header + 51)
     batch.first_sequence = <int32_t>load32(header + 53)
     batch.last_sequence = sequence_after(batch.first_sequence, delta)
     batch.timestamp = <int64_t>load64(header + 35)
     producers_room.remember(&partition.producers, &batch, base_offset, base_offset + delta, (<Rebuilding*>context).now)
+    partition.are_saved = False
+
+
+cdef void begin(Partition* partition, const char* folder, Files* files, int32_t leader_epoch, int64_t now) noexcept nogil:
+    """An empty partition that this broker leads; no file is made yet."""
+    log_room.begin(&partition.log, folder, files, 0, now)
+    log_room.begin_epoch(&partition.log, leader_epoch)
+    partition.leader_epoch = leader_epoch
+    partition.are_saved = True
 
 
 cdef int load(
-    Partition* partition,
-    const char* folder,
-    Files* files,
-    const vector[int64_t]& bases,
-    const vector[int64_t]& snapshots,
-    int64_t start,
-    int64_t trusted_below,
-    int64_t now,
+    Partition* partition, const char* folder, Files* files, const vector[int64_t]& bases, const vector[int64_t]& snapshots, Loading* loading
 ) noexcept nogil:
-    """The partition of a folder: its log; its producers from the newest sound file of them, and from what was written behind that. A new
-    leader epoch begins."""
-    cdef int result = log_room.load(&partition.log, folder, files, bases, start, trusted_below, &partition.config, now)
-    cdef int64_t offset = partition.log.segments.front().base_offset
-    cdef size_t index = snapshots.size()
+    """The partition of a folder: its log; its producers, from the newest sound file of them and from what was written behind that. A new leader
+    epoch begins."""
+    cdef int result = log_room.load(&partition.log, folder, files, bases, &partition.config, loading)
     cdef Rebuilding rebuilding
-    if result < 0:
-        return result
-    partition.producers.clear()
-    partition.saved.clear()
-    while index > 0:
-        index -= 1
-        if snapshots[index] <= partition.log.end and producers_room.load(&partition.producers, files, partition.log.folder, snapshots[index], now):
-            offset = snapshots[index]
-            partition.saved.push_back(offset)
-            break
-    rebuilding.partition = partition
-    rebuilding.now = now
-    result = log_room.each_header(&partition.log, offset, learn, &rebuilding)
+    cdef int64_t offset
     if result == 0:
         result = log_room.load_epochs(&partition.log)
     if result < 0:
         return result
-    for index in range(snapshots.size()):
-        if partition.saved.empty() or snapshots[index] != offset:
-            producers_room.forget_saved(files, partition.log.folder, snapshots[index])
-    partition.leader_epoch = partition.log.epochs.back().epoch + 1 if partition.log.epochs.size() > 0 else 0
+    offset = load_producers(partition, snapshots, loading.now)
+    rebuilding = Rebuilding(partition, not partition.log.epochs.empty(), loading.now)
+    result = log_room.each_header(&partition.log, offset, learn, &rebuilding)
+    if result < 0:
+        return result
+    partition.leader_epoch = partition.log.epochs.back().epoch + 1 if not partition.log.epochs.empty() else 0
     log_room.begin_epoch(&partition.log, partition.leader_epoch)
     return log_room.save_epochs(&partition.log)
+
+
+cdef int64_t load_producers(Partition* partition, const vector[int64_t]& snapshots, int64_t now) noexcept nogil:
+    """The producers from the newest sound file, and of which offset it is. No other file is kept: one beyond the log end would tell lies when the
+    log comes there again."""
+    cdef int64_t offset
+    cdef size_t index
+    partition.producers.clear()
+    partition.saved.clear()
+    offset = take_newest(partition, snapshots, False, now)
+    if offset == NOT_SAVED:
+        offset = take_newest(partition, snapshots, True, now)
+    for index in range(snapshots.size()):
+        if snapshots[index] != offset:
+            producers_room.forget_saved(partition.log.files, partition.log.folder, snapshots[index])
+    if offset != NOT_SAVED:
+        partition.saved.push_back(offset)
+    partition.are_saved = True
+    return offset if offset != NOT_SAVED else partition.log.segments.front().base_offset
+
+
+cdef int64_t take_newest(Partition* partition, const vector[int64_t]& snapshots, bint are_kafkas, int64_t now) noexcept nogil:
+    """The producers from the newest sound file that is not beyond the log end, and, if it is ours, not below its first segment; of which offset
+    it is, or NOT_SAVED. Kafka leaves our files where they are when it goes on with the log and lets go of segments."""
+    cdef Log* log = &partition.log
+    cdef size_t index = snapshots.size()
+    cdef bint is_sound
+    while index > 0:
+        index -= 1
+        if snapshots[index] > log.end or (not are_kafkas and snapshots[index] < log.segments.front().base_offset):
+            continue
+        if are_kafkas:
+            is_sound = producers_room.load_kafkas(&partition.producers, log.files, log.folder, snapshots[index], now)
+        else:
+            is_sound = producers_room.load(&partition.producers, log.files, log.folder, snapshots[index])
+        if is_sound:
+            return snapshots[index]
+    return NOT_SAVED
 
 
 cdef int finish(Partition* partition) noexcept nogil:
     """Before a clean stop: the log on the disk, and the producers as they are; of a log that was never written to, nothing."""
     cdef int result = log_room.finish(&partition.log)
-    if result < 0 or partition.log.end == 0:
+    cdef int64_t newest = NOT_SAVED if partition.saved.empty() else partition.saved.back()
+    if result < 0 or (partition.are_saved and (newest == partition.log.end or partition.log.end == 0)):
         return result
-    return producers_room.save(&partition.producers, partition.log.files, partition.log.folder, partition.log.end)
+    return save_producers(partition)

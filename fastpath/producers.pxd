@@ -36,7 +36,8 @@ cdef int32_t sequence_after(int32_t sequence, int32_t steps) noexcept nogil
 cdef Written* duplicate_of(Producers* producers, Sequenced* batch) noexcept nogil
 cdef int16_t sequence_error(Producers* producers, Sequenced* batch) noexcept nogil
 cdef void remember(Producers* producers, Sequenced* batch, int64_t base_offset, int64_t last_offset, int64_t now) noexcept nogil
-cdef void expire(Producers* producers, int64_t expiration_ms, int64_t now) noexcept nogil
+cdef bint expire(Producers* producers, int64_t expiration_ms, int64_t now) noexcept nogil
 cdef int save(Producers* producers, Files* files, const string& folder, int64_t offset) noexcept nogil
 cdef void forget_saved(Files* files, const string& folder, int64_t offset) noexcept nogil
-cdef bint load(Producers* producers, Files* files, const string& folder, int64_t offset, int64_t now) noexcept nogil
+cdef bint load(Producers* producers, Files* files, const string& folder, int64_t offset) noexcept nogil
+cdef bint load_kafkas(Producers* producers, Files* files, const string& folder, int64_t offset, int64_t now) noexcept nogil

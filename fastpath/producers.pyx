@@ -3,9 +3,9 @@
 """The producers of one partition: duplicates, sequences, epochs; and how they outlive the process.
 
 It decides what `models/idempotence.py` decides. Two files hold the producers as they were when the log ended at an offset:
-    %020d.snapshot   Kafka's own, with room for the last batch of each producer
-    %020d.window     ours, with all five, and the broker's time of the last append
-Both end in nothing and begin with a version and a CRC-32C of what follows it, so that half a file is none.
+    %020d.window     ours: the last five batches of each producer, and the broker's time of the last append
+    %020d.snapshot   Kafka's own, with room for the last batch only; for Kafka's tools, and to take up a log that Kafka has written
+Both begin with a version and a CRC-32C of what follows it, so that half a file is none.
 """
 
 from libc.errno cimport ENOMEM
@@ -19,6 +19,7 @@ from libcpp.vector cimport vector
 
 from fiducial.fastpath.batch cimport checksum
 from fiducial.fastpath.bigendian cimport load16, load32, load64, store16, store32, store64
+from fiducial.fastpath.files cimport replace_file
 
 cdef enum:
     INVALID_PRODUCER_EPOCH = 47
@@ -94,8 +95,8 @@ cdef void remember(Producers* producers, Sequenced* batch, int64_t base_offset, 
     producer.appended_ms = now
 
 
-cdef void expire(Producers* producers, int64_t expiration_ms, int64_t now) noexcept nogil:
-    """IDEM-EXPIRE-1."""
+cdef bint expire(Producers* producers, int64_t expiration_ms, int64_t now) noexcept nogil:
+    """IDEM-EXPIRE-1. Was anybody forgotten?"""
     cdef vector[int64_t] expired
     cdef pair[int64_t, Producer] entry
     cdef size_t index
@@ -104,6 +105,7 @@ cdef void expire(Producers* producers, int64_t expiration_ms, int64_t now) noexc
             expired.push_back(entry.first)
     for index in range(expired.size()):
         producers.erase(expired[index])
+    return not expired.empty()
 
 
 # Files
@@ -120,22 +122,21 @@ cdef string path_of(const string& folder, int64_t offset, const char* suffix) no
 cdef int save(Producers* producers, Files* files, const string& folder, int64_t offset) noexcept nogil:
     """Both files of the producers as they are, the log ending at `offset`; -errno if one could not be written."""
     cdef int64_t count = producers.size()
-    cdef int64_t size_bytes = HEAD_BYTES + count * WINDOW_ENTRY_BYTES
-    cdef uint8_t* data = <uint8_t*>malloc(size_bytes)
+    cdef uint8_t* data = <uint8_t*>malloc(HEAD_BYTES + count * WINDOW_ENTRY_BYTES)
     if data == NULL:
         return -ENOMEM
     cdef uint8_t* at = data + HEAD_BYTES
     cdef pair[int64_t, Producer] entry
     for entry in producers[0]:
-        at = put_last_batch(at, entry.first, &entry.second)
-    cdef int result = write_whole(files, path_of(folder, offset, b".snapshot"), data, at - data, <int32_t>count)
+        at = put_window(at, entry.first, &entry.second)
+    cdef int result = save_whole(files, path_of(folder, offset, b".window"), data, at - data, <int32_t>count)
     if result == 0:
         at = data + HEAD_BYTES
         for entry in producers[0]:
-            at = put_window(at, entry.first, &entry.second)
-        result = write_whole(files, path_of(folder, offset, b".window"), data, at - data, <int32_t>count)
+            at = put_last_batch(at, entry.first, &entry.second)
+        result = save_whole(files, path_of(folder, offset, b".snapshot"), data, at - data, <int32_t>count)
     free(data)
-    return result
+    return result if result < 0 else files.sync_folder(files.context, folder.c_str())
 
 
 cdef uint8_t* put_last_batch(uint8_t* at, int64_t producer_id, Producer* producer) noexcept nogil:
@@ -174,21 +175,12 @@ cdef uint8_t* put_window(uint8_t* at, int64_t producer_id, Producer* producer) n
     return at
 
 
-cdef int write_whole(Files* files, string path, uint8_t* data, int64_t size_bytes, int32_t count) noexcept nogil:
+cdef int save_whole(Files* files, const string& path, uint8_t* data, int64_t size_bytes, int32_t count) noexcept nogil:
     """A file of this form: version, checksum of the rest, count, entries."""
     store16(data, SNAPSHOT_VERSION)
     store32(data + 6, <uint32_t>count)
     store32(data + 2, checksum(0, data + 6, size_bytes - 6))
-    cdef int fd = files.open(files.context, path.c_str(), True)
-    if fd < 0:
-        return fd
-    cdef int result = files.truncate(files.context, fd, 0)
-    if result == 0:
-        result = files.write_at(files.context, fd, data, size_bytes, 0)
-    if result == 0:
-        result = files.sync(files.context, fd)
-    files.close(files.context, fd)
-    return result
+    return replace_file(files, path, data, size_bytes)
 
 
 cdef void forget_saved(Files* files, const string& folder, int64_t offset) noexcept nogil:
@@ -197,28 +189,33 @@ cdef void forget_saved(Files* files, const string& folder, int64_t offset) noexc
     files.remove(files.context, path_of(folder, offset, b".window").c_str())
 
 
-cdef bint load(Producers* producers, Files* files, const string& folder, int64_t offset, int64_t now) noexcept nogil:
-    """The producers as they were at `offset`; False if no file of that offset is sound. Without ours, from Kafka's: one batch each."""
-    cdef int64_t size_bytes = 0
+cdef bint load(Producers* producers, Files* files, const string& folder, int64_t offset) noexcept nogil:
+    """The producers as they were at `offset`; False if there is no sound file of ours."""
+    cdef int64_t size_bytes = 0, at = HEAD_BYTES
     cdef uint8_t* data = read_whole(files, path_of(folder, offset, b".window"), WINDOW_ENTRY_BYTES, &size_bytes)
-    cdef bint is_ours = data != NULL
-    if not is_ours:
-        data = read_whole(files, path_of(folder, offset, b".snapshot"), SNAPSHOT_ENTRY_BYTES, &size_bytes)
     if data == NULL:
         return False
-    cdef uint8_t* at = data + HEAD_BYTES
-    while at < data + size_bytes:
-        if is_ours:
-            take_window(producers, at)
-            at += WINDOW_ENTRY_BYTES
-        else:
-            take_last_batch(producers, at, now)
-            at += SNAPSHOT_ENTRY_BYTES
+    while at < size_bytes:
+        take_window(producers, data + at)
+        at += WINDOW_ENTRY_BYTES
     free(data)
     return True
 
 
-cdef uint8_t* read_whole(Files* files, string path, int64_t entry_bytes, int64_t* size_bytes) noexcept nogil:
+cdef bint load_kafkas(Producers* producers, Files* files, const string& folder, int64_t offset, int64_t now) noexcept nogil:
+    """The producers as they were at `offset`, each with its last batch; False if there is no sound file of Kafka's."""
+    cdef int64_t size_bytes = 0, at = HEAD_BYTES
+    cdef uint8_t* data = read_whole(files, path_of(folder, offset, b".snapshot"), SNAPSHOT_ENTRY_BYTES, &size_bytes)
+    if data == NULL:
+        return False
+    while at < size_bytes:
+        take_last_batch(producers, data + at, now)
+        at += SNAPSHOT_ENTRY_BYTES
+    free(data)
+    return True
+
+
+cdef uint8_t* read_whole(Files* files, const string& path, int64_t entry_bytes, int64_t* size_bytes) noexcept nogil:
     """The file's bytes, to be freed; NULL if it is not there, not of this form, or its checksum is wrong."""
     cdef int fd = files.open(files.context, path.c_str(), False)
     if fd < 0:

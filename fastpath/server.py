@@ -20,8 +20,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import cast
 
+from fiducial.fastpath.core import StorageFailed
 from fiducial.fastpath.data import DataError
-from fiducial.fastpath.node import Action, Hangup, Node, Send
+from fiducial.fastpath.node import Action, Hangup, Node, Progress, Send
 from fiducial.models import apis
 from fiducial.models.settings import Settings, parse
 from fiducial.models.state import Cluster
@@ -35,7 +36,7 @@ BUFFER_BYTES = 1 << 16
 BACKLOG = 1024
 #: How often is looked for segments that are to be forced to the disk, and how often the recovery points are written down (s).
 FLUSH_S, CHECKPOINT_S = 0.1, 60.0
-#: Recovery that takes longer than this is told of (s).
+#: A start that takes longer than this is told of, as often (s).
 PATIENCE_S = 1.0
 
 
@@ -249,37 +250,38 @@ class Server:
     async def flush(self) -> None:
         """Sealed segments, and active ones whose flush.ms has come, to the disk; in a thread, since it may take long."""
         written = time.monotonic()
-        while True:
-            await asyncio.sleep(FLUSH_S)
-            segments = self.node.core.unsynced(now_ms())
-            if segments:
-                try:
-                    await asyncio.get_running_loop().run_in_executor(None, sync_all, [segment[4] for segment in segments])
-                except OSError as error:  # what the kernel could not write it forgets: trying again would lie
-                    log.critical("the log directory is offline: %s", error)
-                    self.node.core.fail(error.errno or errno.EIO)
-                    return
-                for topic_id, index, base_offset, size_bytes, _ in segments:
-                    self.node.core.synced(topic_id, index, base_offset, size_bytes)
-            if time.monotonic() - written > CHECKPOINT_S:
-                written = time.monotonic()
-                self.node.checkpoint()
+        core = self.node.core
+        try:
+            while True:
+                await asyncio.sleep(FLUSH_S)
+                core.check_storage()
+                segments = core.unsynced(now_ms())
+                if segments:
+                    failed = await asyncio.get_running_loop().run_in_executor(None, core.sync, [segment[4] for segment in segments])
+                    self.node.synced(segments, failed)
+                if time.monotonic() - written > CHECKPOINT_S:
+                    written = time.monotonic()
+                    self.node.checkpoint()
+        except OSError as error:
+            log.critical("the log directory is offline for writing, until a restart: %s", error)
+            core.fail(error.errno or errno.EIO)
 
 
-def sync_all(descriptors: list[int]) -> None:
-    """Force files to the disk, and close them."""
-    try:
-        for descriptor in descriptors:
-            os.fdatasync(descriptor)
-    finally:
-        for descriptor in descriptors:
-            os.close(descriptor)
+class Teller:
+    """Tells of a start that takes long, once a second."""
 
+    def __init__(self) -> None:
+        self.due = time.monotonic() + PATIENCE_S
+        self.has_told = False
 
-def told(done: int, count: int, begun: float = time.monotonic()) -> None:
-    """Progress of a start that takes long."""
-    if time.monotonic() - begun > PATIENCE_S and (done % 100 == 0 or done == count):
-        print(f"\rloading: {done} of {count} partitions", end="\n" if done == count else "", file=sys.stderr, flush=True)
+    def __call__(self, progress: Progress) -> None:
+        is_done = progress.partitions == progress.partitions_all
+        if time.monotonic() < self.due and not (is_done and self.has_told):
+            return
+        self.due = time.monotonic() + PATIENCE_S
+        self.has_told = not is_done
+        said = f"loading: {progress.partitions} of {progress.partitions_all} partitions, {progress.read_bytes >> 20} of {progress.read_bytes_all >> 20} MiB"
+        print(f"\r{said}", end="\n" if is_done else "", file=sys.stderr, flush=True)
 
 
 async def serve(host: str, port: int, data: Path, settings: Settings) -> None:
@@ -293,7 +295,7 @@ async def serve(host: str, port: int, data: Path, settings: Settings) -> None:
     port = listener.sockets[0].getsockname()[1]
     cluster_id = base64.urlsafe_b64encode(os.urandom(16)).decode().rstrip("=")
     cluster = Cluster(cluster_id, settings.broker_id, host, port)
-    node = Node(data, cluster, settings, int.from_bytes(os.urandom(8), "big"), now_ms(), progress=told)
+    node = Node(data, cluster, settings, int.from_bytes(os.urandom(8), "big"), now_ms(), progress=Teller())
     server = Server(node, settings)
     holder.append(server)
     await listener.start_serving()
@@ -321,6 +323,9 @@ def run(host: str, port: int, data: Path, settings: Mapping[str, str]) -> int:
         asyncio.run(serve(host, port, data, parsed))
     except DataError as error:
         print(f"fiducial: {error}", file=sys.stderr)
+        return 1
+    except StorageFailed as error:
+        print(f"fiducial: {data} cannot be used: {error}", file=sys.stderr)
         return 1
     except OSError as error:
         print(f"fiducial: cannot listen on {host}:{port}: {error}", file=sys.stderr)
