@@ -15,13 +15,14 @@ import inspect
 import json
 import signal
 import sys
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from operator import attrgetter
 from pathlib import Path
 from time import perf_counter, process_time
-from types import FrameType
+from types import CodeType, FrameType
 from typing import Any
 
 import pytest
@@ -43,7 +44,7 @@ SEARCHED = ("tests/models", "tests/reference")
 #: How many mutants of a function an everyday run tries before it is content with those that were killed.
 FEW = 5
 #: A test is given this much longer than it takes with nothing wrong: a mutant may never end.
-PATIENCE, PATIENCE_S = 10, 0.5
+PATIENCE, PATIENCE_S, AGAIN_S = 10, 0.5, 1.0
 
 
 @value
@@ -111,13 +112,13 @@ class TooLong(BaseException):
 
 @contextmanager
 def no_longer_than(seconds: float) -> Iterator[None]:
-    """TooLong if the block takes longer."""
+    """TooLong if the block takes longer; again and again, for it may fall where it is swallowed."""
 
     def interrupt(_signal: int, _frame: FrameType | None) -> None:
         raise TooLong
 
     before = signal.signal(signal.SIGALRM, interrupt)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    signal.setitimer(signal.ITIMER_REAL, seconds, AGAIN_S)
     try:
         yield
     finally:
@@ -135,6 +136,40 @@ def forget() -> None:
                     clear()
 
 
+@contextmanager
+def noting_calls(codes: set[CodeType]) -> Iterator[set[CodeType]]:
+    """Which of these functions are called while the block runs, in whatever thread: no other can make a test fail."""
+    called: set[CodeType] = set()
+
+    def note(frame: FrameType, event: str, _argument: Any) -> None:
+        if event == "call" and frame.f_code in codes:
+            called.add(frame.f_code)
+
+    threading.setprofile(note)
+    sys.setprofile(note)
+    try:
+        yield called
+    finally:
+        sys.setprofile(None)
+        threading.setprofile(None)
+
+
+#: Brokers in processes of their own, by the fixtures that start them: what is spoilt here is not spoilt there.
+ELSEWHERE = frozenset({"kafka", "reference_broker"})
+
+
+def citing(items: Sequence[pytest.Item], rules: Sequence[str]) -> dict[str, list[pytest.Item]]:
+    """The tests that cite each of the rules, but for those that ask a broker in another process."""
+    found: dict[str, list[pytest.Item]] = {rule: [] for rule in rules}
+    for item in items:
+        chosen = item.callspec.params.values() if hasattr(item, "callspec") else ()
+        asked = {*getattr(item, "fixturenames", ()), *(one for one in chosen if isinstance(one, str))}
+        if not asked & ELSEWHERE:
+            for rule in {rule for mark in item.iter_markers("rule") for rule in mark.args} & found.keys():
+                found[rule].append(item)
+    return found
+
+
 class Hunt:
     """A plugin that takes the place of pytest's loop over the tests: each is run once as it is, and then again for each mutant it may notice."""
 
@@ -146,34 +181,32 @@ class Hunt:
         self.survivors: list[tuple[str, str]] = []  # (function, mutant) of those that no rule's test noticed
         self.unfit: list[str] = []
         self.seconds: dict[pytest.Item, float] = {}
+        self.calls: dict[pytest.Item, set[CodeType]] = {}
         self.began = process_time()
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         """Find the tests of each rule, then spoil each function."""
-        tests: dict[str, list[pytest.Item]] = {rule: [] for rule in self.rules}
-        for item in session.items:
-            cited = {rule for mark in item.iter_markers("rule") for rule in mark.args}
-            if cited & tests.keys() and self.is_fit(item):
-                for rule in cited & tests.keys():
-                    tests[rule].append(item)
-        for items in tests.values():
-            items.sort(key=lambda item: self.seconds[item])
         names = list(dict.fromkeys(name for rule in self.rules for name in IMPLEMENTED_BY[rule]))
-        for at, name in enumerate(names):
+        codes = {name: function_named(name).__code__ for name in names}
+        tests = {rule: self.fit(items, set(codes.values())) for rule, items in citing(session.items, self.rules).items()}
+        for at, (name, code) in enumerate(codes.items()):
             self.screen.progress(f"mutants: {at} of {len(names)} functions, {process_time() - self.began:.0f} s")
             concerned = [rule for rule in self.rules if name in IMPLEMENTED_BY[rule]]
-            self.spoil(name, {rule: tests[rule] for rule in concerned})
+            self.spoil(name, {rule: [item for item in tests[rule] if code in self.calls[item]] for rule in concerned})
         return True
 
-    def is_fit(self, item: pytest.Item) -> bool:
-        """Does the test pass when nothing is wrong? How long that takes is noted."""
-        began = perf_counter()
-        if self.fails(item, 60):
-            self.unfit.append(item.nodeid)
-            return False
-        self.seconds[item] = perf_counter() - began
-        return True
+    def fit(self, items: Sequence[pytest.Item], codes: set[CodeType]) -> list[pytest.Item]:
+        """The tests that pass when nothing is wrong, quickest first. How long that takes is noted, and which of the functions they call."""
+        for item in items:
+            if item not in self.calls:
+                began = perf_counter()
+                with noting_calls(codes) as self.calls[item]:
+                    fails = self.fails(item, 60)
+                if fails:
+                    self.unfit.append(item.nodeid)
+                self.seconds[item] = perf_counter() - began
+        return sorted((item for item in items if item.nodeid not in self.unfit), key=lambda item: self.seconds[item])
 
     def fails(self, item: pytest.Item, seconds: float) -> bool:
         """Run a test: does it fail, or take too long?"""
