@@ -147,6 +147,27 @@ async def test_what_comes_while_a_request_is_under_way_waits(clock: Clock) -> No
     assert len(wire.answers) == 3
 
 
+@pytest.mark.rule("WIRE-FRAME-12")
+@in_a_loop
+async def test_who_has_said_all_is_answered_before_the_end(clock: Clock) -> None:
+    connection, wire = with_a_fetch_that_waits()
+    connection.data_received(VERSIONS_0)
+    assert connection.eof_received() is True, "the connection stays open"
+    assert not wire.is_closing()
+    connection.server.fire(2)
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert len(wire.answers) == 3 and wire.ended == "closed"
+
+
+@pytest.mark.rule("WIRE-FRAME-12")
+@in_a_loop
+async def test_who_has_said_all_and_heard_all_is_let_go(clock: Clock) -> None:
+    connection, wire = connected()
+    connection.eof_received()
+    assert wire.ended == "closed"
+
+
 @pytest.mark.rule("WIRE-FRAME-1")
 @in_a_loop
 async def test_nothing_is_read_behind_a_bad_length(clock: Clock) -> None:

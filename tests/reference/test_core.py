@@ -53,7 +53,7 @@ def test_no_request_makes_it_fail(api: Api) -> None:
 # Headers
 
 
-@pytest.mark.rule("WIRE-FRAME-2", "WIRE-FRAME-5", "WIRE-FRAME-11")
+@pytest.mark.rule("WIRE-FRAME-2", "WIRE-FRAME-5")
 @pytest.mark.parametrize(
     ("client_id", "read"),
     [
@@ -75,6 +75,47 @@ def test_a_header_is_read_whole_or_not_at_all(client_id: bytes, read: str | None
         for size in {*range(len(data) - 5, len(data)), *range(10)}:
             with pytest.raises(Malformed):
                 read_header(Reader(data[:size]))
+
+
+@pytest.mark.rule("WIRE-FRAME-6")
+@pytest.mark.parametrize(
+    ("tags", "are_skipped"),
+    [
+        (b"\x00", True),
+        (b"\x03\x07\x00\x03\x00\x07\x01a", True),
+        (b"\xff\xff\xff\xff\x0f", True),
+        (b"\x01\x07\x04abc", False),
+        (b"\x02\x07\x00", False),
+    ],
+    ids=["none", "twice and unordered", "fewer than none", "a size too large", "too many"],
+)
+def test_tags_of_a_header_are_skipped(tags: bytes, are_skipped: bool) -> None:
+    reader = Reader(struct.pack(">hhih", 3, 12, 7, -1) + tags)
+    if are_skipped:
+        assert read_header(reader) == Header(3, 12, 7, None)
+        assert reader.position == len(reader.buffer)
+    else:
+        with pytest.raises(Malformed):
+            read_header(reader)
+
+
+@pytest.mark.rule("WIRE-FRAME-7", "WIRE-FRAME-11")
+@pytest.mark.parametrize(
+    ("api_key", "version", "body", "tags"),
+    [(3, 8, bytes(7), b""), (3, 12, b"\x01\x00\x00\x00", b"\x00"), (18, 0, b"", b""), (18, 4, b"\x02a\x02b\x00", b"")],
+)
+def test_an_answer_begins_with_the_id_of_its_request_whatever_is_behind_that(
+    api_key: int, version: int, body: bytes, tags: bytes
+) -> None:
+    core, answers = new_core(), set()
+    for correlation_id, rest in ((0, b""), (-(2**31), b"\xff" * 9), (7, body)):
+        (sent,) = core.frame(1, header(api_key, version, correlation_id) + body + rest, NOW)
+        assert isinstance(sent, Send)
+        assert struct.unpack_from(">ii", sent.data) == (len(sent.data) - 4, correlation_id)
+        answers.add(sent.data[8:])
+    (answer,) = answers
+    message = codec.decode(answer, api_key, version, "response", position=len(tags))
+    assert answer == tags + codec.encode(message, api_key, version, "response")
 
 
 # Waiting
