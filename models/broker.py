@@ -191,7 +191,7 @@ def keep_house(broker: Broker, now: int) -> tuple[Broker, tuple[Effect, ...]]:
     effects: list[Effect] = []
     expire = partition.Expire(broker.settings.producer_id_expiration_ms)
     partitions = broker.partitions
-    for (topic_id, index), before in broker.partitions.items():
+    for (topic_id, index), before in sorted(broker.partitions.items(), key=lambda entry: entry[0]):
         after, _ = partition.step(before, partition.Retain(), now)
         after, _ = partition.step(after, expire, now)
         partitions = partitions.set((topic_id, index), after)

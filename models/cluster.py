@@ -151,7 +151,7 @@ def describe_log_dirs(
 def logs_asked(broker: Broker, request: DescribeLogDirsRequest) -> dict[str, tuple[int, ...]]:
     """Partitions by topic: all of them for null; a topic named twice is one."""
     if request.topics is None:
-        return {name: tuple(range(topic.partitions)) for name, topic in broker.topics.by_name.items()}
+        return {name: tuple(range(topic.partitions)) for name, topic in sorted(broker.topics.by_name.items())}
     asked: dict[str, tuple[int, ...]] = {}
     for topic in request.topics:
         asked[topic.topic] = (*asked.get(topic.topic, ()), *topic.partitions)

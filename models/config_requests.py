@@ -291,7 +291,7 @@ CHANGE_CHECK = Ladder(
         rung(topic_name_is_invalid, Error.INVALID_TOPIC_EXCEPTION),
         rung(resource_has_no_configs, Error.INVALID_REQUEST, also=(Error.NONE, Error.INVALID_CONFIG)),
         rung(broker_config_is_fixed, Error.INVALID_REQUEST, also=(Error.NONE,)),
-        rung(config_is_unknown, Error.INVALID_CONFIG, also=(Error.NONE,)),
+        rung(config_is_unknown, Error.INVALID_CONFIG, also=(Error.NONE, Error.UNKNOWN_TOPIC_OR_PARTITION)),
         rung(topic_config_is_bad, Error.INVALID_CONFIG),
         rung(broker_config_is_bad, Error.INVALID_REQUEST),
         rung(topic_is_unknown, Error.UNKNOWN_TOPIC_OR_PARTITION),

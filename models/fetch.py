@@ -476,7 +476,7 @@ def timed_out(broker: Broker, ticket: int) -> Outcome | None:
 
 def gone(broker: Broker, connection: int) -> tuple[Broker, tuple[int, ...]]:
     """The broker without the fetches that wait on a connection that is gone, and their tickets."""
-    tickets = tuple(ticket for ticket, entry in broker.parked.fetches.items() if entry.connection == connection)
+    tickets = tuple(sorted(ticket for ticket, entry in broker.parked.fetches.items() if entry.connection == connection))
     for ticket in tickets:
         broker = changed(broker, parked=without_parked(broker.parked, ticket))
     return broker, tickets

@@ -146,7 +146,7 @@ def metadata(broker: Broker, request: MetadataRequest, *, api_version: int, now:
     effects: tuple[Effect, ...] = ()
     with_operations = request.include_topic_authorized_operations
     if means_all(request, api_version):
-        found = [described(broker, topic, with_operations) for topic in broker.topics.by_name.values()]
+        found = [described(broker, topic, with_operations) for _, topic in sorted(broker.topics.by_name.items())]
     else:
         assert request.topics is not None
         spoilt = METADATA_REQUEST_CHECK.refusal(request.topics, api_version)

@@ -35,7 +35,7 @@ from fiducial.models.messages import (
     TopicResponse,
 )
 from fiducial.models.partition import EpochEnd, LookUp, Moved, Partition, Refused
-from fiducial.models.rules import Ladder, rule, rung
+from fiducial.models.rules import Ladder, Rung, rule, rung
 from fiducial.models.topics import is_internal, is_valid_name
 from fiducial.models.values import ZERO_UUID, Uuid, changed
 
@@ -58,9 +58,15 @@ def held(broker: Broker, name: str, index: int) -> Partition | None:
 
 
 @rule("LOG-TIME-8")
-def isolation_is_unknown(_times_named: int, _held: Partition | None, asked: LookUp) -> bool:
+def isolation_is_unknown(request: ListOffsetsRequest) -> bool:
     """0 is read_uncommitted, 1 read_committed; anything else spoils the request."""
-    return asked.isolation not in (partition.READ_UNCOMMITTED, partition.READ_COMMITTED)
+    return request.isolation_level not in (partition.READ_UNCOMMITTED, partition.READ_COMMITTED)
+
+
+#: Arguments: the request.
+LOOK_UP_CHECK = Ladder(
+    "list offsets request", [rung(isolation_is_unknown, Error.INVALID_REQUEST, also=(Error.UNKNOWN_SERVER_ERROR,))]
+)
 
 
 @rule("LOG-TIME-6")
@@ -96,7 +102,6 @@ def partition_is_unknown(_times_named: int, found: Partition | None, _asked: Loo
 LIST_OFFSETS_CHECK = Ladder(
     "list offsets of a partition",
     [
-        rung(isolation_is_unknown, Error.INVALID_REQUEST, also=(Error.UNKNOWN_SERVER_ERROR,)),
         rung(is_named_twice, Error.INVALID_REQUEST),
         rung(timestamp_is_not_of_version, Error.UNSUPPORTED_VERSION),
         rung(partition_is_unknown, Error.UNKNOWN_TOPIC_OR_PARTITION),
@@ -108,6 +113,10 @@ def list_offsets(
     broker: Broker, request: ListOffsetsRequest, *, api_version: int, now: int, client_id: str | None
 ) -> Outcome:
     """Offsets by time, or by name of a mark."""
+    spoilt = LOOK_UP_CHECK.refusal(request)
+    if spoilt is not None:
+        refused = tuple(ListOffsetsTopicResponse(topic.name, tuple(not_found(asked, spoilt) for asked in topic.partitions)) for topic in request.topics)
+        return Outcome(broker, ListOffsetsResponse(topics=refused), (spoilt.rule,))
     named = Counter((topic.name, asked.partition_index) for topic in request.topics for asked in topic.partitions)
     rules: list[str] = []
     answers: dict[str, dict[int, ListOffsetsPartitionResponse]] = {}
@@ -140,7 +149,12 @@ def looked_up(
             return answer, ()
         assert isinstance(outcome, Refused)
         refusal = outcome.rung
-    return ListOffsetsPartitionResponse(asked.partition_index, refusal.error, -1, -1, -1), (refusal.rule,)
+    return not_found(asked, refusal), (refusal.rule,)
+
+
+def not_found(asked: ListOffsetsPartition, refusal: Rung) -> ListOffsetsPartitionResponse:
+    """The error, and nothing else."""
+    return ListOffsetsPartitionResponse(asked.partition_index, refusal.error, -1, -1, -1)
 
 
 # DeleteRecords

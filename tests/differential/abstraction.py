@@ -61,12 +61,14 @@ def by_key(entry: Any) -> tuple[str, str]:
 
 
 class Abstraction:
-    """How the answers of one target are read; of the topics in `resized`, whose batches it may have compressed itself, sizes are not compared."""
+    """How the answers of one target are read. Of `resized` topics, whose batches it may have compressed itself, sizes are not compared; of
+    `unsized` ones, of which it may have let go a part meanwhile, the sizes of logs are not."""
 
-    def __init__(self, target: Target, resized: frozenset[str] = frozenset()) -> None:
+    def __init__(self, target: Target, resized: frozenset[str] = frozenset(), unsized: frozenset[str] = frozenset()) -> None:
         self.target = target
         self.view = target.view
         self.resized = resized
+        self.unsized = resized | unsized
 
     def of(self, message: Any, name: str = "") -> Any:
         """A message, or the field `name` of one, as plain data that can be compared."""
@@ -99,8 +101,8 @@ class Abstraction:
                 continue
             one = self.of(getattr(message, field.name), field.name)
             found[field.name] = sorted(one, key=by_key) if (kind, field.name) in UNORDERED and one else one
-        if kind is m.DescribeLogDirsTopic and message.name in self.resized:
-            found["partitions"] = [changed_size(part) for part in found["partitions"]]
+        if kind is m.DescribeLogDirsTopic and message.name in self.unsized:
+            found["partitions"] = [without_size(part) for part in found["partitions"]]
         if kind is m.FetchableTopicResponse:
             is_resized = self.name_of(message) in self.resized
             for data, part in zip(message.partitions, found["partitions"], strict=True):
@@ -158,9 +160,9 @@ def by_partition(fetched: dict[str, Any]) -> dict[str, Any]:
 NO_RECORDS = (None, ["0 bytes more"], [""])
 
 
-def changed_size(part: dict[str, Any]) -> dict[str, Any]:
-    """A log whose size compressors decide: whether it has any."""
-    return part | {"partition_size": "some" if part["partition_size"] else "none"}
+def without_size(part: dict[str, Any]) -> dict[str, Any]:
+    """A log whose size is not compared."""
+    return part | {"partition_size": "some"}
 
 
 def batches(data: bytes) -> list[bytes]:

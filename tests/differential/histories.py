@@ -24,8 +24,8 @@ from differential.steps import (
     Ago,
     Batch,
     IdOf,
-    Record,
     Raw,
+    Record,
     Records,
     SessionEpoch,
     SessionId,
@@ -68,6 +68,8 @@ CONFIGS: dict[str, dict[str, str]] = {
 EPHEMERAL = ("later", "auto", "a.b", "a_b")
 #: Those whose batches a broker may compress itself, some because their configuration is changed.
 RESIZED = frozenset({"gzip", "zstd", "snappy", "lz4", "uncompressed", "inflated", "tight", "plain", *EPHEMERAL})
+#: Those with small segments: what lies below the log start goes when retention next looks, whenever that is.
+ROLLING = frozenset({"small", "tiny", "hourly", "indexed"})
 TOPICS = 5
 ODD_NAMES = ("absent", "bad/name", "", ".", "..", "a" * 249, "a" * 250, "Plain")
 
@@ -117,7 +119,7 @@ class Histories:
         self.chance = random.Random(seed)
         self.keeps_house = keeps_house
         names = self.chance.sample(sorted(CONFIGS), TOPICS)
-        self.world = World({name: CONFIGS[name] for name in names}, resized=RESIZED)
+        self.world = World({name: CONFIGS[name] for name in names}, resized=RESIZED, unsized=frozenset() if keeps_house else ROLLING)
         self.ends: dict[tuple[str, int], int] = {}
         self.starts: dict[tuple[str, int], int] = {}
         self.writers: dict[tuple[int, str, int], Writer] = {}
@@ -281,7 +283,7 @@ class Histories:
     def produce(self) -> Step:
         """Produce to one partition, or a few."""
         partitions = self.several(self.partition, {1: 60, 2: 22, 3: 16, 0: 2})
-        entries = [(*partition, self.records(*partition, is_plain=partitions.count(partition) > 1)) for partition in partitions]
+        entries: list[tuple[str, int, Any]] = [(*partition, self.records(*partition, is_plain=partitions.count(partition) > 1)) for partition in partitions]
         for name, index, records in entries:
             if len(records.batches) == 1 and not records.batches[0].fault:
                 batch = records.batches[0]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from differential.abstraction import (
@@ -50,18 +50,29 @@ class World:
     partitions: int = 2
     producers: int = 3
     resized: frozenset[str] = frozenset()  # the topics whose batches a broker may compress itself
+    unsized: frozenset[str] = frozenset()  # those of whose logs a broker may let go a part at any time
+
+    def of(self, steps: Iterable[Step]) -> World:
+        """The same world with only those topics that the steps speak of."""
+        told = "\n".join(map(str, steps))
+        return replace(self, topics={name: config for name, config in self.topics.items() if name in told})
 
 
 @dataclass
 class Story:
-    """Steps on the last of which two targets differ, and where."""
+    """Steps in a world, on the last of which two targets differ, and where. One that is not `steady` did not happen again."""
 
+    world: World
     steps: list[Step]
     found: list[Difference]
+    is_steady: bool = True
 
     def __str__(self) -> str:
+        topics = [f"there is {name} {config or ''}".rstrip() for name, config in self.world.of(self.steps).topics.items()]
         told = [f"{number}. {step}" for number, step in enumerate(self.steps, 1)]
-        return "\n".join([*told, "", *(f"at {path}:\n  ours   {ours!r}\n  theirs {theirs!r}" for path, ours, theirs in self.found)])
+        places = [f"at {path or 'all'}:\n  ours   {ours!r}\n  theirs {theirs!r}" for path, ours, theirs in self.found]
+        doubt = [] if self.is_steady else ["It did not happen again when the same was asked anew."]
+        return "\n".join([*topics, *told, "", *places, *doubt])
 
     def places(self) -> set[tuple[int, str]]:
         """Where the targets differ, without the positions in lists."""
@@ -77,6 +88,8 @@ class Pair:
     world: World
     is_strict: bool = False
     has_parted: bool = False  # the second did what the first refused, as a rule allows: their states differ
+    rules: tuple[str, ...] = ()  # those by which the first refused something in its last answer
+    asked: int = 0
     reached: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
@@ -86,27 +99,27 @@ class Pair:
 
     def ask(self, step: Step) -> list[Difference]:
         """Ask both; where they differ."""
+        self.asked += 1
         if isinstance(step.body, TimePasses):
             self.ours.pass_time()
             self.theirs.pass_time()
             return []
         ours = self.answers(self.ours, step, patience_s=0)
-        rules = self.ours.rules()
         is_awaited = ours[0] is not None
         theirs = self.answers(self.theirs, step, patience_s=ANSWER_TIMEOUT_S if is_awaited else SILENCE_S)
-        self.count(step, ours, rules)
+        self.count(step, ours)
         self.align()
-        found = [one for mine, other in zip(ours, theirs, strict=True) for one in self.compared(mine, other, rules)]
+        found = [one for mine, other in zip(ours, theirs, strict=True) for one in self.compared(mine, other)]
         topics = self.await_topics()
         return found if self.has_parted else found + topics
 
-    def compared(self, ours: Any, theirs: Any, rules: tuple[str, ...]) -> list[Difference]:
+    def compared(self, ours: Any, theirs: Any) -> list[Difference]:
         """Where two answers differ, but for what is allowed."""
         if self.is_strict or not (isinstance(ours, dict) and isinstance(theirs, dict)):
             return differences(ours, theirs)
         if tolerate := TOLERATED.get(ours[""]):
             tolerate(ours, theirs)
-        allowed = allowed_instead(rules)
+        allowed = allowed_instead(self.rules)
         if allowed and not differences(ours, theirs, allowed) and (parted := differences(ours, theirs)):
             self.reached["allowed otherwise"] += 1
             is_done = any(path.endswith("error_code") and other == Error.NONE for path, _, other in parted)
@@ -134,6 +147,9 @@ class Pair:
         except TimeoutError:
             target.close()
             return "silence"
+        finally:
+            if target is self.ours:
+                self.rules = target.rules()
         return "nothing" if data is None else self.read(target, step, data)
 
     def read(self, target: Target, step: Step, data: bytes) -> Any:
@@ -142,7 +158,7 @@ class Pair:
             return data[4:].hex()
         message = answer_of(data, step.api_key, step.api_version)
         remember(target, step, message)
-        return Abstraction(target, self.world.resized).of(message)
+        return Abstraction(target, self.world.resized, self.world.unsized).of(message)
 
     def align(self) -> None:
         """Forget what only one of them gave out, because a rule allows that."""
@@ -164,10 +180,10 @@ class Pair:
         ours.awaited, theirs.awaited = set(), set()
         return differences(sorted(ours.topic_ids), sorted(theirs.topic_ids), path="topics")
 
-    def count(self, step: Step, answers: tuple[Any, Any], rules: tuple[str, ...]) -> None:
+    def count(self, step: Step, answers: tuple[Any, Any]) -> None:
         """What was reached."""
         name = "frame" if isinstance(step.body, Raw) or step.spoilt else step.action
-        self.reached.update([f"request {name}", *(f"rule {rule}" for rule in rules)])
+        self.reached.update([f"request {name}", *(f"rule {rule}" for rule in self.rules)])
         if name != "frame":
             self.reached[f"version {name} v{step.api_version}"] += 1
         if step.waiting is not None:
@@ -245,7 +261,7 @@ def remember(target: Target, step: Step, message: Any) -> None:
         case m.IncrementalAlterConfigsResponse() | m.AlterConfigsResponse():
             target.settle()
         case m.MetadataResponse():
-            target.view.awaited |= {topic.name for topic in message.topics if topic.error_code == Error.UNKNOWN_TOPIC_OR_PARTITION}
+            target.view.awaited |= {topic.name or "" for topic in message.topics if topic.error_code == Error.UNKNOWN_TOPIC_OR_PARTITION}
         case _:
             pass
 
@@ -283,7 +299,7 @@ def run(pair: Pair, steps: Iterable[Step]) -> Story | None:
         asked.append(step)
         found = pair.ask(step)
         if found:
-            return Story(asked, found)
+            return Story(pair.world, asked, found)
         if pair.has_parted:
             return None
     return None

@@ -7,10 +7,10 @@ single thing can go. Every try is asked of both targets anew, from the beginning
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from dataclasses import replace
 
-from differential.running import Pair, Story, run
-from differential.steps import Step, simpler
+from differential.running import Pair, Story, World, run
+from differential.steps import KEYS, Step, simpler
 from fiducial.models.apis import APIS
 from fiducial.models.values import changed
 
@@ -21,8 +21,9 @@ TRIES = 2000
 class Shrinker:
     """Looks for the shortest story that ends as `story` does."""
 
-    def __init__(self, story: Story, fresh: Callable[[], Pair], tries: int) -> None:
+    def __init__(self, story: Story, fresh: Callable[[World], Pair], tries: int) -> None:
         self.best = story
+        self.world = story.world
         self.fresh = fresh
         self.tries = tries
         self.places = story.places()
@@ -32,7 +33,7 @@ class Shrinker:
         if self.tries == 0:
             return False
         self.tries -= 1
-        story = run(self.fresh(), steps)
+        story = run(self.fresh(self.world.of(steps)), steps)
         if story is None or not story.places() & self.places:
             return False
         self.best = story
@@ -67,27 +68,18 @@ class Shrinker:
 
 def less_than(step: Step) -> Iterator[Step]:
     """The step with one thing less, or in the newest version."""
-    newest = APIS[step.api_key].max_version if step.api_key in APIS else step.api_version
-    if isinstance(step.body, tuple(api.request for api in APIS.values())) and step.api_version != newest:
+    newest = APIS[step.api_key].max_version if type(step.body) in KEYS else step.api_version
+    if step.api_version != newest:
         yield changed(step, api_version=newest)
-    for body in simpler(step.body):
-        yield changed(step, body=body)
-    for less in simpler(changed(step, body=())):
-        yield changed(less, body=step.body)
-    if step.waiting is not None:
-        for waiting in less_than(step.waiting):
-            yield changed(step, waiting=waiting)
+    yield from simpler(step)
 
 
-def shrunk(story: Story, fresh: Callable[[], Pair], tries: int = TRIES) -> Story:
+def shrunk(story: Story, fresh: Callable[[World], Pair], tries: int = TRIES) -> Story:
     """A story that ends the same way, from which no step and no part of a step can be left out; or the shortest found in so many tries."""
     shrinker = Shrinker(story, fresh, tries)
+    if not shrinker.holds(story.steps):
+        return replace(story, is_steady=False)
     shrinker.without_runs()
     while shrinker.with_less():
         shrinker.without_runs()
     return shrinker.best
-
-
-def size(steps: Sequence[Any]) -> int:
-    """How long a story is to read, in characters."""
-    return sum(len(str(step)) for step in steps)

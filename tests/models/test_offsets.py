@@ -56,8 +56,8 @@ def test_special_timestamps_have_a_version(timestamp: int, since: int) -> None:
 @pytest.mark.parametrize("name", ["a", "absent"])
 def test_an_unknown_isolation_level_refuses_a_lookup(name: str) -> None:
     bench = Bench("a")
-    request = ListOffsetsRequest(-1, 2, (ListOffsetsTopic(name, (ListOffsetsPartition(0, -1, -1),)),), 0)
-    assert bench.ask(request, 11).topics[0].partitions[0].error_code == Error.INVALID_REQUEST
+    request = ListOffsetsRequest(-1, 2, (ListOffsetsTopic(name, (ListOffsetsPartition(0, -1, -1),) * 2),), 0)
+    assert [part.error_code for part in bench.ask(request, 11).topics[0].partitions] == [Error.INVALID_REQUEST] * 2
 
 
 @pytest.mark.rule("LOG-FETCH-5")
