@@ -15,7 +15,7 @@ from pathlib import Path
 
 from fiducial.cli import PARTS, USAGE
 
-NEEDED = ("confluent_kafka", "crosshair", "hypothesis", "importlinter", "mypy", "pytest", "ruff", "z3")
+NEEDED = ("Cython", "confluent_kafka", "crosshair", "hypothesis", "importlinter", "mypy", "pytest", "ruff", "z3")
 #: How the results of the parts before reach the tests, whose run ends with the table.
 RESULTS = "FIDUCIAL_RESULTS"
 PASSED, FAILED, NOT_RUN = "passed", "FAILED", "NOT RUN"
