@@ -414,15 +414,14 @@ cdef void remember_answers(Fetches* fetches, const Plan* plan, const vector[Give
 
 
 cdef void respond(Turn* turn, int64_t connection, const Plan* plan, vector[Given]* given, int16_t error, int32_t session_id) noexcept nogil:
-    """The answers by topic, in the order in which topics come first; of an incremental fetch, the news only."""
+    """The answers in order, those of one topic together where they follow each other; of an incremental fetch, the news only."""
     cdef FetchResponse response
     cdef FetchResponseNodeEndpoint endpoint
-    cdef unordered_map[string, size_t] places
     cdef vector[vector[PartitionData]] grouped
     cdef vector[FetchableTopicResponse] topics
     cdef FetchableTopicResponse topic
     cdef const Wanted* wanted
-    cdef string key
+    cdef string key, key_before
     cdef Frame frame
     cdef size_t index
     default_fetch_response(&response)
@@ -434,14 +433,14 @@ cdef void respond(Turn* turn, int64_t connection, const Plan* plan, vector[Given
             continue
         key = wanted.topic_id
         key.append(wanted.name)
-        if places.count(key) == 0:
-            places[key] = topics.size()
+        if topics.empty() or key != key_before:
+            key_before = key
             default_fetchable_topic_response(&topic)
             topic.topic = span_of(wanted.name)
             memcpy(topic.topic_id, wanted.topic_id.data(), UUID_BYTES)
             topics.push_back(topic)
             grouped.resize(topics.size())
-        grouped[places[key]].push_back(given[0][index].data)
+        grouped.back().push_back(given[0][index].data)
         if given[0][index].data.current_leader.leader_id >= 0:
             response.node_endpoints = &endpoint
             response.node_endpoints_count = 1

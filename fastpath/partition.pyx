@@ -235,14 +235,15 @@ cdef void fetch(Partition* partition, Asked* asked, Read* read) noexcept nogil:
         read.error = NOT_LEADER_OR_FOLLOWER
     elif is_out_of_range(partition, asked):
         read.error = OFFSET_OUT_OF_RANGE
-    elif asked.max_bytes < 0:
-        read.error = INVALID_REQUEST
     if read.error != 0 or diverges(partition, asked, read):
         return
     if asked.replica_id == FUTURE_LOCAL_REPLICA:
         below = partition.log.end
     else:
         below = stable_offset(partition) if asked.isolation == 1 else partition.log.high_watermark
+    if asked.max_bytes < 0 and asked.offset < below:
+        read.error = INVALID_REQUEST
+        return
     result = log_room.readable(&partition.log, asked.offset, below, asked.max_bytes, asked.whole_first, &read.place)
     read.has_left_out = read.place.size_bytes == 0 and asked.max_bytes > 0 and asked.offset < below
     if result < 0:
