@@ -190,7 +190,7 @@ def unsnapped(packed: bytes) -> bytes:
             continue
         (size,) = struct.unpack_from(">i", packed, position)
         block = packed[position + 4 : position + 4 + size]
-        if len(block) < size:
+        if size < 0 or len(block) < size:
             raise Unreadable("a snappy block is cut short")
         body += unsnapped_block(block, len(body))
         position += 4 + size

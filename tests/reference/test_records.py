@@ -245,6 +245,7 @@ PACKED: list[tuple[int, str, bytes, bool]] = [
     (CODEC_SNAPPY, "half a header", xerial()[:8], False),
     (CODEC_SNAPPY, "nothing", b"", False),
     (CODEC_SNAPPY, "a block of a negative size", xerial() + struct.pack(">i", -5) + bytes(5), False),
+    (CODEC_SNAPPY, "a size that points back behind itself", xerial() + struct.pack(">i", -21) + xerial(TWO)[20:] + b"\x00", False),
     (CODEC_SNAPPY, "a block of a huge size", xerial() + struct.pack(">i", 2**31 - 1) + bytes(5), False),
     (CODEC_SNAPPY, "a block of garbage", xerial() + struct.pack(">i", 8) + b"\xff" * 8, False),
     (CODEC_LZ4, "a frame", compressed(TWO, CODEC_LZ4, 9), True),
