@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import gc
 import inspect
 from collections import Counter
 from collections.abc import Callable
@@ -117,6 +118,17 @@ def test_a_search_asks_the_relation_about_every_step() -> None:
     assert asked.total() == seen.steps
     broken = explore(Numbers(), [], relation=lambda step: step != Counted(1, 6, 6))
     assert broken.violation is not None and broken.violation.property == RELATION
+
+
+def test_a_search_pauses_the_collector_and_lets_it_go_on() -> None:
+    paused = Counter[bool]()
+
+    def allows(_step: Any) -> bool:
+        paused[gc.isenabled()] += 1
+        return True
+
+    assert explore(Numbers(), [], relation=allows).steps == paused[False] == paused.total()
+    assert gc.isenabled()
 
 
 def test_a_property_without_occasion_is_not_witnessed() -> None:
