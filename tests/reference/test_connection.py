@@ -15,6 +15,7 @@ from fiducial.models import messages as m
 from fiducial.models.settings import parse
 from fiducial.models.state import Cluster
 from fiducial.reference import server
+from fiducial.reference.core import Action
 from fiducial.reference.server import QUEUED_BYTES_MAX, Connection, Server
 
 VERSIONS_0 = struct.pack(">ihhih", 10, 18, 0, 7, -1)
@@ -189,6 +190,27 @@ async def test_a_connection_that_is_lost_leaves_nothing(clock: Clock) -> None:
     connection.connection_lost(ConnectionResetError())
     assert timer.cancelled()
     assert not here.connections and not here.core.waiting and not here.timers and not here.core.broker.parked.fetches
+
+
+@in_a_loop
+async def test_a_fault_of_ours_costs_that_connection_only(clock: Clock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    connection, wire = connected()
+    other = Connection(connection.server)
+    other.connection_made(Wire())
+
+    def fails(connection: int, frame: bytes, now: int) -> list[Action]:
+        raise RuntimeError("a fault")
+
+    with monkeypatch.context() as spoilt:
+        spoilt.setattr(connection.server.core, "frame", fails)
+        connection.data_received(VERSIONS_0 * 2)
+    await asyncio.sleep(0)
+    assert wire.ended == "closed" and wire.answers == []
+    (said,) = caplog.records
+    assert (said.levelname, said.getMessage()) == ("ERROR", "closing 127.0.0.1:12345: internal error")
+    assert said.exc_info is not None and isinstance(said.exc_info[1], RuntimeError)
+    other.data_received(VERSIONS_0)
+    assert not other.transport.is_closing()
 
 
 @in_a_loop

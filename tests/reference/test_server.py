@@ -256,16 +256,16 @@ def test_it_stops_with_connections_of_every_kind(tmp_path: Path, number: signal.
         assert idle.answer() is None and half.answer() is None and waiting.answer() is None
 
 
-def serve(address: str) -> subprocess.CompletedProcess[str]:
-    """What becomes of a broker that cannot listen."""
-    command = [sys.executable, "-m", "fiducial", "serve", "--reference", "--listen", address]
+def serve(*options: str) -> subprocess.CompletedProcess[str]:
+    """What becomes of a broker that cannot serve."""
+    command = [sys.executable, "-m", "fiducial", "serve", "--reference", *options]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
 
 
 def test_a_port_that_is_taken_is_said_in_one_line() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
-        done = serve(address)
+        done = serve("--listen", address)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith(f"fiducial: cannot listen on {address}: ") and done.stderr.count("\n") == 1
     assert os.strerror(errno.EADDRINUSE).lower() in done.stderr
@@ -273,6 +273,13 @@ def test_a_port_that_is_taken_is_said_in_one_line() -> None:
 
 @pytest.mark.parametrize("host", ["a..b", "x" * 64])
 def test_a_host_that_cannot_be_is_said_in_one_line(host: str) -> None:
-    done = serve(f"{host}:0")
+    done = serve("--listen", f"{host}:0")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith(f"fiducial: cannot listen on {host}:0: ") and done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("setting", ["no.such.setting=1", "num.partitions=many", "socket.request.max.bytes=0"])
+def test_a_setting_that_is_not_accepted_is_said_in_one_line(setting: str) -> None:
+    done = serve("--listen", "127.0.0.1:0", "--set", setting)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert done.stderr.startswith("fiducial serve: ") and setting.partition("=")[0] in done.stderr
