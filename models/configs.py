@@ -13,7 +13,17 @@ from immutables import Map
 
 from fiducial.models.log import LogConfig
 from fiducial.models.rules import rule
-from fiducial.models.settings import BROKER, DYNAMIC, HIDDEN, TOPIC, WITHOUT_DEFAULT, Definition, Kind, SettingError, shown
+from fiducial.models.settings import (
+    BROKER,
+    DYNAMIC,
+    HIDDEN,
+    TOPIC,
+    WITHOUT_DEFAULT,
+    Definition,
+    Kind,
+    SettingError,
+    shown,
+)
 from fiducial.models.values import value
 
 if TYPE_CHECKING:

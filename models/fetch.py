@@ -421,8 +421,7 @@ def with_answers(broker: Broker, plan: FetchPlan, pairs: list[tuple[Cached, Answ
         if answer is None:
             ahead.append(cached)
             continue
-        high_watermark = -1 if answer.diverges and not is_new else answer.data.high_watermark
-        updated = Cached(cached.wanted, high_watermark, answer.data.log_start_offset)
+        updated = Cached(cached.wanted, answer.data.high_watermark, answer.data.log_start_offset)
         goes_behind = key in plan.strays if is_new else answer.size_bytes > 0
         (behind if goes_behind else ahead).append(updated)
     return with_session(broker, plan.session_id, changed(session, partitions=(*ahead, *behind)))

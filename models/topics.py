@@ -339,6 +339,11 @@ def has_no_time(timeout_ms: int) -> bool:
     return timeout_ms <= 0
 
 
+def draft_names(request: CreateTopicsRequest) -> list[str]:
+    """The names that a request could make topics of, as often as they stand there."""
+    return [topic.name for topic in request.topics if topic.name != METADATA_TOPIC]
+
+
 def late(timeout_ms: int, times: Mapping[Any, int]) -> Rung | None:
     """The rung that refuses a request for want of time; if each entry stands more than once, there is nothing to do that would take any."""
     return TIME_CHECK.refusal(timeout_ms) if 1 in times.values() else None
@@ -381,7 +386,7 @@ def create_topics(
 ) -> Outcome:
     """Each topic is judged alone, but for the time and the size of the whole request."""
     drafts = drafts_of(request)
-    whole = late(request.timeout_ms, Counter(topic.name for topic in request.topics)) or too_much(broker, drafts)
+    whole = late(request.timeout_ms, Counter(draft_names(request))) or too_much(broker, drafts)
     if whole is not None:
         refused = tuple(not_created(topic.name, whole) for topic in request.topics)
         return Outcome(broker, CreateTopicsResponse(topics=refused), (whole.rule,) * len(refused))
@@ -423,12 +428,17 @@ def creation(broker: Broker, topic: CreatableTopic, topic_id: Uuid) -> TopicCrea
     return TopicCreated(topic_id, topic.name, count_of(broker, topic), tuple(texts.items()))
 
 
+def as_set(entry: configs.Entry) -> str:
+    """The value as somebody wrote it."""
+    return entry.origins[0].text if entry.origins else entry.text
+
+
 @rule("WIRE-TOPIC-17")
 def created(broker: Broker, topic: CreatableTopic, topic_id: Uuid) -> CreatableTopicResult:
     """The counts in force, and every configuration by name, values as they were sent."""
     overrides = Map({entry.name: entry.value or "" for entry in topic.configs})
     shown = tuple(
-        CreatableTopicConfigs(entry.name, overrides.get(entry.name, entry.text), False, entry.source, False)
+        CreatableTopicConfigs(entry.name, overrides.get(entry.name, as_set(entry)), False, entry.source, False)
         for entry in configs.entries_of_topic(broker, overrides)
     )
     return CreatableTopicResult(topic.name, topic_id, Error.NONE, None, Error.NONE, count_of(broker, topic), 1, shown)

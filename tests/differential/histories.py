@@ -120,6 +120,7 @@ class Histories:
         self.keeps_house = keeps_house
         names = self.chance.sample(sorted(CONFIGS), TOPICS)
         self.world = World({name: CONFIGS[name] for name in names}, resized=RESIZED, unsized=frozenset() if keeps_house else ROLLING)
+        self.sessions: list[bool] = []  # those that were asked for, the newest last: by topic ids?
         self.ends: dict[tuple[str, int], int] = {}
         self.starts: dict[tuple[str, int], int] = {}
         self.writers: dict[tuple[int, str, int], Writer] = {}
@@ -305,10 +306,21 @@ class Histories:
 
     def fetch(self) -> Step:
         """Fetch, in and out of sessions; what it waits for, at most some ms, does not come."""
-        body = self.fetch_of(self.several(self.partition, {1: 50, 2: 25, 3: 15, 0: 10}), self.pick({"none": 50, "new": 12, "next": 38}))
-        return self.step(changed(body, max_wait_ms=self.pick({0: 90, -1: 5, 3: 5}), min_bytes=self.some((0, 1, 500))))
+        session = self.pick({"none": 48, "new": 12, "next": 40})
+        age = self.pick({0: 80, 1: 14, 2: 6})
+        version = self.fetch_version(session, age)
+        if session == "new" and version >= 7:
+            self.sessions.append(version >= 13)
+        body = self.fetch_of(self.several(self.partition, {1: 50, 2: 25, 3: 15, 0: 10}), session, age)
+        return self.step(changed(body, max_wait_ms=self.pick({0: 82, -1: 5, 3: 13}), min_bytes=self.some((0, 1, 500))), version)
 
-    def fetch_of(self, partitions: Sequence[tuple[str, int]], session: str) -> m.FetchRequest:
+    def fetch_version(self, session: str, age: int) -> int:
+        """A version; to go on with a session, mostly one that names topics as it does."""
+        if session != "next" or age >= len(self.sessions) or self.happens(0.08):
+            return self.version(1)
+        return self.chance.randint(*((13, 18) if self.sessions[-1 - age] else (7, 12)))
+
+    def fetch_of(self, partitions: Sequence[tuple[str, int]], session: str, age: int = 0) -> m.FetchRequest:
         """Fetch these partitions."""
         grouped = self.grouped([(name, self.wanted((name, index))) for name, index in partitions])
         topics = tuple(m.FetchTopic(name, self.id_of(name, is_zero_allowed=len(partitions) == 1 and session != "next"), parts) for name, parts in grouped)
@@ -316,7 +328,6 @@ class Histories:
         if session == "next" and self.happens(0.25):
             names = self.several(self.name, {1: 80, 2: 20})
             forgotten = tuple(m.ForgottenTopic(name, self.id_of(name), self.several(self.index)) for name in names)
-        age = self.pick({0: 80, 1: 14, 2: 6})
         epochs: dict[str, Any] = {
             "none": -1, "new": 0, "next": SessionEpoch(age, self.pick({0: 88, 1: 4, -1: 4, 5: 2, -9: 2})),
         }  # fmt: skip
@@ -339,7 +350,7 @@ class Histories:
         limits = {1 << 20: 60, 1: 10, 150: 15, 2000: 10, 0: 3, -1: 2}
         return m.FetchPartition(
             partition[1],
-            current_leader_epoch=self.pick({-1: 86, 0: 9, 1: 3, -5: 2}),
+            current_leader_epoch=self.pick({-1: 84, 0: 9, 1: 5, -5: 2}),
             fetch_offset=self.offset(partition),
             last_fetched_epoch=self.pick({-1: 90, 0: 7, 3: 2, -2: 1}),
             partition_max_bytes=self.pick({1 << 20: 97, 1: 3} if partition[0] in RESIZED else limits),
@@ -352,8 +363,9 @@ class Histories:
         wanted = tuple(self.some(named) for _ in range(self.pick({1: 60, 2: 40})))
         if isinstance(step.body, m.ProduceRequest):
             wanted += tuple((topic.name, data.index) for topic in step.body.topic_data for data in topic.partition_data)
-        body = self.fetch_of(wanted, self.pick({"none": 75, "next": 25}))
-        return changed(step, waiting=self.step(changed(body, max_wait_ms=60_000, min_bytes=self.pick({1: 60, 200: 30, 100_000: 10}))))
+        session = self.pick({"none": 75, "next": 25})
+        body = changed(self.fetch_of(wanted, session), max_wait_ms=60_000, min_bytes=self.pick({1: 60, 200: 30, 100_000: 10}))
+        return changed(step, waiting=self.step(body, self.fetch_version(session, age=0)))
 
     def list_offsets(self) -> Step:
         """Look up by time or by name of a mark."""

@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 
 import pytest
+
 from differential.histories import Histories
 from differential.running import Pair, Story, World, prepare, run
 from differential.shrinking import shrunk
 from differential.steps import TimePasses
 from differential.targets import Closed, Model
-
 from fiducial.models.flaws import FLAWS, rung_removed, switched_on
 from fiducial.models.rules import LADDERS
 

@@ -229,6 +229,17 @@ def test_an_incremental_answer_holds_what_is_news() -> None:
     assert parts(again)["a", 1].error_code == Error.OFFSET_OUT_OF_RANGE
 
 
+@pytest.mark.rule("LOG-SESSION-6", "LOG-FETCH-6")
+def test_the_end_of_a_divergence_is_no_news() -> None:
+    bench = Bench("a")
+    bench.produce("a", batch())
+    session_id = begun(bench, [("a", 0, 1)])
+    for epoch, last_fetched_epoch, answered in ((1, 0, [("a", 0)]), (2, -1, [])):
+        asked = FetchPartition(0, fetch_offset=2 if answered else 1, last_fetched_epoch=last_fetched_epoch)
+        request = FetchRequest(session_id=session_id, session_epoch=epoch, topics=(FetchTopic("a", partitions=(asked,)),))
+        assert list(parts(bench.ask(request, V))) == answered
+
+
 @pytest.mark.rule("LOG-SESSION-10", "LOG-SESSION-11")
 def test_forgotten_partitions_are_fetched_no_more() -> None:
     bench = Bench("a", partitions=2)

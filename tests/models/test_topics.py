@@ -9,6 +9,7 @@ import pytest
 from samples import Bench, alter_request, batch, falls_through
 
 from fiducial.models import topics
+from fiducial.models.config_requests import Operation, Resource
 from fiducial.models.errors import Error
 from fiducial.models.events import Forget, Persist
 from fiducial.models.messages import (
@@ -302,6 +303,7 @@ def test_nothing_is_done_for_who_does_not_wait(timeout_ms: int) -> None:
     assert bench.ask(growing, 3).results == tuple(CreatePartitionsTopicResult(name, late, None) for name in ("a", "a", "b"))
     assert bench.refused(growing, 3) == ("WIRE-TOPIC-14",) * 3
     assert bench.refused(create(topic("x"), topic("x"), timeout_ms=timeout_ms), 7) == ("WIRE-TOPIC-3",)
+    assert bench.refused(create(topic("__cluster_metadata"), timeout_ms=timeout_ms), 7) == ("WIRE-TOPIC-4",)
     assert bench.refused(grow(("a", 2), ("a", 3), timeout_ms=timeout_ms), 3) == ("WIRE-TOPIC-30",)
     assert bench.refused(delete("a", "a", timeout_ms=timeout_ms), 6) == ("WIRE-TOPIC-23",)
     assert bench.refused(delete(("a", NO_ID), timeout_ms=timeout_ms), 6) == ("WIRE-TOPIC-22",)
@@ -362,6 +364,9 @@ def test_the_answer_shows_what_was_created() -> None:
     assert shown["cleanup.policy"] == (" compact , delete ", 1) and shown["preallocate"] == ("TRUE", 1)
     assert shown["segment.bytes"] == ("2000000", 4) and shown["retention.ms"] == ("604800000", 5)
     assert not any(config.read_only or config.is_sensitive for config in result.configs)
+    bench.ask(alter_request(Resource.BROKER, "", ("log.preallocate", Operation.SET, " TRUE")), 1)
+    (by_the_cluster,) = created(bench, topic("b"))
+    assert [config.value for config in by_the_cluster.configs or () if config.name == "preallocate"] == [" TRUE"]
 
 
 @pytest.mark.rule("WIRE-TOPIC-18")
