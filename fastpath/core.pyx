@@ -544,8 +544,8 @@ cdef class Core:
         cdef uint8_t[::1] data = stamped
         cdef Partition* here = self.metadata
         self.check_storage()
-        stamp(&data[0], data.shape[0], here.log.end, 0, False, here.log.end)
-        self.made(log_room.append(&here.log, &data[0], data.shape[0], 1, here.log.end, &here.config, now))
+        stamp(&data[0], data.shape[0], here.log.end, 0, False, now)
+        self.made(log_room.append(&here.log, &data[0], data.shape[0], 1, now, &here.config, now))
         self.made(log_room.sync(&here.log))
 
     def read_metadata(self) -> bytes:
