@@ -1,6 +1,6 @@
 """Writes the codec: `python fastpath/generate.py LAYOUTS_DIR`, where the layouts are Kafka's message files (`*Request.json`, `*Response.json`).
 
-The output is kept with the source, the layouts are not.
+And the tables of the conformance suite's codec. The output is kept with the source, the layouts are not.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from fiducial.fastpath.codec_generator import layouts, objects, structs
+from fiducial.fastpath.codec_generator import layouts, objects, structs, tables
 
 HERE = Path(__file__).parent
 #: The APIs whose requests and responses are C structs: Produce, Fetch, ListOffsets.
@@ -16,13 +16,14 @@ HOT = {0, 1, 2}
 
 
 def generated(folder: Path) -> dict[str, str]:
-    """What each generated file holds, by its name."""
+    """What each generated file holds, by its path from this folder."""
     every = layouts.messages(folder)
     hot = [message for message in every if message.api.key in HOT]
     return {
         "codec_objects.pyx": objects.source(every),
         "codec_structs.pxd": structs.contract(hot),
         "codec_structs.pyx": structs.source(hot),
+        "../tests/conformance/layouts.py": tables.source(every),
     }
 
 

@@ -1,4 +1,4 @@
-"""What makes the codec from Kafka's message layouts: `layouts` is the form in between, `objects` and `structs` the two back ends.
+"""What makes the codec from Kafka's message layouts: `layouts` is the form in between, `objects`, `structs` and `tables` the back ends.
 
-`cython` holds what both write alike. The command is `fastpath/generate.py`.
+`cython` holds what the first two write alike. The command is `fastpath/generate.py`.
 """

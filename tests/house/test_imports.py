@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 def copy(tmp_path: Path) -> Path:
     """The checkout's code and rules, to spoil."""
     ignore = shutil.ignore_patterns("__pycache__", "*.egg-info", "*.cpp", "*.so")
-    for folder in ("models", "reference", "fastpath", "src", "spec"):
+    for folder in ("models", "reference", "fastpath", "src", "spec", "tests/conformance"):
         shutil.copytree(ROOT / folder, tmp_path / folder, symlinks=True, ignore=ignore)
     (tmp_path / "tests/house").mkdir(parents=True)
     shutil.copy(ROOT / "tests/house/only.py", tmp_path / "tests/house")
@@ -50,6 +50,14 @@ def test_the_import_rules_are_kept(copy: Path) -> None:
         ("reference/offender.py", "import fiducial.fastpath.node", "the reference broker does not know the command line"),
         ("fastpath/offender.py", "import fiducial.reference.core", "the fast path does not know the command line"),
         ("models/offender.py", "import fiducial.fastpath.node", "models and their checkers import nothing else of ours"),
+        ("models/offender.py", "import fiducial.conformance.codec", "models and their checkers import nothing else of ours"),
+        ("reference/offender.py", "import fiducial.conformance.codec", "the reference broker does not know the command line"),
+        ("fastpath/offender.py", "import fiducial.conformance.codec", "the fast path does not know the command line"),
+        ("tests/conformance/codec.py", "import kio", "the conformance suite imports attrs, codecs and the standard library"),
+        ("tests/conformance/batches.py", "import fiducial.reference.records", "the conformance suite knows the models alone"),
+        ("tests/conformance/offender.py", "import fiducial.fastpath.codec_objects", "the conformance suite knows the models alone"),
+        ("tests/conformance/offender.py", "import fiducial.cli", "the conformance suite knows the models alone"),
+        ("tests/conformance/offender.py", "import fiducial.models.checkers.walk", "models import no checker"),
     ],
 )
 def test_an_offender_is_refused(copy: Path, file: str, line: str, contract: str) -> None:
