@@ -128,7 +128,7 @@ def test_a_batch_is_stamped_and_rebuilt_as_in_the_reference_broker(attributes: i
 def test_an_answer_is_whole_batches_and_what_is_cut() -> None:
     first, second = build(ITEMS, codec=4), build(ITEMS[:1], base_offset=3, spoil_checksum=True)
     found, cut = stored_batches(first + second + first[:70])
-    assert [(one.header.base_offset, one.is_sound, one.header.count) for one in found] == [(0, True, 3), (3, False, 1)]
+    assert [(one.header.base_offset, one.is_sound, one.header.record_count) for one in found] == [(0, True, 3), (3, False, 1)]
     assert cut == 70 and found[0].body == reference.decompressed(first[61:], 4)
     (garbled,), _ = stored_batches(faulty(ITEMS, "zstd of garbage"))
     assert garbled.body is None and garbled.problem

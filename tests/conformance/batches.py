@@ -67,7 +67,7 @@ class Header(NamedTuple):
     producer_id: int
     producer_epoch: int
     base_sequence: int
-    count: int
+    record_count: int
 
     @property
     def codec(self) -> int:
@@ -162,12 +162,12 @@ def varint(number: int) -> bytes:
 FAULTS: Mapping[str, Callable[[int], dict[str, Any]]] = {
     "base offset 1": lambda n: {"base_offset": 1},
     "wrong checksum": lambda n: {"spoil_checksum": True},
-    "count one more": lambda n: {"count": n + 1},
-    "count and delta one more": lambda n: {"count": n + 1, "last_offset_delta": n},
-    "count and delta one less": lambda n: {"count": n - 1, "last_offset_delta": n - 2},
+    "count one more": lambda n: {"record_count": n + 1},
+    "count and delta one more": lambda n: {"record_count": n + 1, "last_offset_delta": n},
+    "count and delta one less": lambda n: {"record_count": n - 1, "last_offset_delta": n - 2},
     "delta one more": lambda n: {"last_offset_delta": n},
-    "count 0": lambda n: {"count": 0, "last_offset_delta": -1},
-    "count below 0": lambda n: {"count": -5, "last_offset_delta": -6},
+    "count 0": lambda n: {"record_count": 0, "last_offset_delta": -1},
+    "count below 0": lambda n: {"record_count": -5, "last_offset_delta": -6},
     "control bit": lambda n: {"attributes": 0x20},
     "append time bit": lambda n: {"attributes": 0x08},
     "transactional bit": lambda n: {"attributes": 0x10},
@@ -506,7 +506,7 @@ def sent_batch(data: bytes) -> SentBatch:
             unpacks_too_far = isinstance(error, UnpacksTooFar)
     return SentBatch(
         len(data), base_offset, magic, is_good, header.attributes, header.last_offset_delta, header.max_timestamp, header.producer_id,
-        header.producer_epoch, header.base_sequence, header.count, records, Sent(data), unpacks_too_far,
+        header.producer_epoch, header.base_sequence, header.record_count, records, Sent(data), unpacks_too_far,
     )  # fmt: skip
 
 
