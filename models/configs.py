@@ -69,7 +69,7 @@ class Entry:
 def broker_origins(broker: Broker, name: str) -> tuple[Origin, ...]:
     """Where a setting of the broker may come from, the strongest first: this broker, the cluster, the file, the default.
 
-    One that has no default of its own and is set would come from another setting, of another name.
+    One that has no default of its own and is set would come from other settings, of other names.
     """
     texts = broker.topics.broker_configs
     found: list[Origin] = []
@@ -81,7 +81,10 @@ def broker_origins(broker: Broker, name: str) -> tuple[Origin, ...]:
     if BROKER[name].default or BROKER[name].kind in (Kind.LIST, Kind.STRING):
         found.append(Origin(name, BROKER[name].default, Source.DEFAULT))
     if found and name in WITHOUT_DEFAULT:
-        found.append(Origin(*WITHOUT_DEFAULT[name], Source.DEFAULT))
+        others, default = WITHOUT_DEFAULT[name]
+        given = broker.settings.given
+        found += [Origin(other, given[other], Source.FILE) for other in others if other in given]
+        found.append(Origin(others[-1], default, Source.DEFAULT))
     return tuple(found)
 
 
@@ -94,7 +97,8 @@ def entry_of_topic(broker: Broker, definition: Definition, overrides: Map[str, s
     if definition.synonym:
         origins += broker_origins(broker, definition.synonym)
     if not origins:
-        return Entry(definition, shown(definition, definition.default), Source.DEFAULT, ())
+        text = broker.settings.in_ms.get(definition.synonym, definition.default)
+        return Entry(definition, shown(definition, text), Source.DEFAULT, ())
     return Entry(definition, shown(definition, origins[0].text), origins[0].source, origins)
 
 

@@ -227,12 +227,12 @@ BROKER_ONLY: Mapping[str, Definition] = {
     )
 }  # fmt: skip
 
-#: These have no default of their own: unless they are set, another setting decides, most in a coarser unit; its name and default.
-WITHOUT_DEFAULT: Mapping[str, tuple[str, str]] = {
-    "log.flush.interval.ms": ("log.flush.scheduler.interval.ms", LONG_MAX),
-    "log.retention.ms": ("log.retention.hours", "168"),
-    "log.roll.jitter.ms": ("log.roll.jitter.hours", "0"),
-    "log.roll.ms": ("log.roll.hours", "168"),
+#: These have no default of their own: unless they are set, others decide, most in coarser units; their names, and the default of the last.
+WITHOUT_DEFAULT: Mapping[str, tuple[tuple[str, ...], str]] = {
+    "log.flush.interval.ms": (("log.flush.scheduler.interval.ms",), LONG_MAX),
+    "log.retention.ms": (("log.retention.minutes", "log.retention.hours"), "168"),
+    "log.roll.jitter.ms": (("log.roll.jitter.hours",), "0"),
+    "log.roll.ms": (("log.roll.hours",), "168"),
 }
 
 #: The broker's settings that can be changed while it runs: those that topics default to.
@@ -264,6 +264,7 @@ class Settings:
     num_partitions: int = 1
     producer_id_expiration_ms: int = 86_400_000
     socket_request_max_bytes: int = 104_857_600
+    in_ms: Map[str, str] = EMPTY  # what hours and minutes stand for where no ms are given
 
 
 @rule("WIRE-CONFIG-7")
@@ -278,7 +279,7 @@ def parse(given: Mapping[str, str]) -> Settings:
         return BROKER[name].parsed(given.get(name, BROKER[name].default))
 
     return Settings(
-        Map(with_time_units(given)),
+        Map(given),
         of("auto.create.topics.enable"),
         of("broker.id"),
         of("connections.max.idle.ms"),
@@ -291,19 +292,20 @@ def parse(given: Mapping[str, str]) -> Settings:
         of("num.partitions"),
         of("producer.id.expiration.ms"),
         of("socket.request.max.bytes"),
+        Map(in_ms(given)),
     )
 
 
 @rule("WIRE-CONFIG-8")
-def with_time_units(given: Mapping[str, str]) -> dict[str, str]:
-    """Hours and minutes turned into the settings in ms that they stand for; the finer unit wins."""
-    plain = dict(given)
+def in_ms(given: Mapping[str, str]) -> dict[str, str]:
+    """Hours and minutes as the settings in ms that they stand for, unless those are given; the finer unit wins."""
+    found: dict[str, str] = {}
     for target, source, ms in (
         ("log.retention.ms", "log.retention.minutes", 60_000),
         ("log.retention.ms", "log.retention.hours", 3_600_000),
         ("log.roll.ms", "log.roll.hours", 3_600_000),
     ):
-        if source in given and target not in plain:
+        if source in given and target not in given and target not in found:
             amount = int(given[source])
-            plain[target] = str(amount * ms if amount >= 0 else -1)
-    return plain
+            found[target] = str(amount * ms if amount >= 0 else -1)
+    return found

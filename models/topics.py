@@ -433,12 +433,18 @@ def as_set(entry: configs.Entry) -> str:
     return entry.origins[0].text if entry.origins else entry.text
 
 
+def source_of(broker: Broker, entry: configs.Entry) -> configs.Source:
+    """Where the value comes from; here, unlike in DescribeConfigs, the file counts even if it says it in another unit."""
+    is_in_hours = entry.definition.synonym in broker.settings.in_ms and entry.source is configs.Source.DEFAULT
+    return configs.Source.FILE if is_in_hours else entry.source
+
+
 @rule("WIRE-TOPIC-17")
 def created(broker: Broker, topic: CreatableTopic, topic_id: Uuid) -> CreatableTopicResult:
     """The counts in force, and every configuration by name, values as they were sent."""
     overrides = Map({entry.name: entry.value or "" for entry in topic.configs})
     shown = tuple(
-        CreatableTopicConfigs(entry.name, overrides.get(entry.name, as_set(entry)), False, entry.source, False)
+        CreatableTopicConfigs(entry.name, overrides.get(entry.name, as_set(entry)), False, source_of(broker, entry), False)
         for entry in configs.entries_of_topic(broker, overrides)
     )
     return CreatableTopicResult(topic.name, topic_id, Error.NONE, None, Error.NONE, count_of(broker, topic), 1, shown)

@@ -208,6 +208,16 @@ def test_hours_and_minutes_stand_for_milliseconds(given: dict[str, str], retenti
     assert bench.partition("a").config.retention_ms == int(retention_ms)
 
 
+@pytest.mark.rule("WIRE-CONFIG-8", "WIRE-CONFIG-2")
+def test_what_comes_of_hours_is_shown_as_a_default() -> None:
+    bench = Bench("a", settings={"log.retention.hours": "2"})
+    assert (describe(bench, TOPIC_TYPE, "a")["retention.ms"].config_source, synonyms(bench, "a", "retention.ms")) == (Source.DEFAULT, [])
+    assert describe(bench, BROKER, "1")["log.retention.ms"].value is None
+    assert alter(bench, BROKER, "1", ("log.retention.ms", SET, "7")) == 0
+    hours = [("log.retention.hours", "2", 4), ("log.retention.hours", "168", 5)]
+    assert synonyms(bench, "a", "retention.ms") == [("log.retention.ms", "7", 2), *hours]
+
+
 # Which value is in force
 
 

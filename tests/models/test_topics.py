@@ -367,6 +367,8 @@ def test_the_answer_shows_what_was_created() -> None:
     bench.ask(alter_request(Resource.BROKER, "", ("log.preallocate", Operation.SET, " TRUE")), 1)
     (by_the_cluster,) = created(bench, topic("b"))
     assert [config.value for config in by_the_cluster.configs or () if config.name == "preallocate"] == [" TRUE"]
+    (in_hours,) = created(Bench(settings={"log.retention.hours": "1"}), topic("c"))
+    assert [(one.value, one.config_source) for one in in_hours.configs or () if one.name == "retention.ms"] == [("3600000", 4)]
 
 
 @pytest.mark.rule("WIRE-TOPIC-18")

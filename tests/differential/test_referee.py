@@ -1,0 +1,141 @@
+"""Apache Kafka as referee: random histories, each answer of which must be among those that the model allows.
+
+The same machine asks the reference broker over TCP, which must answer what the model does. FIDUCIAL_LONG=1 asks fifty times as much;
+FIDUCIAL_SEED=N begins with history N, as the message of a failure says, and FIDUCIAL_REQUESTS=N sends so many.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+
+import pytest
+from conftest import Address, not_run
+from peers.kafka import Kafka, PeerUnavailable
+
+from differential.campaign import IS_LONG, Campaign, missing, requests_given, seed_given
+from differential.running import clear
+from differential.targets import ApacheKafka, Remote
+from fiducial.models.apis import APIS
+from fiducial.models.rules import LADDERS
+
+AGAIN = f"{sys.executable} -m pytest tests/differential/test_referee.py -k"
+
+#: Refusals that no history against Apache Kafka can reach, and why.
+NOT_REACHED = {
+    "WIRE-TOPIC-20": "topics can be deleted here; see the broker with other settings",
+    "WIRE-TOPIC-21": "the same",
+    "WIRE-TOPIC-33": "Apache Kafka adds 10,000 partitions though it refuses them",
+    "LOG-BATCH-25": "takes a batch that unpacks to 100 MB",
+}
+#: What 2,000 requests reach at least.
+EVERYDAY = {
+    **{f"request {api.name}": 3 for api in APIS.values()},
+    **dict.fromkeys(
+        (
+            "rule LOG-BATCH-1", "rule LOG-BATCH-4", "rule LOG-BATCH-10", "rule LOG-BATCH-13", "rule LOG-BATCH-18", "rule LOG-PRODUCE-1",
+            "rule LOG-PRODUCE-2", "rule LOG-PRODUCE-3", "rule LOG-READ-1", "rule LOG-FETCH-4", "rule LOG-FETCH-8", "rule LOG-FETCH-9",
+            "rule LOG-SESSION-2", "rule LOG-SESSION-3", "rule LOG-TIME-4", "rule LOG-TIME-6", "rule LOG-TIME-7", "rule LOG-DELETE-2",
+            "rule LOG-EPOCH-4", "rule IDEM-SEQ-2", "rule IDEM-EPOCH-1", "rule IDEM-EPOCH-2", "rule IDEM-LIST-3", "rule WIRE-META-3",
+            "rule WIRE-META-5", "rule WIRE-PARTS-4", "rule WIRE-TOPIC-6", "rule WIRE-TOPIC-25", "rule WIRE-CONFIG-13", "rule WIRE-CONFIG-27",
+            "woken", "still waiting", "closed", "nothing",
+        ),
+        1,
+    ),
+}  # fmt: skip
+
+#: A broker that is set up otherwise. Without deletion it serves for one history.
+OTHER_SETTINGS = {
+    "auto.create.topics.enable": "false",
+    "delete.topic.enable": "false",
+    "fetch.max.bytes": "1024",
+    "log.message.timestamp.type": "LogAppendTime",
+    "log.retention.hours": "1000",
+    "max.incremental.fetch.session.cache.slots": "0",
+    "max.request.partition.size.limit": "3",
+    "message.max.bytes": "5000",
+    "num.partitions": "2",
+}
+OTHERWISE = dict.fromkeys(("rule WIRE-TOPIC-20", "rule WIRE-TOPIC-21", "rule WIRE-META-5"), 1)
+
+#: Apache Kafka looks at every log twenty times a second, from the start; only the first is a setting of ours too.
+HOUSEKEEPING = {"log.retention.check.interval.ms": "50"}
+AT_ONCE = {"log.initial.task.delay.ms": "0"}
+
+
+def everything() -> dict[str, int]:
+    """What a long campaign reaches: every API in every version, and every refusal of every ladder but a few."""
+    versions = {f"version {api.name} v{version}": 3 for api in APIS.values() for version in range(api.min_version, api.max_version + 1)}
+    rules = {f"rule {rung.rule}": 3 for ladder in LADDERS.values() for rung in ladder.rungs if rung.rule not in NOT_REACHED}
+    return {**EVERYDAY, **versions, **rules}
+
+
+Tell = Callable[[str], None]
+
+
+@pytest.fixture
+def tell(capsys: pytest.CaptureFixture[str]) -> Tell:
+    """Says a line while the test runs, if that takes long."""
+
+    def line(text: str) -> None:
+        if IS_LONG:
+            with capsys.disabled():
+                print(f"\n{text}", end="", flush=True)
+
+    return line
+
+
+@contextmanager
+def own_kafka(**config: str) -> Iterator[ApacheKafka]:
+    """An Apache Kafka with settings of its own."""
+    with ExitStack() as stack:
+        try:
+            broker = stack.enter_context(Kafka(**config))
+        except PeerUnavailable as reason:
+            not_run(f"Apache Kafka: {reason}")
+        yield ApacheKafka(broker.host, broker.port)
+
+
+def test_apache_kafka_answers_what_the_rules_allow(kafka: Kafka, tell: Tell) -> None:
+    campaign = Campaign(ApacheKafka(kafka.host, kafka.port), f"{AGAIN} rules_allow", tell)
+    campaign.run(seed_given(secrets.randbelow(10**6) * 1000 if IS_LONG else 1), requests_given(2_000, 100_000))
+    clear(campaign.theirs)
+    if "FIDUCIAL_REQUESTS" not in os.environ:
+        assert not missing(campaign.reached, everything() if IS_LONG else EVERYDAY)
+
+
+def test_apache_kafka_with_other_settings(tell: Tell) -> None:
+    with own_kafka(**OTHER_SETTINGS) as theirs:
+        campaign = Campaign(theirs, f"{AGAIN} other_settings", tell, settings=OTHER_SETTINGS)
+        steps = requests_given(300, 1_500)
+        campaign.run(seed_given(1), steps, steps)
+        assert not missing(campaign.reached, OTHERWISE)
+
+
+def test_apache_kafka_lets_go_of_what_the_rules_let_go_of(tell: Tell) -> None:
+    """Time passes between requests, and topics go out of retention."""
+    with own_kafka(**HOUSEKEEPING, **AT_ONCE) as theirs:
+        campaign = Campaign(theirs, f"{AGAIN} let_go_of", tell, keeps_house=True, settings=HOUSEKEEPING)
+        campaign.run(seed_given(1), requests_given(150, 3_000))
+
+
+def test_the_reference_broker_answers_what_the_model_does(reference_broker: Address, tell: Tell) -> None:
+    """Equal, but for ids and times: what a rule allows a peer is not allowed it."""
+    theirs = Remote("the reference broker", reference_broker.host, reference_broker.port)
+    campaign = Campaign(theirs, f"{AGAIN} reference_broker", tell, is_strict=True)
+    campaign.run(seed_given(1), requests_given(1_000, 20_000))
+    clear(theirs)
+
+
+def test_nothing_is_excused_that_is_reached() -> None:
+    rules = {rung.rule for ladder in LADDERS.values() for rung in ladder.rungs}
+    assert set(NOT_REACHED) <= rules and all(NOT_REACHED.values())
+    assert not {f"rule {rule}" for rule in NOT_REACHED} & set(EVERYDAY)
+
+
+def test_a_missed_floor_is_told() -> None:
+    assert missing(Counter({"woken": 1}), {"woken": 1, "closed": 2}) == {"closed": "0 < 2"}
