@@ -107,10 +107,15 @@ cdef void begin(Log* log, const char* folder, Files* files, int64_t offset, int6
 
 
 cdef int make_first_segment(Log* log) noexcept nogil:
-    """The file of an empty log, in a folder that exists. It is not held open: there may be many logs that nobody writes to."""
-    cdef int fd = made(log, &log.segments.front())
-    close_segment(log, &log.segments.front())
-    return fd if fd < 0 else 0
+    """The files of an empty log, in a folder that exists. None is held open: there may be many logs that nobody writes to."""
+    cdef Segment* first = &log.segments.front()
+    cdef int result = made(log, first)
+    if result >= 0:
+        result = opened_index(log, first, &first.offsets, b".index")
+    if result >= 0:
+        result = opened_index(log, first, &first.times, b".timeindex")
+    close_segment(log, first)
+    return result if result < 0 else 0
 
 
 # The roll
@@ -610,7 +615,7 @@ cdef void close_segment(Log* log, Segment* segment) noexcept nogil:
 
 
 cdef int finish(Log* log) noexcept nogil:
-    """Before a clean stop: everything on the disk. A log that was never written to has no indexes."""
+    """Before a clean stop: everything on the disk. The indexes of a log that was never written to are as they were made."""
     cdef int result = sync(log)
     return result if result < 0 or log.end == 0 else seal(log, &log.segments.back())
 
