@@ -89,6 +89,7 @@ class Pair:
     is_strict: bool = False
     has_parted: bool = False  # the second did what the first refused, as a rule allows: their states differ
     rules: tuple[str, ...] = ()  # those by which the first refused something in its last answer
+    is_answered: bool = False  # was the last fetch that should have waited answered at once?
     asked: int = 0
     reached: Counter[str] = field(default_factory=Counter)
 
@@ -105,8 +106,7 @@ class Pair:
             self.theirs.pass_time()
             return []
         ours = self.answers(self.ours, step, patience_s=0)
-        is_awaited = ours[0] is not None
-        theirs = self.answers(self.theirs, step, patience_s=ANSWER_TIMEOUT_S if is_awaited else SILENCE_S)
+        theirs = self.answers(self.theirs, step, patience_s=SILENCE_S if ours[0] is None else ANSWER_TIMEOUT_S)
         self.count(step, ours)
         self.align()
         found = [one for mine, other in zip(ours, theirs, strict=True) for one in self.compared(mine, other)]
@@ -130,7 +130,7 @@ class Pair:
         """One target's answers, abstracted: to what waits beside the step (None while it waits, or if nothing does), and to the step."""
         if step.waiting is None:
             return "", self.answer(target, step)
-        target.begin(step.waiting.frame(target.view))
+        self.is_answered = target.begin(step.waiting.frame(target.view), is_answered=self.is_answered)
         answer = self.answer(target, step)
         try:
             data = target.end(patience_s)

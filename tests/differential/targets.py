@@ -20,7 +20,7 @@ from fiducial.reference.core import Action, Core, Hangup, Send, Wake
 
 ANSWER_TIMEOUT_S = 20.0
 #: So long a broker is given to take in a request whose answer is not awaited.
-ARRIVAL_S = 0.02
+ARRIVAL_S = 0.05
 #: So long a broker with a short log.retention.check.interval.ms is given to look at every log.
 HOUSEKEEPING_S = 0.25
 CORRELATION = 7
@@ -81,8 +81,8 @@ class Target(Protocol):
         """The answer to one frame, without its length; None if there is none to be had. Closed if the connection ends."""
         ...
 
-    def begin(self, frame: bytes) -> None:
-        """Ask on a connection of its own, and do not wait for the answer."""
+    def begin(self, frame: bytes, *, is_answered: bool) -> bool:
+        """Ask on a connection of its own. Is it answered at once? If it should be, that is waited for."""
         ...
 
     def end(self, patience_s: float) -> bytes | None:
@@ -143,10 +143,11 @@ class Model:
             raise Closed
         return self.answers.pop(self.connection)[4:] or None
 
-    def begin(self, frame: bytes) -> None:
+    def begin(self, frame: bytes, *, is_answered: bool) -> bool:
         self.beside = next(self.connections)
         self.take(self.core.frame(self.beside, frame, self.clock()))
         self.refused, self.has_begun = self.core.rules, True
+        return self.beside in self.answers
 
     def end(self, patience_s: float) -> bytes | None:
         self.take(self.core.disconnected(self.beside, self.clock()))
@@ -184,6 +185,7 @@ class Remote:
         self.view = View(wall_clock_ms())
         self.connection: socket.socket | None = None
         self.beside: socket.socket | None = None
+        self.early: bytes | None = None  # the answer to what was begun, if it came at once
 
     def connected(self) -> socket.socket:
         """A new connection."""
@@ -206,19 +208,29 @@ class Remote:
             self.close()
             raise Closed from None
 
-    def begin(self, frame: bytes) -> None:
+    def begin(self, frame: bytes, *, is_answered: bool) -> bool:
         self.beside = self.connected()
         send(self.beside, frame)
-        time.sleep(ARRIVAL_S)
+        if is_answered:
+            self.early = self.answer_beside(ANSWER_TIMEOUT_S)
+        else:
+            time.sleep(ARRIVAL_S)
+        return self.early is not None
 
     def end(self, patience_s: float) -> bytes | None:
         assert self.beside is not None
+        data, self.early = self.early or self.answer_beside(patience_s), None
+        self.beside.close()
+        return data
+
+    def answer_beside(self, patience_s: float) -> bytes | None:
+        """The answer to what was begun, None if there is none yet."""
+        assert self.beside is not None
         self.beside.settimeout(patience_s)
-        with self.beside:
-            try:
-                return receive(self.beside)
-            except TimeoutError:
-                return None
+        try:
+            return receive(self.beside)
+        except TimeoutError:
+            return None
 
     def settle(self) -> None:
         pass

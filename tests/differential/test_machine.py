@@ -43,7 +43,7 @@ def transcript(seed: int) -> Iterator[bytes]:
             model.pass_time()
             continue
         if step.waiting is not None:
-            model.begin(step.waiting.frame(model.view))
+            model.begin(step.waiting.frame(model.view), is_answered=False)
         try:
             yield model.ask(step.frame(model.view), step.expects_answer) or b"nothing"
         except Closed:
@@ -105,9 +105,9 @@ class Flawed(Model):
             except (AssertionError, LookupError):
                 raise Closed from None
 
-    def begin(self, frame: bytes) -> None:
+    def begin(self, frame: bytes, *, is_answered: bool) -> bool:
         with self.plant():
-            super().begin(frame)
+            return super().begin(frame, is_answered=is_answered)
 
     def pass_time(self) -> None:
         with self.plant():
