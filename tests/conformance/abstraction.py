@@ -1,0 +1,163 @@
+"""What two brokers may answer differently and still mean the same, all in one place.
+
+Ids stand for what they are ids of, times of the broker for "now", texts for whether there is one; how long a client should hold back is the
+broker's own affair; lists whose order nobody promises are sorted; record batches are compared by header, checksum and what is in them, since
+compressors differ. What is left must be equal, but for the errors that a rule allows a peer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import attrs
+
+from fiducial.conformance.batches import Stored, stored_batches
+from fiducial.conformance.oracle import Allowed
+from fiducial.conformance.symbols import View
+from fiducial.models import messages as m
+from fiducial.models.batches import ATTRIBUTE_LOG_APPEND_TIME
+from fiducial.models.errors import Error
+from fiducial.models.values import ZERO_UUID, value
+
+#: A time so near to the judge's clock is the broker's own "now": the clocks of two machines differ.
+NOW_MS = 1_800_000
+
+TEXTS = frozenset({"error_message", "batch_index_error_message"})
+TIMES = frozenset({"log_append_time_ms", "timestamp", "last_timestamp"})
+DROPPED = frozenset({"throttle_time_ms", "node_endpoints"})
+
+#: Lists whose order nobody promises.
+UNORDERED: frozenset[tuple[type, str]] = frozenset(
+    {
+        (m.ProduceResponse, "responses"), (m.TopicProduceResponse, "partition_responses"),
+        (m.FetchResponse, "responses"), (m.FetchableTopicResponse, "partitions"),
+        (m.ListOffsetsResponse, "topics"), (m.ListOffsetsTopicResponse, "partitions"),
+        (m.DeleteRecordsResponse, "topics"), (m.DeleteRecordsTopicResult, "partitions"),
+        (m.DescribeProducersResponse, "topics"), (m.TopicResponse, "partitions"), (m.PartitionResponse, "active_producers"),
+    }
+)  # fmt: skip
+#: What tells the entries of a list apart.
+KEYS = ("name", "topic", "topic_id", "index", "partition_index", "partition", "producer_id")
+
+
+def wall_clock_ms() -> int:
+    """The time."""
+    return time.time_ns() // 1_000_000
+
+
+def by_key(entry: Any) -> tuple[str, str]:
+    """Entries in the order of what they are about."""
+    return repr([entry.get(name) for name in KEYS]), repr(entry)
+
+
+class Abstraction:
+    """How the answers of one broker are read."""
+
+    def __init__(self, view: View) -> None:
+        self.view = view
+        self.topics = {name: topic for topic, name in view.names.items()}
+
+    def of(self, message: Any, name: str = "") -> Any:
+        """A message, or the field `name` of one, as plain data that can be compared."""
+        if attrs.has(type(message)):
+            return self.of_fields(message)
+        if isinstance(message, tuple):
+            return [self.of(one, name) for one in message]
+        if name in TEXTS:
+            return "a text" if message else message
+        if name in TIMES:
+            return self.time(message)
+        if name == "error_code":
+            return error_name(message)
+        if name in ("name", "topic"):
+            return self.topics.get(message, message)
+        if name == "topic_id":
+            return self.topic_id(message)
+        if name == "producer_id":
+            return self.producer_id(message)
+        if name == "records" and message is not None:
+            return self.records(message)
+        return message
+
+    def of_fields(self, message: Any) -> dict[str, Any]:
+        """A message by its fields, and its class."""
+        kind = type(message)
+        found: dict[str, Any] = {"": kind.__name__}
+        for one in attrs.fields(kind):
+            if one.name not in DROPPED:
+                held = self.of(getattr(message, one.name), one.name)
+                found[one.name] = sorted(held, key=by_key) if (kind, one.name) in UNORDERED and held else held
+        return found
+
+    def time(self, at_ms: int) -> Any:
+        """A time, before the story or ahead of it; or "now"."""
+        is_now = self.view.begun_ms - NOW_MS <= at_ms <= wall_clock_ms() + NOW_MS
+        return "now" if is_now else at_ms
+
+    def topic_id(self, topic_id: bytes) -> str:
+        """An id by its topic."""
+        if topic_id == ZERO_UUID:
+            return "none"
+        return next((f"id of {topic}" for topic, known in self.view.topic_ids.items() if known == topic_id), topic_id.hex())
+
+    def producer_id(self, producer_id: int) -> Any:
+        """A producer by the order in which ids were given."""
+        known = self.view.producer_ids
+        return f"producer {known.index(producer_id)}" if producer_id in known else producer_id
+
+    def records(self, data: bytes) -> Any:
+        """The batches, and how many bytes of another there are."""
+        whole, cut = stored_batches(data)
+        return [*map(self.batch, whole), *([f"{cut} bytes of a batch"] if cut else [])]
+
+    def batch(self, batch: Stored) -> dict[str, Any]:
+        """A batch by its header, whether its checksum is right, and a digest of its records."""
+        header = batch.header._asdict()
+        del header["checksum"], header["length"]
+        if batch.header.attributes & ATTRIBUTE_LOG_APPEND_TIME:
+            header["max_timestamp"] = self.time(batch.header.max_timestamp)
+        header["producer_id"] = self.producer_id(batch.header.producer_id)
+        digest = hashlib.sha256(batch.body).hexdigest()[:12] if batch.body is not None else f"unreadable: {batch.problem}"
+        return {"checksum": "right" if batch.is_sound else "wrong", **header, "records": digest}
+
+
+def error_name(code: int) -> str:
+    """An error code in words."""
+    return Error(code).name if code in set(Error) else f"error {code}"
+
+
+# Comparing
+
+
+@value
+class Difference:
+    """Where two abstracted answers differ."""
+
+    place: str
+    expected: Any
+    got: Any
+
+    def __str__(self) -> str:
+        return f"at {self.place or 'the answer'}: expected {self.expected!r}, got {self.got!r}"
+
+
+def differences(expected: Any, got: Any, allowed: Allowed = frozenset(), place: str = "") -> Iterator[Difference]:
+    """Each place where two abstracted answers differ. An entry whose error a peer may answer instead is not looked into."""
+    if isinstance(expected, dict) and isinstance(got, dict) and expected.keys() == got.keys():
+        if not is_allowed(expected, got, allowed):
+            for key in expected:
+                yield from differences(expected[key], got[key], allowed, f"{place}.{key}".removeprefix("."))
+    elif isinstance(expected, list) and isinstance(got, list) and len(expected) == len(got):
+        for index, (one, other) in enumerate(zip(expected, got, strict=True)):
+            yield from differences(one, other, allowed, f"{place}[{index}]")
+    elif expected != got:
+        yield Difference(place, expected, got)
+
+
+def is_allowed(expected: dict[str, Any], got: dict[str, Any], allowed: Allowed) -> bool:
+    """Is the error one that a peer may answer in place of ours?"""
+    pair = expected.get("error_code"), got.get("error_code")
+    return any(pair == (error_name(ours), error_name(theirs)) for ours, theirs in allowed)

@@ -1,0 +1,158 @@
+"""What a case is: a story about some rules, told in requests; and what can come of it.
+
+A story says only what is asked. What should be answered is the oracle's to say, so that a case cannot disagree with the models, and holds in every
+version of its requests.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Any
+
+from fiducial.conformance.oracle import KEYS
+from fiducial.conformance.symbols import Batch, IdOf, Name, Records
+from fiducial.models import messages as m
+from fiducial.models.apis import APIS
+from fiducial.models.partition import EARLIEST_TIMESTAMP
+from fiducial.models.values import value
+
+CLIENT_ID = "fiducial-conform"
+DEADLINE_S = 10.0
+FETCH_BYTES = 1 << 20
+
+
+class Verdict(Enum):
+    """What came of a case; the worse, the further down."""
+
+    NOT_APPLICABLE = "not-applicable"  # the broker does not say that it serves what is asked
+    PASS = "pass"
+    INFO = "info"  # it does otherwise, and nothing says that it may not
+    NONSTRICT = "nonstrict"  # it does otherwise, as a rule allows a peer
+    UNSUPPORTED_SETUP = "unsupported-setup"  # the topics of the story are not to be had
+    INCONCLUSIVE = "inconclusive"  # the broker, or the way to it, failed: nobody knows
+    FAIL = "fail"
+    SUITE_ERROR = "suite-error"  # the judge failed
+
+
+SEVERITY = list(Verdict)
+
+
+@value
+class Step:
+    """One request of a story. `version`: None is the one that is being judged, or the newest that both know. `connection`: which of several."""
+
+    body: Any
+    version: int | None = None
+    client_id: str | None = CLIENT_ID
+    connection: int = 1
+
+    @property
+    def api_key(self) -> int:
+        """The request's key."""
+        return KEYS[type(self.body)]
+
+    @property
+    def expects_answer(self) -> bool:
+        """A produce without acks gets none."""
+        return not (isinstance(self.body, m.ProduceRequest) and self.body.acks == 0)
+
+
+@value
+class Topic:
+    """A topic that a story needs; without partitions: only a name, which no topic has."""
+
+    config: tuple[tuple[str, str], ...] = ()
+    partitions: int = 1
+
+
+PLAIN = (("a", Topic()),)
+
+
+@value
+class Case:
+    """A story, and the rules that it shows; the first of them, which its id begins with, says how binding it is."""
+
+    id: str  # RULE/slug; never changed, so that results can be compared
+    story: tuple[Step, ...]
+    rules: tuple[str, ...]
+    topics: tuple[tuple[str, Topic], ...] = PLAIN
+    producers: int = 0  # that are given ids before the story begins
+    sweep: type | None = m.ProduceRequest  # the request that is told in every version
+    is_info: bool = False  # whatever comes of it: Kafka itself does not keep the rule here
+    deadline_s: float = DEADLINE_S
+
+    @property
+    def rule(self) -> str:
+        """The rule that it is about."""
+        return self.rules[0]
+
+    @property
+    def api_keys(self) -> frozenset[int]:
+        """All that it asks."""
+        return frozenset(step.api_key for step in self.story)
+
+    @property
+    def api_names(self) -> frozenset[str]:
+        """The same, by name."""
+        return frozenset(APIS[key].name for key in self.api_keys)
+
+
+def case(id: str, *story: Step, also: tuple[str, ...] = (), **more: Any) -> Case:
+    """A case; `also`: rules that it shows beside the one of its id."""
+    return Case(id, story, (id.partition("/")[0], *also), **more)
+
+
+# Requests, with a default for everything that a story is not about
+
+
+def produce(*batches: Batch, topic: str = "a", index: int = 0, acks: int = -1, **step: Any) -> Step:
+    """Batches for one partition."""
+    return produce_records(Records(batches), topic=topic, index=index, acks=acks, **step)
+
+
+def produce_records(records: Any, *, topic: str = "a", index: int = 0, acks: int = -1, transactional_id: str | None = None, **step: Any) -> Step:
+    """Records, or what stands in their place, for one partition."""
+    return produce_to(data(records, topic, index), acks=acks, transactional_id=transactional_id, **step)
+
+
+def produce_to(*topics: m.TopicProduceData, acks: int = -1, timeout_ms: int = 10_000, transactional_id: str | None = None, **step: Any) -> Step:
+    """A whole Produce request."""
+    return Step(m.ProduceRequest(transactional_id, acks, timeout_ms, topics), **step)
+
+
+def data(records: Any, topic: str = "a", index: int = 0) -> m.TopicProduceData:
+    """A topic with one partition in a Produce request."""
+    name: Any = Name(topic)
+    topic_id: Any = IdOf(topic)
+    return m.TopicProduceData(name, topic_id, (m.PartitionProduceData(index, records),))
+
+
+def fetch(offset: int = 0, *, topic: str = "a", index: int = 0, **step: Any) -> Step:
+    """All that one partition has from an offset on, without waiting."""
+    name: Any = Name(topic)
+    topic_id: Any = IdOf(topic)
+    partition = m.FetchPartition(index, fetch_offset=offset, partition_max_bytes=FETCH_BYTES)
+    return Step(m.FetchRequest(max_bytes=FETCH_BYTES, topics=(m.FetchTopic(topic=name, topic_id=topic_id, partitions=(partition,)),)), **step)
+
+
+def list_offsets(timestamp: Any = EARLIEST_TIMESTAMP, *, topic: str = "a", index: int = 0, **step: Any) -> Step:
+    """One offset of one partition."""
+    name: Any = Name(topic)
+    return Step(m.ListOffsetsRequest(-1, 0, (m.ListOffsetsTopic(name, (m.ListOffsetsPartition(index, timestamp=timestamp),)),)), **step)
+
+
+def delete_records(offset: int, *, topic: str = "a", index: int = 0, **step: Any) -> Step:
+    """Let go of what lies below an offset."""
+    name: Any = Name(topic)
+    return Step(m.DeleteRecordsRequest((m.DeleteRecordsTopic(name, (m.DeleteRecordsPartition(index, offset),)),), 10_000), **step)
+
+
+def describe_producers(*, topic: str = "a", index: int = 0, **step: Any) -> Step:
+    """Who wrote to one partition."""
+    name: Any = Name(topic)
+    return Step(m.DescribeProducersRequest((m.DescribeProducersRequestTopicRequest(name, (index,)),)), **step)
+
+
+def init_producer_id(transactional_id: str | None = None, *, producer_id: int = -1, epoch: int = -1, **step: Any) -> Step:
+    """An id for a producer."""
+    return Step(m.InitProducerIdRequest(transactional_id, 60_000, producer_id, epoch), **step)

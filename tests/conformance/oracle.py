@@ -1,0 +1,127 @@
+"""What a broker should answer: the models, asked.
+
+The oracle holds one value, the broker of `models.broker`, and the batches that it stored; it is asked messages and answers messages, each as its
+version has it. Where a request has to wait, the time it may wait has passed at once: nobody else asks.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fiducial.conformance import batches, codec
+from fiducial.conformance.batches import Sent
+from fiducial.models import broker, events
+from fiducial.models import messages as m
+from fiducial.models.apis import APIS
+from fiducial.models.batches import Slice
+from fiducial.models.rules import LADDERS
+from fiducial.models.settings import Settings
+from fiducial.models.state import Cluster
+from fiducial.models.values import Uuid, changed, value
+
+KEYS = {api.request: api.key for api in APIS.values()}
+
+#: A pair of error codes: what the model answers, and what a peer may answer in its place.
+Allowed = frozenset[tuple[int, int]]
+
+
+@value
+class Expected:
+    """What is to be answered: a message, in which records are bytes; nothing (`message` is None); or the end of the connection."""
+
+    message: Any
+    closes: bool = False
+    rules: tuple[str, ...] = ()  # those that refused something, in order
+
+    @property
+    def allowed(self) -> Allowed:
+        """What a peer may answer instead, by the rules that refused (`Rung.also`)."""
+        rungs = (rung for ladder in LADDERS.values() for rung in ladder.rungs if rung.rule in self.rules)
+        return frozenset((int(rung.error), int(code)) for rung in rungs for code in rung.also)
+
+
+class Oracle:
+    """One broker that answers as the models do."""
+
+    def __init__(self, cluster: Cluster, settings: Settings, seed: int) -> None:
+        self.broker = broker.new_broker(cluster, settings, seed)
+        self.logs: dict[tuple[Uuid, int], list[tuple[int, bytes]]] = {}  # of each partition the batches, by base offset
+        self.tickets = 0
+
+    def ask(self, request: Any, api_version: int, *, now: int, client_id: str | None = None, connection: int = 1) -> Expected:
+        """The answer to a request, whose records are bytes, at `now` (ms)."""
+        self.tickets += 1
+        key = KEYS[type(request)]
+        seen = with_records(codec.as_seen(request, key, api_version, "request"))
+        expected = self.expected(self.step(events.Request(self.tickets, connection, client_id, api_version, seen), now), now)
+        if expected.message is None:
+            return expected
+        return changed(expected, message=codec.as_seen(expected.message, key, api_version, "response"))
+
+    def expected(self, effects: list[events.Effect], now: int) -> Expected:
+        """The answer among the effects; a timer that is set has gone off."""
+        for effect in effects:
+            match effect:
+                case events.Reply(_, body, rules):
+                    return Expected(self.with_bytes(body), rules=rules)
+                case events.Close(_, rules):
+                    return Expected(None, closes=True, rules=rules)
+                case events.SetTimer(ticket, at_ms):
+                    return self.expected(self.step(events.Timer(ticket), max(now, at_ms)), now)
+                case _:
+                    pass
+        raise AssertionError(f"no answer among {effects}")
+
+    def step(self, event: events.Event, now: int) -> list[events.Effect]:
+        """Let the model decide, and keep what it stores; the other effects."""
+        self.broker, effects = broker.step(self.broker, event, now)
+        for effect in effects:
+            match effect:
+                case events.Write():
+                    self.write(effect)
+                case events.Drop(topic_id, index, below):
+                    log = self.logs.get((topic_id, index), [])
+                    log[:] = [entry for entry in log if entry[0] >= below]
+                case events.Forget(topic_id):
+                    self.logs = {key: log for key, log in self.logs.items() if key[0] != topic_id}
+                case _:
+                    pass
+        return list(effects)
+
+    def write(self, write: events.Write) -> None:
+        """Append one batch, as it is stored."""
+        assert isinstance(write.payload, Sent)
+        data = write.payload.stamped(write.base_offset, write.leader_epoch, write.has_append_time, write.max_timestamp)
+        self.logs.setdefault((write.topic_id, write.partition), []).append((write.base_offset, data))
+
+    def with_bytes(self, body: Any) -> Any:
+        """The answer with the bytes that its slices stand for."""
+        if not isinstance(body, m.FetchResponse):
+            return body
+        topics = [
+            changed(topic, partitions=tuple(changed(part, records=self.read(part.records)) for part in topic.partitions))
+            for topic in body.responses
+        ]
+        return changed(body, responses=tuple(topics))
+
+    def read(self, wanted: Slice | None) -> bytes | None:
+        """The bytes from the batch at an offset on."""
+        if wanted is None:
+            return None
+        log = self.logs.get((wanted.topic_id, wanted.partition), [])
+        return b"".join(data for base_offset, data in log if base_offset >= wanted.base_offset)[: wanted.size_bytes]
+
+
+def with_records(request: Any) -> Any:
+    """The request as the model takes it: of records, what is in them."""
+    if not isinstance(request, m.ProduceRequest):
+        return request
+    topics = [
+        changed(
+            topic,
+            partition_data=tuple(changed(data, records=batches.sent_records(data.records)) for data in topic.partition_data),  # type: ignore[arg-type]
+        )
+        for topic in request.topic_data
+    ]
+    return changed(request, topic_data=tuple(topics))
+

@@ -1,0 +1,14 @@
+"""The cases, by what they are about."""
+
+from __future__ import annotations
+
+from fiducial.conformance.cases import Case
+from fiducial.conformance.suite import batches, idempotence, produce
+
+
+def every() -> dict[str, Case]:
+    """All cases by id, in the order in which they are listed."""
+    cases = [*produce.CASES, *batches.CASES, *idempotence.CASES]
+    found = {case.id: case for case in cases}
+    assert len(found) == len(cases), "two cases of one id"
+    return found

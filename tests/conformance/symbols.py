@@ -1,0 +1,195 @@
+"""What stands in the requests of a story for what only one broker can know: names, ids, its clock; and records, described.
+
+So one story can be asked of the oracle and of any broker, at any time, and told in words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import attrs
+
+from fiducial.conformance import batches
+from fiducial.conformance.batches import CODECS, Item
+from fiducial.models.values import value
+
+#: No topic has this id.
+UNKNOWN_ID = b"\x01" * 16
+#: Producers that nobody was given are numbered from here.
+STRANGE_PRODUCER = 700_000
+HOUR_MS = 3_600_000
+
+
+@dataclass
+class View:
+    """What one broker goes by and gave out: the same symbol means the same thing in every broker's view."""
+
+    begun_ms: int
+    names: dict[str, str] = field(default_factory=dict)  # what a story calls a topic -> its name
+    topic_ids: dict[str, bytes] = field(default_factory=dict)  # what a story calls a topic -> its id
+    producer_ids: list[int] = field(default_factory=list)  # in the order in which they were given
+
+
+class Symbol:
+    """Stands in a request for what a broker knows."""
+
+    def spoken(self, view: View) -> Any:
+        """What is sent to the broker."""
+        raise NotImplementedError
+
+
+@value
+class Name(Symbol):
+    """A topic by its name."""
+
+    topic: str
+
+    def spoken(self, view: View) -> str:
+        return view.names.get(self.topic, self.topic)
+
+    def __str__(self) -> str:
+        return self.topic
+
+
+@value
+class IdOf(Symbol):
+    """A topic by its id; one that no topic has, if there is none of this name."""
+
+    topic: str
+
+    def spoken(self, view: View) -> bytes:
+        return view.topic_ids.get(self.topic, UNKNOWN_ID)
+
+    def __str__(self) -> str:
+        return f"id of {self.topic}"
+
+
+@value
+class Ago(Symbol):
+    """A time, in ms before the story began. What is within half an hour of now is taken for the broker's own time (see `abstraction`)."""
+
+    ms: int = HOUR_MS
+
+    def spoken(self, view: View) -> int:
+        return view.begun_ms - self.ms
+
+    def __str__(self) -> str:
+        return f"{self.ms} ms ago" if self.ms >= 0 else f"{-self.ms} ms ahead"
+
+
+@value
+class Record:
+    """One record."""
+
+    timestamp: int | Ago = Ago()
+    key: bytes | None = b"k"
+    content: bytes | None = b"v"
+    headers: tuple[tuple[bytes, bytes | None], ...] = ()
+
+    def item(self, view: View) -> Item:
+        """With the time of a broker."""
+        return Item(spoken(self.timestamp, view), self.key, self.content, self.headers)
+
+
+@value
+class Batch:
+    """One batch of records, perhaps with a fault (see `batches`); the producer by the order in which ids were given, or a negative id."""
+
+    records: tuple[Record, ...] = (Record(),)
+    codec: int = 0
+    producer: int | None = None
+    epoch: int = 0
+    sequence: int = 0
+    fault: str = ""
+
+    def data(self, view: View) -> bytes:
+        """The bytes for a broker."""
+        how: dict[str, Any] = {"codec": self.codec} if self.codec else {}
+        if self.producer is not None:
+            how["producer"] = self.producer_id(view, self.producer), self.epoch, self.sequence
+        return batches.faulty([record.item(view) for record in self.records], self.fault, **how)
+
+    @staticmethod
+    def producer_id(view: View, producer: int) -> int:
+        """The id of a producer; of one that was not given any, a strange one."""
+        if 0 <= producer < len(view.producer_ids):
+            return view.producer_ids[producer]
+        return producer if producer < 0 else STRANGE_PRODUCER + producer
+
+    def __str__(self) -> str:
+        count = len(self.records)
+        parts = [f"{count} record{'s' if count != 1 else ''}", CODECS[self.codec]]
+        if self.producer is not None:
+            parts.append(f"producer {self.producer} epoch {self.epoch} sequence {self.sequence}")
+        return ", ".join(part for part in (*parts, self.fault, *self.oddities()) if part)
+
+    def oddities(self) -> Iterator[str]:
+        """What is worth telling of the records."""
+        plain = Record()
+        if any(record.timestamp != plain.timestamp for record in self.records):
+            yield f"of {', '.join(words(record.timestamp) for record in self.records)}"
+        if any(record.key is None for record in self.records):
+            yield "some without a key"
+        if (size := max((len(record.content or b"") for record in self.records), default=0)) > 1:
+            yield f"up to {size} bytes each"
+
+
+@value
+class Records(Symbol):
+    """The records of one partition: batches, and bytes that follow them."""
+
+    batches: tuple[Batch, ...] = (Batch(),)
+    behind: bytes = b""
+    cut: int | None = None  # only so many of the bytes
+
+    def spoken(self, view: View) -> bytes:
+        return (b"".join(batch.data(view) for batch in self.batches) + self.behind)[: self.cut]
+
+    def __str__(self) -> str:
+        told = " and then ".join(map(str, self.batches)) or "no batch"
+        told += f", and behind it {self.behind.hex()}" if self.behind else ""
+        return f"({told})" if self.cut is None else f"({self.cut} bytes of {told})"
+
+
+# Speaking, and telling
+
+
+def spoken(body: Any, view: View) -> Any:
+    """A request with every symbol replaced by what it stands for."""
+    if isinstance(body, Symbol):
+        return body.spoken(view)
+    if isinstance(body, tuple):
+        return tuple([spoken(one, view) for one in body])
+    if attrs.has(type(body)):
+        return type(body)(*[spoken(getattr(body, one.name), view) for one in attrs.fields(type(body))])
+    return body
+
+
+LONG_TEXT, LONG_BYTES = 60, 16
+
+
+def words(body: Any) -> str:
+    """A request or an answer in a line: the fields that have not their default."""
+    if isinstance(body, Symbol):
+        return str(body)
+    if isinstance(body, tuple):
+        return "[" + ", ".join(words(one) for one in body) + "]"
+    if isinstance(body, bytes):
+        return body.hex() if len(body) <= LONG_BYTES else f"{body[:LONG_BYTES].hex()}… ({len(body)} bytes)"
+    if attrs.has(type(body)):
+        told = [
+            f"{one.name} {words(getattr(body, one.name))}"
+            for one in attrs.fields(type(body))
+            if getattr(body, one.name) != one.default and not is_said(body, one.name)
+        ]
+        return told[0] if len(told) == 1 else "{" + ", ".join(told) + "}"
+    text = str(body)
+    return f"{text[:LONG_TEXT]}…" if len(text) > LONG_TEXT else text or "''"
+
+
+def is_said(body: Any, name: str) -> bool:
+    """Is it the id of the topic that is named beside it?"""
+    told = getattr(body, name)
+    return isinstance(told, IdOf) and Name(told.topic) in (getattr(body, "name", None), getattr(body, "topic", None))

@@ -1,0 +1,180 @@
+"""A broker under judgement: which versions it serves, what its topics are by default; topics and producer ids for a story, and their removal.
+
+Nothing here is judged. What cannot be had is SetupRefused, and no story is told.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from fiducial.conformance.cases import CLIENT_ID, Topic
+from fiducial.conformance.client import Answer, Connection, Deadline, Unreachable
+from fiducial.conformance.oracle import KEYS
+from fiducial.models import messages as m
+from fiducial.models.apis import API_VERSIONS, APIS
+from fiducial.models.config_requests import Resource
+from fiducial.models.errors import RETRIABLE, Error
+from fiducial.models.partition import LATEST_TIMESTAMP
+from fiducial.models.settings import TOPIC, SettingError, Settings, parse
+from fiducial.models.values import ZERO_UUID
+
+SETUP_TIMEOUT_S = 30.0
+#: Between two looks at whether a topic is there.
+PAUSE_S = 0.01
+
+
+class SetupRefused(Exception):
+    """What a story needs is not to be had of this broker; the text says what."""
+
+
+class SetupFailed(Exception):
+    """The broker did not answer, or not in time; the text says how."""
+
+
+class Target:
+    """A broker, by the address at which it was found. Unreachable if there is none that answers ApiVersions."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self.host, self.port = host, port
+        self.connection: Connection | None = None
+        self.versions = self.advertised()
+        self.node_id, self.nodes = self.settle_on_a_node()
+
+    def advertised(self) -> dict[int, range]:
+        """The versions of each API that the broker says it serves and that have a layout here."""
+        with Connection(self.host, self.port, Deadline(SETUP_TIMEOUT_S)) as connection:
+            heard = connection.ask(API_VERSIONS, 0, m.ApiVersionsRequest())
+        if not isinstance(heard, Answer):
+            raise Unreachable(f"{self.host}:{self.port} does not answer ApiVersions: {heard}")
+        found: dict[int, range] = {}
+        for entry in heard.message.api_keys:
+            if entry.api_key in APIS:
+                known = APIS[entry.api_key]
+                versions = range(max(entry.min_version, known.min_version), min(entry.max_version, known.max_version) + 1)
+                if versions:
+                    found[entry.api_key] = versions
+        return found
+
+    def serves(self, api_key: int) -> bool:
+        """Is there a version of an API that both know?"""
+        return api_key in self.versions
+
+    def newest(self, api_key: int) -> int:
+        """The newest version that both know."""
+        return self.versions[api_key][-1]
+
+    def settle_on_a_node(self) -> tuple[int, int]:
+        """The id of the node that is judged, and how many nodes there are: of several, the one at this address, or else the first, where it says that it is."""
+        brokers = self.ask(m.MetadataRequest(topics=())).brokers
+        if len(brokers) <= 1:
+            return (brokers[0].node_id if brokers else 0), 1
+        here = next((one for one in brokers if (one.host, one.port) == (self.host, self.port)), brokers[0])
+        self.host, self.port = here.host, here.port
+        self.close()
+        return here.node_id, len(brokers)
+
+    # Asking, where every answer but one is in the way
+
+    def ask(self, message: Any) -> Any:
+        """The answer to a request in the newest version."""
+        key = KEYS[type(message)]
+        if not self.serves(key):
+            raise SetupRefused(f"{APIS[key].name} is not served")
+        if self.connection is None:
+            self.connection = Connection(self.host, self.port, Deadline(SETUP_TIMEOUT_S))
+        self.connection.deadline = Deadline(SETUP_TIMEOUT_S)
+        heard = self.connection.ask(key, self.newest(key), message, client_id=CLIENT_ID)
+        self.connection.transcript.entries.clear()
+        if not isinstance(heard, Answer):
+            self.close()
+            raise SetupFailed(f"{APIS[key].name} v{self.newest(key)} while setting up: {heard}")
+        return heard.message
+
+    def close(self) -> None:
+        """No more questions, for now."""
+        if self.connection is not None:
+            self.connection.close()
+            self.connection = None
+
+    # Topics
+
+    def make_topics(self, wanted: Mapping[str, Topic]) -> dict[str, bytes]:
+        """Topics by name, there and ready to be written to; their ids."""
+        if not wanted:
+            return {}
+        made = self.ask(m.CreateTopicsRequest(tuple(self.creatable(name, topic) for name, topic in wanted.items()), int(SETUP_TIMEOUT_S * 1000)))
+        for topic in made.topics:
+            if topic.error_code != Error.NONE:
+                raise SetupRefused(f"CreateTopics answers error {topic.error_code}: {topic.error_message or topic.name}")
+        give_up = Deadline(SETUP_TIMEOUT_S)
+        while not self.are_ready(wanted):
+            if give_up.has_passed:
+                raise SetupFailed(f"the topics {', '.join(wanted)} are not ready {SETUP_TIMEOUT_S:g} s after they were created")
+            time.sleep(PAUSE_S)
+        names = tuple(m.MetadataRequestTopic(name=name) for name in wanted)
+        found = self.ask(m.MetadataRequest(names, allow_auto_topic_creation=False)).topics
+        return {topic.name: topic.topic_id for topic in found if topic.topic_id != ZERO_UUID}
+
+    def creatable(self, name: str, topic: Topic) -> m.CreatableTopic:
+        """A topic whose partitions are all on this node."""
+        configs = tuple(m.CreatableTopicConfig(*one) for one in topic.config)
+        if self.nodes == 1:
+            return m.CreatableTopic(name, topic.partitions, 1, (), configs)
+        here = tuple(m.CreatableReplicaAssignment(index, (self.node_id,)) for index in range(topic.partitions))
+        return m.CreatableTopic(name, -1, -1, here, configs)
+
+    def are_ready(self, wanted: Mapping[str, Topic]) -> bool:
+        """Does each partition tell where it ends?"""
+        topics = tuple(
+            m.ListOffsetsTopic(name, tuple(m.ListOffsetsPartition(index, timestamp=LATEST_TIMESTAMP) for index in range(topic.partitions)))
+            for name, topic in wanted.items()
+        )
+        answer = self.ask(m.ListOffsetsRequest(-1, 0, topics, int(SETUP_TIMEOUT_S * 1000)))
+        return all(part.error_code == Error.NONE for topic in answer.topics for part in topic.partitions)
+
+    def remove_topics(self, names: Iterable[str]) -> None:
+        """Topics away, if the broker lets us: no story depends on it."""
+        named = tuple(names)
+        try:
+            if named:
+                states = tuple(m.DeleteTopicState(name) for name in named)
+                self.ask(m.DeleteTopicsRequest(states, named, int(SETUP_TIMEOUT_S * 1000)))
+        except (SetupFailed, SetupRefused, Unreachable):
+            self.close()
+
+    def topic_defaults(self, name: str) -> Settings:
+        """The settings that give the oracle's topics the defaults that this topic has; ours, where the broker does not tell."""
+        given: dict[str, str] = {}
+        try:
+            (found,) = self.ask(m.DescribeConfigsRequest((m.DescribeConfigsResource(Resource.TOPIC, name, None),))).results
+        except SetupRefused:
+            return parse({})
+        for entry in found.configs:
+            known = TOPIC.get(entry.name)
+            if known is not None and known.synonym and entry.value not in (None, known.default) and accepts(known.synonym, entry.value):
+                given[known.synonym] = entry.value
+        return parse(given)
+
+    # Producers
+
+    def new_producer_id(self) -> int:
+        """An id; brokers may have to fetch a block of them first."""
+        give_up = Deadline(SETUP_TIMEOUT_S)
+        while True:
+            given = self.ask(m.InitProducerIdRequest(None, 0, -1, -1))
+            if given.error_code == Error.NONE:
+                return int(given.producer_id)
+            if given.error_code not in RETRIABLE or give_up.has_passed:
+                raise SetupRefused(f"InitProducerId answers error {given.error_code}")
+            time.sleep(PAUSE_S)
+
+
+def accepts(name: str, text: str) -> bool:
+    """Does the model know the setting with this value?"""
+    try:
+        parse({name: text})
+    except SettingError:
+        return False
+    return True
