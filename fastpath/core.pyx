@@ -11,7 +11,7 @@ operation has failed the log directory is offline: nothing is written any more, 
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.errno cimport EEXIST, EIO
-from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t
+from libc.stdint cimport INT64_MAX, int16_t, int32_t, int64_t, uint8_t
 from libc.string cimport memcpy, memset
 from libcpp.string cimport string
 from libcpp.utility cimport pair
@@ -20,6 +20,7 @@ from libcpp.vector cimport vector
 from fiducial.fastpath.batch cimport python_codecs, release, stamp
 from fiducial.fastpath cimport fetch as fetch_room
 from fiducial.fastpath.fetch cimport Fetches, Parked, Session, answer_fetch
+from fiducial.fastpath.bigendian cimport load16, load32
 from fiducial.fastpath.files cimport Files, files_at, replace_file, the_real_ones
 from fiducial.fastpath cimport log as log_room
 from fiducial.fastpath.log cimport EVERYTHING as ALL_OF_IT
@@ -30,8 +31,9 @@ from fiducial.fastpath.partition cimport Partition
 from fiducial.fastpath.produce cimport answer_produce
 from fiducial.fastpath.producers cimport Producer
 from fiducial.fastpath.table cimport Table, key_of, partition_of
-from fiducial.fastpath.turn cimport COLD, MALFORMED, PARKED, REFUSED, REPLIED, SILENT, Answer, Header, Turn, Verdict
+from fiducial.fastpath.turn cimport COLD, FAILED, MALFORMED, PARKED, REFUSED, REPLIED, SILENT, Answer, Header, Turn, Verdict
 from fiducial.fastpath.wire cimport (
+    Gap,
     Reader,
     Writer,
     free_arena,
@@ -57,6 +59,8 @@ from fiducial.models.idempotence import Written as WrittenValue
 cdef enum:
     HOT_KEYS = 3  # Produce, Fetch and ListOffsets have the keys 0, 1 and 2
     UUID_BYTES = 16
+    LENGTH_BYTES = 4
+    TURN_BYTES_MAX = 1 << 18  # a connection that was answered so much lets others have their turn
 
 
 #: Stands for an offset beyond all: a log that was stopped cleanly is trusted below it.
@@ -83,6 +87,11 @@ cdef void tell(void* core, int64_t size_bytes) noexcept with gil:
     (<Core>core).on_read(size_bytes)
 
 
+cdef bint is_due(Partition* partition) noexcept nogil:
+    """Does flush.messages ask for the disk now?"""
+    return partition.log.unflushed_messages >= partition.config.flush_messages
+
+
 cdef class Core:
     """Partitions, sessions and waiting fetches of one broker."""
 
@@ -95,6 +104,8 @@ cdef class Core:
     cdef object configs  # key -> models.log.LogConfig
     cdef Partition* metadata  # the log of what topics there are; not one of them
     cdef readonly bytes folder
+    cdef int64_t frame_bytes_max
+    cdef public int64_t slice_bytes_min  # smaller slices of files are read into the answers: of the system calls, fewer
     cdef public object draw_session_id  # () -> int
     cdef public object on_read  # (bytes) -> None, while logs are loaded
     cdef object simulation  # keeps the functions alive that stand in the place of the real file operations
@@ -114,6 +125,8 @@ cdef class Core:
         self.on_read = lambda _size_bytes: None
         self.configs = {}
         self.ticket = 0
+        self.frame_bytes_max = settings.socket_request_max_bytes
+        self.slice_bytes_min = INT64_MAX
         self.turn.table = self.table
         self.turn.work.codecs = python_codecs()
         self.fetches.context = <void*>self
@@ -160,19 +173,41 @@ cdef class Core:
 
     # Events
 
-    def handle(self, int64_t connection, uint8_t[::1] frame not None, int64_t now) -> int:
-        """One frame without its length; its bytes may be written to. What became of it, as a Verdict; the answers are in `answers`."""
-        cdef Verdict verdict
-        cdef const uint8_t* data = <const uint8_t*>&frame[0] if frame.shape[0] > 0 else NULL
-        cdef int result
+    def handle(self, int64_t connection, uint8_t[::1] frames not None, int64_t now) -> tuple[int, int]:
+        """Whole frames, each behind its length, one behind the other: what became of the last one that was looked at, as a Verdict, and how many
+        bytes were taken. Not taken is what is not whole, or COLD, or behind one that has to wait, or too much for one turn. The frames may be
+        written to; the answers are in `answers`."""
+        cdef const uint8_t* data = <const uint8_t*>&frames[0] if frames.shape[0] > 0 else NULL
+        cdef const uint8_t* end = data + frames.shape[0]
+        cdef const uint8_t* at = data
+        cdef Verdict verdict = REPLIED
+        cdef int64_t frame_bytes
         with nogil:
             self.begin_turn(now)
-            verdict = self.decide(connection, data, frame.shape[0])
-            result = self.commit()
-            if result == 0:
-                self.wake_readers()
-        self.made(result)
-        return verdict
+            while (verdict == REPLIED or verdict == SILENT) and self.turn.out.size + self.turn.out.gaps_bytes < TURN_BYTES_MAX:
+                frame_bytes = self.whole_frame(at, end)
+                if frame_bytes < 0:
+                    break
+                verdict = self.decide(connection, at + LENGTH_BYTES, frame_bytes)
+                if verdict != COLD:
+                    at += LENGTH_BYTES + frame_bytes
+                if not (self.must_force() and self.is_produce(at, end)):
+                    verdict = self.settled(verdict)
+                reset_arena(&self.turn.arena)
+            verdict = self.settled(verdict)
+        return verdict, at - data
+
+    cdef int64_t whole_frame(self, const uint8_t* at, const uint8_t* end) noexcept nogil:
+        """The size of the frame that begins here, without its length; -1 if it is not whole, or its size is refused: whoever reads the socket
+        sees to that."""
+        if end - at < LENGTH_BYTES:
+            return -1
+        cdef int64_t size = <int32_t>load32(at)
+        return size if 0 < size <= self.frame_bytes_max and size <= end - at - LENGTH_BYTES else -1
+
+    cdef bint is_produce(self, const uint8_t* at, const uint8_t* end) noexcept nogil:
+        """Is the next frame a Produce request? What was appended before may then be forced to the disk together with what it appends."""
+        return self.whole_frame(at, end) >= 2 and load16(at + LENGTH_BYTES) == 0
 
     cdef Verdict decide(self, int64_t connection, const uint8_t* data, int64_t size) noexcept nogil:
         """Read the header of a hot request, and let its room answer it."""
@@ -285,7 +320,36 @@ cdef class Core:
         self.turn.answers.clear()
         self.turn.places.clear()
         self.turn.appended.clear()
+        self.turn.settled = self.turn.answers_settled = 0
         self.turn.now = now
+
+    cdef bint must_force(self) noexcept nogil:
+        """Does something of what was appended go to the disk before it is acknowledged?"""
+        cdef size_t index
+        for index in range(self.turn.settled, self.turn.appended.size()):
+            if is_due(self.turn.appended[index]):
+                return True
+        return False
+
+    cdef Verdict settled(self, Verdict verdict) noexcept nogil:
+        """What was appended goes to the disk where flush.messages asks for it (`commit` is 1), then readers may see it, and who waits for it is
+        answered. If that fails it is not tried again: FAILED, and nobody hears of what was answered since it last went well."""
+        cdef size_t index
+        cdef int result = 0
+        for index in range(self.turn.settled, self.turn.appended.size()):
+            if is_due(self.turn.appended[index]):
+                result = log_room.sync(&self.turn.appended[index].log)
+            if result < 0:
+                self.take_in(result)
+                self.turn.answers.resize(self.turn.answers_settled)
+                verdict = FAILED
+                break
+            partition_room.commit(self.turn.appended[index])
+        if result == 0:
+            self.wake_readers()
+        self.turn.settled = self.turn.appended.size()
+        self.turn.answers_settled = self.turn.answers.size()
+        return verdict
 
     cdef void wake_readers(self) noexcept nogil:
         """Look again at the fetches that wait for what was appended."""
@@ -293,29 +357,13 @@ cdef class Core:
         cdef size_t index
         if self.fetches.parked.empty():
             return
-        for index in range(self.turn.appended.size()):
+        for index in range(self.turn.settled, self.turn.appended.size()):
             keys.push_back(key_of(self.turn.appended[index].topic_id, self.turn.appended[index].index))
         fetch_room.wake(self.turn, self.fetches, &keys)
 
-    cdef int commit(self) noexcept nogil:
-        """What was appended goes to the disk where flush.messages asks for it (`commit` is 1), then readers may see it. A failure is not tried
-        again, and nobody hears of anything in this turn."""
-        cdef size_t index
-        cdef Partition* partition
-        cdef int result
-        for index in range(self.turn.appended.size()):
-            partition = self.turn.appended[index]
-            if partition.log.unflushed_messages >= partition.config.flush_messages:
-                result = log_room.sync(&partition.log)
-                if result < 0:
-                    self.turn.answers.clear()
-                    return result
-            partition_room.commit(partition)
-        return 0
-
     # When the disk fails
 
-    cdef void take_in(self, int result) noexcept:
+    cdef void take_in(self, int result) noexcept nogil:
         """The log directory is offline from the first failure on."""
         if result < 0 and self.turn.work.storage_error == 0:
             self.turn.work.storage_error = result
@@ -342,24 +390,52 @@ cdef class Core:
 
     # Answers
 
-    def answers(self) -> list[tuple[int, bytes | None]]:
-        """(connection, frame) of every answer of the last turn, in order; slices of files are read now, None if one cannot be read."""
-        cdef size_t index
-        return [(self.turn.answers[index].connection, self.whole(index)) for index in range(self.turn.answers.size())]
+    def answers(self) -> list[tuple[int, bytes | None, list[bytes | tuple[int, int, int]]]]:
+        """(connection, bytes, what comes behind them) of the last turn, in order. Slices of files (descriptor, position, size) are left in what
+        comes behind, good until the next turn, where they have at least `slice_bytes_min`. Instead of the bytes None if a segment cannot be read."""
+        cdef vector[Answer]* answers = &self.turn.answers
+        cdef size_t first = 0, behind
+        found = []
+        while first < answers.size():
+            behind = first + 1
+            while behind < answers.size() and answers[0][behind].connection == answers[0][first].connection:
+                behind += 1
+            pieces = self.pieces(&answers[0][first], &answers[0][behind - 1])
+            found.append((answers[0][first].connection, pieces[0], pieces[1:]))
+            first = behind
+        return found
 
-    cdef bytes whole(self, size_t index):
-        """A frame with its gaps filled; None if a segment cannot be read."""
-        cdef Answer answer = self.turn.answers[index]
+    cdef list pieces(self, Answer* first, Answer* last):
+        """The frames from one answer to another, bytes and slices; begins with None if a segment cannot be read."""
+        cdef Gap* gaps = self.turn.out.gaps
+        cdef int64_t at = first.begin
+        cdef int32_t filled = first.gaps_begin, gap
+        cdef Place place
+        found = []
+        for gap in range(first.gaps_begin, last.gaps_end + 1):
+            if gap < last.gaps_end and gaps[gap].size_bytes < self.slice_bytes_min:
+                continue
+            piece = self.whole(at, gaps[gap].position if gap < last.gaps_end else last.end, filled, gap)
+            if piece is None:
+                return [None]
+            found.append(piece)
+            if gap < last.gaps_end:
+                place = self.turn.places[gaps[gap].slice]
+                found.append((place.fd, place.position, gaps[gap].size_bytes))
+                at, filled = gaps[gap].position, gap + 1
+        return found
+
+    cdef bytes whole(self, int64_t at, int64_t end, int32_t first, int32_t behind):
+        """Bytes of the output with these gaps filled; None if a segment cannot be read."""
         cdef Writer* out = &self.turn.out
-        cdef int64_t size = answer.end - answer.begin, at = answer.begin
+        cdef int64_t size = end - at, got
         cdef int32_t gap
         cdef Place place
-        cdef int64_t got = 0
-        for gap in range(answer.gaps_begin, answer.gaps_end):
+        for gap in range(first, behind):
             size += out.gaps[gap].size_bytes
-        frame = PyBytes_FromStringAndSize(NULL, size)
-        cdef uint8_t* into = <uint8_t*>PyBytes_AS_STRING(frame)
-        for gap in range(answer.gaps_begin, answer.gaps_end):
+        piece = PyBytes_FromStringAndSize(NULL, size)
+        cdef uint8_t* into = <uint8_t*>PyBytes_AS_STRING(piece)
+        for gap in range(first, behind):
             memcpy(into, out.data + at, out.gaps[gap].position - at)
             into += out.gaps[gap].position - at
             at = out.gaps[gap].position
@@ -368,8 +444,8 @@ cdef class Core:
             if got != out.gaps[gap].size_bytes:
                 return None
             into += got
-        memcpy(into, out.data + at, answer.end - at)
-        return frame
+        memcpy(into, out.data + at, end - at)
+        return piece
 
     # The control plane's view
 
@@ -649,4 +725,4 @@ def identity(bytes topic_id) -> bytes:
     return b"version: 0\ntopic_id: " + urlsafe_b64encode(topic_id).rstrip(b"=")
 
 
-VERDICTS = {name: int(number) for name, number in (("REPLIED", REPLIED), ("SILENT", SILENT), ("PARKED", PARKED), ("REFUSED", REFUSED), ("MALFORMED", MALFORMED), ("COLD", COLD))}
+VERDICTS = {name: int(number) for name, number in (("REPLIED", REPLIED), ("SILENT", SILENT), ("PARKED", PARKED), ("REFUSED", REFUSED), ("MALFORMED", MALFORMED), ("FAILED", FAILED), ("COLD", COLD))}

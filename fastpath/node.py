@@ -1,7 +1,7 @@
 """One broker without sockets: whole frames and the time in, bytes to send out; everything that matters on the disk.
 
-It is the core, the control plane over it, and the data folder under it. Who holds the sockets gives the next frame of a connection once the
-one before is finished (WIRE-FRAME-10), and asks `deadline` when to call `expire`.
+It is the core, the control plane over it, and the data folder under it. Who holds the sockets gives the next frames of a connection once the
+ones before are finished (WIRE-FRAME-10), and asks `deadline` when to call `expire`.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ import logging
 import os
 import shutil
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from immutables import Map
 
@@ -32,27 +32,30 @@ from fiducial.models.topics import TopicCreated
 from fiducial.models.values import changed
 
 if TYPE_CHECKING:
-    from fiducial.fastpath.core import FileTable
+    from fiducial.fastpath.core import FileTable, Slice
 
 log = logging.getLogger("fiducial")
 
-REPLIED, SILENT, PARKED, REFUSED, MALFORMED, COLD = (
-    VERDICTS[name] for name in ("REPLIED", "SILENT", "PARKED", "REFUSED", "MALFORMED", "COLD")
-)
-INT16 = struct.Struct(">h")
+SILENT, PARKED, COLD = (VERDICTS[name] for name in ("SILENT", "PARKED", "COLD"))
+#: What ends a connection, and why.
+ENDS = {
+    VERDICTS["REFUSED"]: "refused without acks",
+    VERDICTS["MALFORMED"]: "malformed request",
+    VERDICTS["FAILED"]: "the disk failed",
+}
+INT16, LENGTH = struct.Struct(">h"), struct.Struct(">i")
 METADATA_FOLDER = "metadata"
 
 
-@dataclass(frozen=True)
-class Send:
-    """Send these bytes, if any: the connection's request is finished."""
+class Send(NamedTuple):
+    """Send these bytes, if any, then slices of files and what stands between them: the connection's requests so far are finished."""
 
     connection: int
     data: bytes
+    rest: Sequence[bytes | Slice] = ()
 
 
-@dataclass(frozen=True)
-class Hangup:
+class Hangup(NamedTuple):
     """End the connection; `reason` is for the log."""
 
     connection: int
@@ -191,29 +194,31 @@ class Node:
 
     # Events
 
-    def frame(self, connection: int, frame: bytearray | memoryview, now: int) -> list[Action]:
-        """One frame, without its length; what is in it may be changed."""
-        try:
-            verdict = self.core.handle(connection, frame, now)
-            if verdict == COLD:
-                return self.cold(connection, bytes(frame), now)
-        except StorageFailed as error:
-            return [Hangup(connection, f"the disk failed: {error}")]
-        match verdict:
-            case _ if verdict == REFUSED:
-                finished: list[Action] = [Hangup(connection, "refused without acks")]
-            case _ if verdict == MALFORMED:
-                finished = [Hangup(connection, "malformed request")]
-            case _ if verdict == SILENT:
-                finished = [Send(connection, b"")]
-            case _:
-                finished = []
-        return [*finished, *self.answers()]
+    def frame(self, connection: int, frame: bytes | bytearray, now: int) -> list[Action]:
+        """One frame, without its length."""
+        return self.frames(connection, bytearray(LENGTH.pack(len(frame)) + frame), now)[2]
+
+    def frames(self, connection: int, frames: bytearray | memoryview, now: int) -> tuple[int, bool, list[Action]]:
+        """What came of a connection, a whole frame at its beginning; it may be written to. As many frames as can be are handled in one turn:
+        how many bytes they had, whether the last one waits for its answer, and what is to be done."""
+        verdict, taken = self.core.handle(connection, frames, now)
+        answers = self.answers()
+        if verdict == COLD and not taken:
+            taken = LENGTH.size + LENGTH.unpack_from(frames)[0]
+            return taken, False, self.cold(connection, bytes(frames[LENGTH.size : taken]), now)
+        if verdict == SILENT:
+            answers.insert(0, Send(connection, b""))
+        elif verdict in ENDS:
+            own = [action for action in answers if action.connection == connection]
+            others = [action for action in answers if action.connection != connection]
+            answers = [*own, Hangup(connection, ENDS[verdict]), *others]
+        return taken, verdict == PARKED, answers
 
     def answers(self) -> list[Action]:
         """What the core's last turn answered."""
         return [
-            Send(connection, data) if data is not None else Hangup(connection, "a segment cannot be read") for connection, data in self.core.answers()
+            Send(connection, data, rest) if data is not None else Hangup(connection, "a segment cannot be read")
+            for connection, data, rest in self.core.answers()
         ]
 
     def deadline(self) -> int:
@@ -278,7 +283,10 @@ class Node:
             return [Hangup(connection, f"malformed request: {error}")]
         name = client_id.decode("utf-8", "replace") if client_id is not None else None
         request = events.Request(self.core.cold_ticket(), connection, name, api_version, body)
-        return self.decided(request, api_key, correlation_id, now)
+        try:
+            return self.decided(request, api_key, correlation_id, now)
+        except StorageFailed as error:
+            return [Hangup(connection, f"the disk failed: {error}")]
 
     def decided(self, request: events.Request, api_key: int, correlation_id: int, now: int) -> list[Action]:
         """Let the model decide; then records to the disk, the core brought up to date, and the answer. StorageFailed if nothing came of it."""

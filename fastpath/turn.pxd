@@ -15,6 +15,7 @@ cdef enum Verdict:
     PARKED  # the answer comes later
     REFUSED  # end the connection without an answer
     MALFORMED  # the same, since the bytes are no request
+    FAILED  # the same, since the disk failed
     COLD  # not decided here: ask the control plane
 
 cdef struct Header:
@@ -39,6 +40,8 @@ cdef cppclass Turn:
     vector[Answer] answers
     vector[Place] places  # what the gaps of the output stand for
     vector[Partition*] appended
+    size_t settled  # so many of them are as safe as they have to be, and their readers were told
+    size_t answers_settled  # so many answers are true whatever the disk does
     int64_t now
 
 cdef void begin_answer(Turn* turn, int64_t connection, int32_t correlation_id, bint is_flexible, Frame* frame) noexcept nogil
