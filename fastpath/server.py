@@ -2,7 +2,8 @@
 
     socket ──▶ buffer ──▶ every whole frame in it ──▶ node ──▶ answers, in one write
 
-Nothing is decided here. A connection has one request under way; while that waits, what comes behind it stays in the buffer, then in the kernel.
+Nothing is decided here. A connection has one request under way; while that waits, what comes behind it stays in the buffer, then in the kernel,
+then in the client.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from typing import cast
 
 from fiducial.fastpath.core import StorageFailed
 from fiducial.fastpath.data import DataError
-from fiducial.fastpath.node import Action, Hangup, Node, Progress, Send
+from fiducial.fastpath.node import Action, Node, Progress, Send
 from fiducial.models import apis
 from fiducial.models.settings import Settings, parse
 from fiducial.models.state import Cluster
@@ -32,6 +33,10 @@ log = logging.getLogger("fiducial")
 LENGTH_BYTES = 4
 #: A buffer begins with this size, and is given back to it when it is empty; it grows with the frame that comes, never before its bytes do.
 BUFFER_BYTES = 1 << 16
+#: So much is read at once, so that nobody's small requests hold up the others for long; and so much is held of who waits for an answer.
+READ_BYTES, HELD_BYTES_MAX = 1 << 18, 1 << 20
+#: Answers are written together up to this size.
+TOGETHER_BYTES = 1 << 16
 #: Connections that the kernel holds until they are accepted.
 BACKLOG = 1024
 #: How often is looked for segments that are to be forced to the disk, and how often the recovery points are written down (s).
@@ -56,6 +61,8 @@ class Connection(asyncio.BufferedProtocol):
         self.is_busy = False  # a request waits for its answer
         self.is_blocked = False  # the client does not read its answers
         self.is_ending = False  # the client has said all it has to say
+        self.answers: list[bytes] = []  # not written yet, and how many bytes they have
+        self.answers_bytes = 0
         self.touched = time.monotonic()
         self.unsent_bytes = 0  # when it was last looked whether the connection is idle
         self.transport: asyncio.Transport
@@ -74,7 +81,7 @@ class Connection(asyncio.BufferedProtocol):
     # Reading
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        """Room behind what is not yet handled: that is moved to the front, and the buffer doubled while a frame does not fit."""
+        """Room behind what is not yet handled: that is moved to the front, and the buffer doubled while it does not fit."""
         if self.begin == self.end:
             self.begin = self.end = 0
             if len(self.buffer) > BUFFER_BYTES:
@@ -84,7 +91,7 @@ class Connection(asyncio.BufferedProtocol):
             grown = bytearray(len(self.buffer) if held <= len(self.buffer) // 2 else 2 * len(self.buffer))
             grown[:held] = memoryview(self.buffer)[self.begin : self.end]
             self.buffer, self.begin, self.end = grown, 0, held
-        return memoryview(self.buffer)[self.end :]
+        return memoryview(self.buffer)[self.end : self.end + READ_BYTES]
 
     def buffer_updated(self, nbytes: int) -> None:
         self.touched = time.monotonic()
@@ -107,6 +114,7 @@ class Connection(asyncio.BufferedProtocol):
             log.warning("closing %s: a frame of %d bytes", self.peer(), size)
             self.is_ending = True
             self.begin = self.end
+            self.transport.pause_reading()
             return None
         if self.end - at < size:
             return None
@@ -116,34 +124,44 @@ class Connection(asyncio.BufferedProtocol):
     # Answering
 
     def go_on(self) -> None:
-        """Hand over every whole frame, until one has to wait; then send all answers at once."""
-        answers: list[bytes] = []
+        """Hand over every whole frame until one has to wait or the client does not read; its answers go together."""
         while not self.is_busy and not self.is_blocked and not self.transport.is_closing():
             frame = self.next_frame()
             if frame is None:
                 break
             self.is_busy = True
-            self.server.handle(self, frame, answers)
-        if answers and not self.transport.is_closing():
-            self.transport.write(answers[0] if len(answers) == 1 else b"".join(answers))
-        if self.transport.is_closing():
-            return
-        if self.is_busy or self.is_blocked:
-            self.transport.pause_reading()
-        elif not self.is_ending:
-            self.transport.resume_reading()
-        elif self.end - self.begin < LENGTH_BYTES or self.next_frame() is None:
+            self.server.handle(self, frame)
+            if self.answers_bytes > TOGETHER_BYTES:
+                self.write()
+        self.write()
+        if self.is_ending and not self.is_busy and not self.is_blocked:
             self.transport.close()
+        self.read_or_not()
 
     def finished(self, data: bytes) -> None:
-        """A request that had waited has its answer."""
+        """The request under way has its answer."""
         self.touched = time.monotonic()
         self.is_busy = False
-        self.transport.write(data)
-        asyncio.get_running_loop().call_soon(self.go_on)
+        self.answers.append(data)
+        self.answers_bytes += len(data)
+
+    def write(self) -> None:
+        """Send the answers that there are."""
+        if self.answers_bytes and not self.transport.is_closing():
+            self.transport.write(self.answers[0] if len(self.answers) == 1 else b"".join(self.answers))
+        self.answers.clear()
+        self.answers_bytes = 0
+
+    def read_or_not(self) -> None:
+        """Who does not read the answers, or is far ahead of them, is not read from."""
+        if self.is_blocked or (self.is_busy and self.end - self.begin > HELD_BYTES_MAX):
+            self.transport.pause_reading()
+        elif not self.is_ending and not self.transport.is_closing():
+            self.transport.resume_reading()
 
     def pause_writing(self) -> None:
         self.is_blocked = True
+        self.read_or_not()
 
     def resume_writing(self) -> None:
         self.is_blocked = False
@@ -154,6 +172,7 @@ class Connection(asyncio.BufferedProtocol):
     def hang_up(self, reason: str, *, is_our_fault: bool = False) -> None:
         """End the connection; only the answers already given are still sent."""
         log.log(logging.ERROR if is_our_fault else logging.WARNING, "closing %s: %s", self.peer(), reason, exc_info=is_our_fault)
+        self.write()
         self.begin = self.end
         self.transport.close()
 
@@ -191,8 +210,8 @@ class Server:
         self.ids += 1
         return self.ids
 
-    def handle(self, connection: Connection, frame: memoryview, answers: list[bytes]) -> None:
-        """One request; its answer, if it has one now, goes to `answers`. A fault of ours costs this connection only."""
+    def handle(self, connection: Connection, frame: memoryview) -> None:
+        """One request. A fault of ours costs this connection only."""
         try:
             actions = self.node.frame(connection.id, frame, now_ms())
         except Exception:
@@ -202,13 +221,8 @@ class Server:
             self.set_alarm()  # it waits
         for action in actions:
             if isinstance(action, Send) and action.connection == connection.id:
-                connection.is_busy = False
-                if action.data:
-                    answers.append(action.data)
+                connection.finished(action.data)
             else:
-                if isinstance(action, Hangup) and answers:
-                    connection.transport.write(b"".join(answers))
-                    answers.clear()
                 self.perform(action)
 
     def perform(self, action: Action) -> None:
@@ -218,6 +232,7 @@ class Server:
             return
         if isinstance(action, Send):
             connection.finished(action.data)
+            asyncio.get_running_loop().call_soon(connection.go_on)
         else:
             connection.hang_up(action.reason)
 
@@ -284,14 +299,18 @@ class Teller:
         print(f"\r{said}", end="\n" if is_done else "", file=sys.stderr, flush=True)
 
 
-async def serve(host: str, port: int, data: Path, settings: Settings) -> None:
-    """Serve until SIGINT or SIGTERM; then everything is on the disk."""
+async def serve(host: str, port: int, data: Path, settings: Settings) -> int:
+    """Serve until SIGINT or SIGTERM; then everything is on the disk. The exit status."""
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     holder: list[Server] = []
-    listener = await loop.create_server(lambda: Connection(holder[0]), host, port, start_serving=False, backlog=BACKLOG)
+    try:
+        listener = await loop.create_server(lambda: Connection(holder[0]), host, port, start_serving=False, backlog=BACKLOG)
+    except (OSError, UnicodeError) as error:
+        print(f"fiducial: cannot listen on {host}:{port}: {error}", file=sys.stderr)
+        return 1
     port = listener.sockets[0].getsockname()[1]
     cluster_id = base64.urlsafe_b64encode(os.urandom(16)).decode().rstrip("=")
     cluster = Cluster(cluster_id, settings.broker_id, host, port)
@@ -299,8 +318,8 @@ async def serve(host: str, port: int, data: Path, settings: Settings) -> None:
     server = Server(node, settings)
     holder.append(server)
     await listener.start_serving()
-    print(f"listening on {host}:{port}", flush=True)
-    print(f"try: kcat -b {host}:{port} -L", flush=True)
+    address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    print(f"listening on {address}\ntry: kcat -b {address} -L", flush=True)
     tasks = [asyncio.create_task(server.keep_house()), asyncio.create_task(server.flush())]
     await stop.wait()
     for task in tasks:
@@ -313,6 +332,7 @@ async def serve(host: str, port: int, data: Path, settings: Settings) -> None:
         connection.transport.abort()
     await asyncio.sleep(0)
     node.stop()
+    return 0
 
 
 def run(host: str, port: int, data: Path, settings: Mapping[str, str]) -> int:
@@ -320,14 +340,9 @@ def run(host: str, port: int, data: Path, settings: Mapping[str, str]) -> int:
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     parsed = parse(settings)
     try:
-        asyncio.run(serve(host, port, data, parsed))
+        return asyncio.run(serve(host, port, data, parsed))
     except DataError as error:
         print(f"fiducial: {error}", file=sys.stderr)
-        return 1
     except StorageFailed as error:
         print(f"fiducial: {data} cannot be used: {error}", file=sys.stderr)
-        return 1
-    except OSError as error:
-        print(f"fiducial: cannot listen on {host}:{port}: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return 1

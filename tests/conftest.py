@@ -74,6 +74,13 @@ def reference_broker() -> Iterator[Address]:
         yield address
 
 
+@pytest.fixture(scope="session")
+def fast_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Address]:
+    """`fiducial serve` with a data folder, one for all tests of a run."""
+    with serving("--data", str(tmp_path_factory.mktemp("fast") / "data")) as address:
+        yield address
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Note when the run began, for the table."""
     config.stash[BEGUN] = time.monotonic()

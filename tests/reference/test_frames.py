@@ -1,4 +1,4 @@
-"""Frames over TCP: what ends a connection, what is forgiven, in which order answers come. Asked of the reference broker and of Apache Kafka."""
+"""Frames over TCP: what ends a connection, what is forgiven, in which order answers come. Asked of both our brokers and of Apache Kafka."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class Broker(Protocol):
     port: int
 
 
-@pytest.fixture(params=["reference_broker", "kafka"])
+@pytest.fixture(params=["reference_broker", "fast_broker", "kafka"])
 def broker(request: pytest.FixtureRequest) -> Broker:
-    """The reference broker, then its referee."""
+    """Our brokers, then their referee."""
     found: Broker = request.getfixturevalue(request.param)
     return found
 

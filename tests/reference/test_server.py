@@ -1,4 +1,5 @@
-"""`fiducial serve --reference` as a process: what it logs, how much memory it takes, how many connections, and how it stops."""
+"""`fiducial serve` as a process, the reference broker and the fast path: what it logs, how much memory it takes, how many connections, and how it
+stops."""
 
 from __future__ import annotations
 
@@ -28,6 +29,7 @@ PRODUCE, FETCH, METADATA, VERSIONS, CREATE_TOPICS = 0, 1, 3, 18, 19
 STOP_TIMEOUT_S = 10
 MEGABYTE = 1 << 20
 VERSIONS_0 = struct.pack(">hhih", VERSIONS, 0, 7, -1)
+REFERENCE, FAST = "the reference", "the fast path"
 
 
 class Instance:
@@ -59,10 +61,21 @@ class Instance:
         return self.log_path.read_text()
 
 
+@pytest.fixture(scope="module", params=[REFERENCE, FAST])
+def kind(request: pytest.FixtureRequest) -> str:
+    """Which of our brokers."""
+    return str(request.param)
+
+
+def command_of(kind: str, folder: Path) -> list[str]:
+    """How a broker is started; one that keeps data keeps it in the folder."""
+    return [sys.executable, "-m", "fiducial", "serve", *(["--reference"] if kind == REFERENCE else ["--data", str(folder / "data")])]
+
+
 @contextmanager
-def running(folder: Path, **settings: str) -> Iterator[Instance]:
+def running(kind: str, folder: Path, **settings: str) -> Iterator[Instance]:
     """A broker with these settings (_ for dots), ended with the block if it was not before."""
-    command = [sys.executable, "-m", "fiducial", "serve", "--reference", "--listen", "127.0.0.1:0"]
+    command = [*command_of(kind, folder), "--listen", "127.0.0.1:0"]
     for name, text in settings.items():
         command += ["--set", f"{name.replace('_', '.')}={text}"]
     log = folder / "stderr"
@@ -76,9 +89,9 @@ def running(folder: Path, **settings: str) -> Iterator[Instance]:
 
 
 @pytest.fixture(scope="module")
-def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:
+def broker(kind: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:
     """One broker for the tests that need nothing particular."""
-    with running(tmp_path_factory.mktemp("broker")) as instance:
+    with running(kind, tmp_path_factory.mktemp("broker")) as instance:
         yield instance
 
 
@@ -95,30 +108,42 @@ def framed(frame: bytes) -> bytes:
     return struct.pack(">i", len(frame)) + frame
 
 
-BAD = {
-    "a frame of 0 bytes": bytes(4),
-    "a frame of -1 bytes": struct.pack(">i", -1),
-    "a frame of 1195725856 bytes": b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
-    "a frame of 369295617 bytes": bytes.fromhex("16030101 00010000fc0303"),  # the beginning of a TLS handshake
-    "malformed request: a number of 2 bytes wanted at 8, 0 are left": framed(head(METADATA, 8)[:8]),
-    "malformed request: a number of 4 bytes wanted at 10, 2 are left": framed(head(METADATA, 8) + b"\x00\x00"),
-    "malformed request: null where an array must be": framed(head(METADATA, 0) + b"\xff" * 4),
-    "malformed request: a varint of more than 5 bytes": framed(head(METADATA, 12) + b"\xff" * 6),
-    "request 93 version 0 is not served": framed(head(93, 0)),
-    "request 0 version 2 is not served": framed(head(PRODUCE, 2)),
-    "refused without acks: LOG-PRODUCE-2": framed(
-        request_frame(PRODUCE, 12, m.ProduceRequest(acks=0, topic_data=(m.TopicProduceData("absent", partition_data=(m.PartitionProduceData(),)),)))
+HEADER_IS_CUT, NO_METADATA = "malformed request: it ends in its header", "malformed request: no request of API 3 version"
+WITHOUT_ACKS = m.ProduceRequest(acks=0, topic_data=(m.TopicProduceData("absent", partition_data=(m.PartitionProduceData(),)),))
+
+#: What is sent, and what each of our brokers says of it: the second the same as the first where nothing else stands.
+BAD: list[tuple[bytes, str, str]] = [
+    (bytes(4), "a frame of 0 bytes", ""),
+    (struct.pack(">i", -1), "a frame of -1 bytes", ""),
+    (b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", "a frame of 1195725856 bytes", ""),
+    (bytes.fromhex("16030101 00010000fc0303"), "a frame of 369295617 bytes", ""),  # the beginning of a TLS handshake
+    (framed(head(METADATA, 8)[:8]), "malformed request: a number of 2 bytes wanted at 8, 0 are left", HEADER_IS_CUT),
+    (
+        framed(head(METADATA, 8) + b"\x00\x00"),
+        "malformed request: a number of 4 bytes wanted at 10, 2 are left",
+        f"{NO_METADATA} 8: byte 0 and what follows do not fit",
     ),
-}
+    (
+        framed(head(METADATA, 0) + b"\xff" * 4),
+        "malformed request: null where an array must be",
+        f"{NO_METADATA} 0: byte 4 and what follows do not fit",
+    ),
+    (framed(head(METADATA, 12) + b"\xff" * 6), "malformed request: a varint of more than 5 bytes", HEADER_IS_CUT),
+    (framed(head(FETCH, 12)), "malformed request: 1 bytes wanted at 10, 0 are left", "malformed request"),
+    (framed(head(93, 0)), "request 93 version 0 is not served", ""),
+    (framed(head(PRODUCE, 2)), "request 0 version 2 is not served", ""),
+    (framed(request_frame(PRODUCE, 12, WITHOUT_ACKS)), "refused without acks: LOG-PRODUCE-2", "refused without acks"),
+]
 
 
-@pytest.mark.parametrize(("reason", "sent"), BAD.items(), ids=list(BAD))
-def test_what_ends_a_connection_is_one_line_in_the_log(broker: Instance, reason: str, sent: bytes) -> None:
+@pytest.mark.parametrize(("sent", "said", "said_by_fast"), BAD, ids=[said for _, said, _ in BAD])
+def test_what_ends_a_connection_is_one_line_in_the_log(kind: str, broker: Instance, sent: bytes, said: str, said_by_fast: str) -> None:
     before = len(broker.log())
     with broker.connect() as bystander, broker.connect() as client:
         client.socket.sendall(sent)
         assert client.answer() is None
         (line,) = broker.log()[before:]
+        reason = said if kind == REFERENCE or not said_by_fast else said_by_fast
         assert line.endswith(f" WARNING closing {client.name}: {reason}")
         assert bystander.ask(VERSIONS_0) is not None
 
@@ -133,9 +158,9 @@ def test_what_goes_well_is_not_logged(broker: Instance) -> None:
 
 
 @pytest.mark.rule("WIRE-FRAME-13")
-def test_idle_connections_are_closed(tmp_path: Path) -> None:
+def test_idle_connections_are_closed(kind: str, tmp_path: Path) -> None:
     waiting = request_frame(FETCH, 12, m.FetchRequest(max_wait_ms=600_000, min_bytes=1, topics=(m.FetchTopic("t", partitions=(m.FetchPartition(),)),)))
-    with running(tmp_path, connections_max_idle_ms="300") as instance, ExitStack() as stack:
+    with running(kind, tmp_path, connections_max_idle_ms="300") as instance, ExitStack() as stack:
         before, within, behind, meanwhile = (stack.enter_context(instance.connect()) for _ in range(4))
         within.socket.sendall(framed(VERSIONS_0)[:9])
         assert behind.ask(VERSIONS_0) is not None
@@ -242,8 +267,8 @@ def test_many_connections_at_once_are_served(broker: Instance) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_it_stops_with_connections_of_every_kind(tmp_path: Path, number: signal.Signals) -> None:
-    with running(tmp_path) as instance, ExitStack() as stack:
+def test_it_stops_with_connections_of_every_kind(kind: str, tmp_path: Path, number: signal.Signals) -> None:
+    with running(kind, tmp_path) as instance, ExitStack() as stack:
         fill(instance, "t", 8)
         idle, half, waiting, unread = (stack.enter_context(instance.connect()) for _ in range(4))
         half.socket.sendall(framed(VERSIONS_0)[:9])
@@ -256,30 +281,29 @@ def test_it_stops_with_connections_of_every_kind(tmp_path: Path, number: signal.
         assert idle.answer() is None and half.answer() is None and waiting.answer() is None
 
 
-def serve(*options: str) -> subprocess.CompletedProcess[str]:
+def serve(kind: str, folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
     """What becomes of a broker that cannot serve."""
-    command = [sys.executable, "-m", "fiducial", "serve", "--reference", *options]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+    return subprocess.run([*command_of(kind, folder), *options], capture_output=True, text=True, check=False, timeout=30)
 
 
-def test_a_port_that_is_taken_is_said_in_one_line() -> None:
+def test_a_port_that_is_taken_is_said_in_one_line(kind: str, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
-        done = serve("--listen", address)
+        done = serve(kind, tmp_path, "--listen", address)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith(f"fiducial: cannot listen on {address}: ") and done.stderr.count("\n") == 1
     assert os.strerror(errno.EADDRINUSE).lower() in done.stderr
 
 
 @pytest.mark.parametrize("host", ["a..b", "x" * 64])
-def test_a_host_that_cannot_be_is_said_in_one_line(host: str) -> None:
-    done = serve("--listen", f"{host}:0")
+def test_a_host_that_cannot_be_is_said_in_one_line(kind: str, tmp_path: Path, host: str) -> None:
+    done = serve(kind, tmp_path, "--listen", f"{host}:0")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith(f"fiducial: cannot listen on {host}:0: ") and done.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize("setting", ["no.such.setting=1", "num.partitions=many", "socket.request.max.bytes=0"])
-def test_a_setting_that_is_not_accepted_is_said_in_one_line(setting: str) -> None:
-    done = serve("--listen", "127.0.0.1:0", "--set", setting)
+def test_a_setting_that_is_not_accepted_is_said_in_one_line(kind: str, tmp_path: Path, setting: str) -> None:
+    done = serve(kind, tmp_path, "--listen", "127.0.0.1:0", "--set", setting)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
     assert done.stderr.startswith("fiducial serve: ") and setting.partition("=")[0] in done.stderr

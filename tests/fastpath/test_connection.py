@@ -1,0 +1,228 @@
+"""One connection of the fast path without a socket: what is read and written when, and what a fault of ours costs. What it shares with the
+reference broker's is tested over TCP (tests/reference/test_server.py, test_frames.py)."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import struct
+from collections.abc import Callable, Coroutine, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from differential.targets import request_frame
+
+from fiducial.fastpath.node import Action, Node
+from fiducial.fastpath.server import BUFFER_BYTES, HELD_BYTES_MAX, READ_BYTES, TOGETHER_BYTES, Connection, Server
+from fiducial.models import messages as m
+from fiducial.models.settings import parse
+from fiducial.models.state import Cluster
+
+IDLE_S = 600
+
+
+class Wire(asyncio.Transport):
+    """What a connection does to its socket; `is_slow`: what is written stays unread."""
+
+    def __init__(self) -> None:
+        super().__init__({"peername": ("127.0.0.1", 12345)})
+        self.written: list[bytes] = []
+        self.is_read = True
+        self.is_slow = False
+        self.ended = ""
+        self.connection: Connection
+
+    def write(self, data: Any) -> None:
+        self.written.append(bytes(data))
+        if self.is_slow:
+            self.connection.pause_writing()
+
+    def pause_reading(self) -> None:
+        self.is_read = False
+
+    def resume_reading(self) -> None:
+        self.is_read = True
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def is_closing(self) -> bool:
+        return bool(self.ended)
+
+    def close(self) -> None:
+        self.ended = self.ended or "closed"
+
+    def abort(self) -> None:
+        self.ended = "aborted"
+
+    def answers(self) -> list[int]:
+        """The correlation ids of what was written."""
+        data, found = b"".join(self.written), []
+        while data:
+            size, correlation_id = struct.unpack_from(">ii", data)
+            found.append(correlation_id)
+            data = data[4 + size :]
+        return found
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Iterator[Server]:
+    """A broker on a new folder."""
+    settings = parse({"connections.max.idle.ms": str(IDLE_S * 1000)})
+    node = Node(tmp_path / "data", Cluster("ZmlkdWNpYWxmaWR1Y2lhbA", 1, "127.0.0.1", 9092), settings, 1, 0)
+    yield Server(node, settings)
+    node.close()
+
+
+def in_a_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
+    """Run a test inside an event loop."""
+
+    @functools.wraps(test)
+    def run(**fixtures: Any) -> None:
+        asyncio.run(test(**fixtures))
+
+    return run
+
+
+def connected(here: Server) -> tuple[Connection, Wire]:
+    """A connection to the broker."""
+    connection, wire = Connection(here), Wire()
+    wire.connection = connection
+    connection.connection_made(wire)
+    return connection, wire
+
+
+def received(connection: Connection, data: bytes) -> None:
+    """Bytes arrive, as many at a time as the connection takes."""
+    while data:
+        room = connection.get_buffer(-1)
+        size = min(len(room), len(data))
+        room[:size] = data[:size]
+        data = data[size:]
+        connection.buffer_updated(size)
+
+
+def framed(frame: bytes) -> bytes:
+    """A frame behind its length."""
+    return struct.pack(">i", len(frame)) + frame
+
+
+def versions(correlation_id: int) -> bytes:
+    """A small request."""
+    return framed(struct.pack(">hhih", 18, 0, correlation_id, -1))
+
+
+def with_a_fetch_that_waits(here: Server) -> tuple[Connection, Wire]:
+    """A connection whose request is parked."""
+    connection, wire = connected(here)
+    received(connection, framed(request_frame(19, 7, m.CreateTopicsRequest((m.CreatableTopic("t", 1, 1),)))))
+    wanted = m.FetchTopic("t", partitions=(m.FetchPartition(),))
+    received(connection, framed(request_frame(1, 12, m.FetchRequest(max_wait_ms=60_000, min_bytes=1, topics=(wanted,)))))
+    assert connection.is_busy and len(wire.written) == 1
+    return connection, wire
+
+
+@pytest.mark.parametrize("size", [1, 3, 4, 5, 14, 100, 10_000])
+@in_a_loop
+async def test_frames_may_come_in_pieces_of_any_size(here: Server, size: int) -> None:
+    connection, wire = connected(here)
+    data = b"".join(versions(number) for number in range(100))
+    for begin in range(0, len(data), size):
+        received(connection, data[begin : begin + size])
+    assert wire.answers() == list(range(100))
+
+
+@in_a_loop
+async def test_a_large_frame_takes_room_as_it_comes_and_gives_it_back(here: Server) -> None:
+    connection, wire = connected(here)
+    frame = versions(7)[4:].ljust(8 << 20, b"\x00")
+    received(connection, framed(frame)[:1000])
+    assert len(connection.buffer) == BUFFER_BYTES
+    while connection.begin < connection.end:
+        received(connection, framed(frame)[connection.end : connection.end + 50_000])
+        assert len(connection.buffer) <= max(2 * connection.end, BUFFER_BYTES)
+    assert wire.answers() == [7]
+    assert len(connection.get_buffer(-1)) == BUFFER_BYTES == len(connection.buffer)
+
+
+@in_a_loop
+async def test_answers_that_come_together_are_written_together_up_to_a_size(here: Server) -> None:
+    connection, wire = connected(here)
+    received(connection, b"".join(versions(number) for number in range(1000)))
+    assert wire.answers() == list(range(1000))
+    size = max(map(len, wire.written))
+    assert len(wire.written) > 1 and TOGETHER_BYTES < size < TOGETHER_BYTES + 1000
+
+
+@pytest.mark.rule("WIRE-FRAME-14")
+@in_a_loop
+async def test_who_does_not_read_is_answered_no_further_and_not_read_from(here: Server) -> None:
+    connection, wire = connected(here)
+    wire.is_slow = True
+    received(connection, b"".join(versions(number) for number in range(1000)))
+    answered = len(wire.answers())
+    assert len(wire.written) == 1 and answered < 1000 and not wire.is_read
+    wire.is_slow = False
+    connection.resume_writing()
+    assert wire.answers() == list(range(1000)) and wire.is_read
+
+
+@pytest.mark.rule("WIRE-FRAME-14")
+@in_a_loop
+async def test_who_waits_is_read_from_until_much_is_held(here: Server) -> None:
+    connection, wire = with_a_fetch_that_waits(here)
+    while wire.is_read:
+        received(connection, versions(7) * 100)
+    held = connection.end - connection.begin
+    assert HELD_BYTES_MAX < held <= HELD_BYTES_MAX + READ_BYTES and len(wire.written) == 1
+    for action in here.node.expire(2**62):
+        here.perform(action)
+    await asyncio.sleep(0)
+    assert wire.is_read and connection.begin == connection.end
+    assert len(wire.answers()) == 2 + held // len(versions(7))
+
+
+@pytest.mark.rule("WIRE-FRAME-13")
+@in_a_loop
+async def test_who_sends_while_a_request_waits_is_not_idle(here: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    connection, wire = with_a_fetch_that_waits(here)
+    begun_s = connection.touched
+    monkeypatch.setattr("time.monotonic", lambda: begun_s + IDLE_S - 1)
+    received(connection, b"\x00")
+    monkeypatch.setattr("time.monotonic", lambda: begun_s + IDLE_S + 1)
+    connection.end_if_idle()
+    assert not wire.is_closing()
+    monkeypatch.setattr("time.monotonic", lambda: begun_s + 2 * IDLE_S)
+    connection.end_if_idle()
+    assert wire.ended == "aborted"
+
+
+@in_a_loop
+async def test_a_fault_of_ours_costs_that_connection_only_and_not_what_was_answered(
+    here: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    connection, wire = connected(here)
+    bystander, its_wire = connected(here)
+    frame = here.node.frame
+
+    def fails(connection: int, data: bytes | bytearray, now: int) -> list[Action]:
+        if data[7] == 3:
+            raise RuntimeError("a fault")
+        return frame(connection, data, now)
+
+    with monkeypatch.context() as spoilt:
+        spoilt.setattr(here.node, "frame", fails)
+        received(connection, b"".join(versions(number) for number in range(1, 6)))
+    assert wire.answers() == [1, 2] and wire.ended == "closed"
+    (said,) = caplog.records
+    assert (said.levelname, said.getMessage()) == ("ERROR", "closing 127.0.0.1:12345: internal error")
+    received(bystander, versions(9))
+    assert its_wire.answers() == [9]
+
+
+@in_a_loop
+async def test_a_connection_that_is_lost_leaves_nothing(here: Server) -> None:
+    connection, _ = with_a_fetch_that_waits(here)
+    connection.connection_lost(ConnectionResetError())
+    assert not here.connections and here.node.deadline() == -1 and connection.watchdog.cancelled()
