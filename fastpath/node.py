@@ -194,7 +194,7 @@ class Node:
 
     # Events
 
-    def frame(self, connection: int, frame: bytes | bytearray, now: int) -> list[Action]:
+    def frame(self, connection: int, frame: bytes | bytearray | memoryview, now: int) -> list[Action]:
         """One frame, without its length."""
         return self.frames(connection, bytearray(LENGTH.pack(len(frame)) + frame), now)[2]
 
