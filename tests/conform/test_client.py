@@ -143,9 +143,9 @@ def test_nobody_there_is_neither() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     transcript = Transcript()
-    with pytest.raises(Unreachable, match=f"127.0.0.1:{port}: .*refused"):
+    with pytest.raises(Unreachable, match=f"127.0.0.1:{port} cannot be reached: Connection refused"):
         Connection("127.0.0.1", port, Deadline(5), transcript)
-    assert [entry.what for entry in transcript.entries] == ["no connection: [Errno 111] Connection refused"]
+    assert [entry.what for entry in transcript.entries] == [f"no connection to 127.0.0.1:{port}: Connection refused"]
     with pytest.raises(Unreachable):
         Connection("no.such.host.invalid", 9092, Deadline(5))
 

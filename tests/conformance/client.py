@@ -145,8 +145,9 @@ class Connection:
         try:
             self.socket = socket.create_connection((host, port), timeout=deadline.left_s(CONNECT_TIMEOUT_S))
         except (OSError, UnicodeError) as error:
-            self.note(f"no connection: {error}")
-            raise Unreachable(f"{host}:{port}: {error}") from None
+            reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+            self.note(f"no connection to {host}:{port}: {reason}")
+            raise Unreachable(f"{host}:{port} cannot be reached: {reason}") from None
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.note(f"connected to {host}:{port}")
 

@@ -9,8 +9,9 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from fiducial.conformance.abstraction import error_name
 from fiducial.conformance.cases import CLIENT_ID, Topic
-from fiducial.conformance.client import Answer, Connection, Deadline, Unreachable
+from fiducial.conformance.client import Answer, Connection, Deadline, Heard, Unreachable
 from fiducial.conformance.oracle import KEYS
 from fiducial.models import messages as m
 from fiducial.models.apis import API_VERSIONS, APIS
@@ -21,6 +22,9 @@ from fiducial.models.settings import TOPIC, SettingError, Settings, parse
 from fiducial.models.values import ZERO_UUID
 
 SETUP_TIMEOUT_S = 30.0
+REMOVAL_TIMEOUT_S = 5.0
+#: A broker that answers nobody within this time is gone.
+LIVELY_S = 3.0
 #: Between two looks at whether a topic is there.
 PAUSE_S = 0.01
 
@@ -44,8 +48,7 @@ class Target:
 
     def advertised(self) -> dict[int, range]:
         """The versions of each API that the broker says it serves and that have a layout here."""
-        with Connection(self.host, self.port, Deadline(SETUP_TIMEOUT_S)) as connection:
-            heard = connection.ask(API_VERSIONS, 0, m.ApiVersionsRequest())
+        heard = self.asked_for_versions(SETUP_TIMEOUT_S)
         if not isinstance(heard, Answer):
             raise Unreachable(f"{self.host}:{self.port} does not answer ApiVersions: {heard}")
         found: dict[int, range] = {}
@@ -56,6 +59,18 @@ class Target:
                 if versions:
                     found[entry.api_key] = versions
         return found
+
+    def asked_for_versions(self, patience_s: float) -> Heard:
+        """What comes back if a new connection asks what everybody asks first."""
+        with Connection(self.host, self.port, Deadline(patience_s)) as connection:
+            return connection.ask(API_VERSIONS, 0, m.ApiVersionsRequest())
+
+    def is_lively(self) -> bool:
+        """Does the broker answer, on a new connection?"""
+        try:
+            return isinstance(self.asked_for_versions(LIVELY_S), Answer)
+        except Unreachable:
+            return False
 
     def serves(self, api_key: int) -> bool:
         """Is there a version of an API that both know?"""
@@ -77,14 +92,14 @@ class Target:
 
     # Asking, where every answer but one is in the way
 
-    def ask(self, message: Any) -> Any:
+    def ask(self, message: Any, patience_s: float = SETUP_TIMEOUT_S) -> Any:
         """The answer to a request in the newest version."""
         key = KEYS[type(message)]
         if not self.serves(key):
             raise SetupRefused(f"{APIS[key].name} is not served")
         if self.connection is None:
-            self.connection = Connection(self.host, self.port, Deadline(SETUP_TIMEOUT_S))
-        self.connection.deadline = Deadline(SETUP_TIMEOUT_S)
+            self.connection = Connection(self.host, self.port, Deadline(patience_s))
+        self.connection.deadline = Deadline(patience_s)
         heard = self.connection.ask(key, self.newest(key), message, client_id=CLIENT_ID)
         self.connection.transcript.entries.clear()
         if not isinstance(heard, Answer):
@@ -107,7 +122,7 @@ class Target:
         made = self.ask(m.CreateTopicsRequest(tuple(self.creatable(name, topic) for name, topic in wanted.items()), int(SETUP_TIMEOUT_S * 1000)))
         for topic in made.topics:
             if topic.error_code != Error.NONE:
-                raise SetupRefused(f"CreateTopics answers error {topic.error_code}: {topic.error_message or topic.name}")
+                raise SetupRefused(f"CreateTopics answers {error_name(topic.error_code)}: {topic.error_message or topic.name}")
         give_up = Deadline(SETUP_TIMEOUT_S)
         while not self.are_ready(wanted):
             if give_up.has_passed:
@@ -140,7 +155,7 @@ class Target:
         try:
             if named:
                 states = tuple(m.DeleteTopicState(name) for name in named)
-                self.ask(m.DeleteTopicsRequest(states, named, int(SETUP_TIMEOUT_S * 1000)))
+                self.ask(m.DeleteTopicsRequest(states, named, int(REMOVAL_TIMEOUT_S * 1000)), REMOVAL_TIMEOUT_S)
         except (SetupFailed, SetupRefused, Unreachable):
             self.close()
 
@@ -167,7 +182,7 @@ class Target:
             if given.error_code == Error.NONE:
                 return int(given.producer_id)
             if given.error_code not in RETRIABLE or give_up.has_passed:
-                raise SetupRefused(f"InitProducerId answers error {given.error_code}")
+                raise SetupRefused(f"InitProducerId answers {error_name(given.error_code)}")
             time.sleep(PAUSE_S)
 
 

@@ -1,4 +1,4 @@
-"""The command `fiducial`: serve, verify, explain. Each imports what it needs only when it runs."""
+"""The command `fiducial`: serve, conform, verify, explain. Each imports what it needs only when it runs."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ USAGE = 2
 EXAMPLES = """\
 examples:
   fiducial serve                                  a broker on 127.0.0.1:9092, its data in ./fiducial-data
+  fiducial conform 127.0.0.1:9092                 judge a broker, any that speaks Kafka's protocol
   fiducial explain LOG-BATCH-9                    a rule of the specification
   fiducial explain OUT_OF_ORDER_SEQUENCE_NUMBER   an error, and the rules that answer it
   fiducial verify                                 check everything (from a checkout)
@@ -33,6 +34,31 @@ examples:
   fiducial serve --data /var/lib/fiducial --set log.flush.interval.messages=1
   fiducial serve --config server.properties
   kcat -b 127.0.0.1:9092 -t greetings -P <<< hello && kcat -b 127.0.0.1:9092 -t greetings -C -e
+"""
+
+CONFORM_EXAMPLES = """\
+Each case is a short story about a rule of the specification, told in every version of its requests that the broker advertises; what
+should be answered is asked of the models. It makes topics of its own (conform-*), and removes them. What there are no cases of yet is
+not judged: --list shows what is.
+
+  pass               as the rule says
+  nonstrict          otherwise, but as the rule allows a peer
+  info               otherwise, where Apache Kafka does not keep the rule either, or the rule is a MAY
+  fail               otherwise
+  not-applicable     the broker does not advertise what is asked
+  unsupported-setup  the topics that the story needs are not to be had
+  inconclusive       the broker, or the way to it, failed
+  suite-error        the judge failed
+
+Exit status 0: every MUST that was judged held; 1: a MUST failed, or a case was inconclusive or a suite-error; 2: a command line that is
+not accepted, or no case was told; 3: the broker cannot be reached, or no more; 4: only SHOULD failed, with --strict. NO_COLOR turns colours off.
+
+examples:
+  fiducial conform 127.0.0.1:9092
+  fiducial conform 127.0.0.1:9092 --rule 'IDEM-*' --level MUST
+  fiducial conform 127.0.0.1:9092 --rule LOG-BATCH-9/wrong-checksum -o json
+  fiducial conform 127.0.0.1:9092 --junit conform.xml
+  fiducial conform --list
 """
 
 VERIFY_EXAMPLES = """\
@@ -68,6 +94,17 @@ def parser() -> argparse.ArgumentParser:
     serve.add_argument("--data", metavar="DIR", help="where to keep data (default: ./fiducial-data; the reference broker keeps it in memory)")
     serve.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting; wins over --config; may be repeated")
     serve.add_argument("--config", type=Path, metavar="FILE", help="a file of settings, in the format of Kafka's server.properties")
+    about = "Judge a broker, any that speaks Kafka's protocol, by the rules of the specification."
+    conform = commands.add_parser("conform", help="judge a broker", description=about, epilog=CONFORM_EXAMPLES, **raw)
+    conform.add_argument("target", nargs="?", metavar="HOST:PORT", help="the broker to judge")
+    conform.add_argument("--list", action="store_true", help="list the cases that would be told, and tell none")
+    conform.add_argument("--rule", action="append", default=[], metavar="ID|GLOB", help="cases of these rules, or these cases; may be repeated")
+    conform.add_argument("--api", metavar="NAME", help="cases that ask this API, such as Produce")
+    conform.add_argument("--level", choices=("MUST", "SHOULD", "MAY"), help="cases of rules that bind at least so much")
+    conform.add_argument("--strict", action="store_true", help="a SHOULD that fails counts")
+    conform.add_argument("--seed", type=int, metavar="N", help="shuffle the cases so (default: in the order of --list)")
+    conform.add_argument("-o", "--output", choices=("text", "json"), default="text", help="a report to read, or JSON lines (default: %(default)s)")
+    conform.add_argument("--junit", type=Path, metavar="FILE", help="write JUnit XML there too")
     about = "Check everything: lint, models explored and proved, Apache Kafka as referee, tests."
     verify = commands.add_parser("verify", help="check everything", description=about, epilog=VERIFY_EXAMPLES, **raw)
     verify.add_argument("--long", action="store_true", help="the long campaigns")
@@ -86,6 +123,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             from fiducial.cli.serve import serve
 
             return serve(options)
+        case "conform":
+            from fiducial.cli.conform import conform
+
+            return conform(options)
         case "verify":
             from fiducial.cli.verify import verify
 

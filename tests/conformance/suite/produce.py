@@ -31,7 +31,10 @@ def with_zero_id(topic: m.TopicProduceData) -> m.TopicProduceData:
 
 
 CASES: tuple[Case, ...] = (
-    *(case(f"LOG-PRODUCE-1/acks-{acks}", produce(SOUND, acks=acks), produce(SOUND), fetch()) for acks in (2, -2, 32_767)),
+    *(
+        case(f"LOG-PRODUCE-1/{slug}", produce(SOUND, acks=acks), produce(SOUND), fetch())
+        for slug, acks in {"acks-2": 2, "negative-acks": -2, "most-acks": 32_767}.items()
+    ),
     case("LOG-PRODUCE-2/no-such-partition", produce(SOUND, index=1), produce(SOUND, index=-1), produce(SOUND), fetch()),
     case("LOG-PRODUCE-2/no-such-topic", produce(SOUND, topic="absent"), produce(SOUND), topics=ABSENT, also=("LOG-PRODUCE-3",)),
     case("LOG-PRODUCE-3/zero-id", produce_to(with_zero_id(data(Records()))), fetch(), also=("LOG-PRODUCE-2",)),
@@ -67,6 +70,7 @@ CASES: tuple[Case, ...] = (
         fetch(index=1),
         topics=TWO_PARTITIONS,
     ),
-    *(case(f"LOG-PRODUCE-11/timeout-{timeout}", produce_to(data(Records()), timeout_ms=timeout), fetch()) for timeout in (0, -1)),
+    case("LOG-PRODUCE-11/no-timeout", produce_to(data(Records()), timeout_ms=0), fetch()),
+    case("LOG-PRODUCE-11/negative-timeout", produce_to(data(Records()), timeout_ms=-1), fetch()),
     case("LOG-PRODUCE-12/no-transaction", produce(SOUND, transactional_id="fiducial-conform"), fetch()),
 )

@@ -1,0 +1,167 @@
+"""`fiducial conform`: any broker, held against the rules."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from fiducial.cli import USAGE
+from fiducial.conformance import reports, suite
+from fiducial.conformance.cases import Case, Verdict
+from fiducial.conformance.client import Unreachable
+from fiducial.conformance.reports import NOTHING_JUDGED, UNREACHABLE, Rules, Text
+from fiducial.conformance.running import Judge, Result
+from fiducial.conformance.target import SetupFailed, SetupRefused, Target
+from fiducial.models import specification
+from fiducial.models.specification import Level
+
+#: From the most binding on.
+LEVELS = tuple(Level)
+COLUMNS_MAX = 100
+
+
+class Refused(Exception):
+    """What was asked for cannot be done; the text says why."""
+
+
+def conform(options: argparse.Namespace) -> int:
+    """Judge a broker, or list what it would be judged by; the exit status."""
+    rules = specification.rules()
+    text = Text(rules, is_coloured=sys.stdout.isatty() and not os.environ.get("NO_COLOR"))
+    try:
+        chosen = selected(list(suite.every().values()), rules, options)
+        if options.list:
+            print("\n".join(json.dumps(listed(case, rules)) if options.output == "json" else text.listed(case) for case in chosen))
+            return 0
+        check_writable(options.junit)
+        return judged(options, chosen, rules, text)
+    except Refused as reason:
+        print(f"fiducial conform: {reason}", file=sys.stderr)
+        return USAGE
+
+
+def address(target: str | None) -> tuple[str, int]:
+    """HOST:PORT, or [HOST]:PORT for an address with colons."""
+    host, _, port = (target or "").rpartition(":")
+    if not host or not (port.isascii() and port.isdecimal()) or not 0 < int(port) < 65536:
+        raise Refused(f"which broker? HOST:PORT, not {target or 'nothing'!r}")
+    return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+def check_writable(file: Path | None) -> None:
+    """Refused if the file cannot be written: that is to be known before the work."""
+    try:
+        if file is not None:
+            file.touch()
+    except OSError as error:
+        raise Refused(f"cannot write {file}: {error.strerror}") from None
+
+
+def selected(cases: list[Case], rules: Rules, options: argparse.Namespace) -> list[Case]:
+    """The cases that are asked for, in the order in which they are told. Refused if there is none."""
+    found = [case for case in cases if is_wanted(case, rules, options)]
+    if not found:
+        raise Refused("no case is of these rules, this API and this level; --list shows all")
+    if options.seed is not None:
+        random.Random(options.seed).shuffle(found)
+    return found
+
+
+def is_wanted(case: Case, rules: Rules, options: argparse.Namespace) -> bool:
+    """Is the case among those that are asked for?"""
+    names = (case.id, *case.rules)
+    by_rule = not options.rule or any(fnmatchcase(name, pattern) for name in names for pattern in options.rule)
+    by_api = options.api is None or options.api.lower() in {name.lower() for name in case.api_names}
+    by_level = options.level is None or LEVELS.index(rules[case.rule].level) <= LEVELS.index(Level[options.level])
+    return by_rule and by_api and by_level
+
+
+def listed(case: Case, rules: Rules) -> dict[str, Any]:
+    """A case as JSON has it."""
+    return {"case": case.id, "rules": list(case.rules), "level": reports.level_of(case, rules), "apis": sorted(case.api_names)}
+
+
+def judged(options: argparse.Namespace, cases: Sequence[Case], rules: Rules, text: Text) -> int:
+    """Tell the cases to the broker, and report."""
+    host, port = address(options.target)
+    try:
+        target = Target(host, port)
+        judge = Judge(target, {name: rule.level for name, rule in rules.items()})
+    except (Unreachable, SetupFailed, SetupRefused) as reason:
+        print(f"fiducial conform: {reason}", file=sys.stderr)
+        return UNREACHABLE
+    results: list[Result] = []
+    is_json = options.output == "json"
+    progress = Progress(len(cases), is_seen=sys.stderr.isatty() and not (is_json and sys.stdout.isatty()))
+    if is_json:
+        print(json.dumps({"target": options.target, "cases": len(cases), "seed": options.seed}), flush=True)
+    for result in told(judge, cases, progress):
+        results.append(result)
+        if is_json:
+            print(json.dumps(reports.as_data(result, rules)), flush=True)
+    status = UNREACHABLE if len(results) < len(cases) else reports.exit_status(results, rules, is_strict=options.strict)
+    if is_json:
+        counts = Counter(one.verdict.value for one in results)
+        print(json.dumps({"verdicts": counts, "exit_status": status}))
+    else:
+        print("\n".join(text.report(results)))
+    if options.junit is not None:
+        options.junit.write_bytes(reports.junit(results, rules, options.target, is_strict=options.strict))
+    if status == UNREACHABLE:
+        print(f"fiducial conform: {options.target} does not answer any more; {len(cases) - len(results)} cases were not told", file=sys.stderr)
+    if status == NOTHING_JUDGED:
+        print("fiducial conform: nothing was judged: what the cases need is not to be had of this broker", file=sys.stderr)
+    return status
+
+
+def told(judge: Judge, cases: Sequence[Case], progress: Progress) -> Iterator[Result]:
+    """The results one by one; they end early if the broker does not answer any more."""
+    for case in cases:
+        progress.show(case)
+        result = judge.judge(case)
+        progress.count(result)
+        yield result
+        if result.verdict is Verdict.INCONCLUSIVE and not judge.target.is_lively():
+            break
+    progress.clear()
+
+
+class Progress:
+    """One line on a terminal; nothing, where nobody looks."""
+
+    def __init__(self, total: int, *, is_seen: bool) -> None:
+        self.total = total
+        self.done = 0
+        self.failed = 0
+        self.begun = time.monotonic()
+        self.is_seen = is_seen
+
+    def show(self, case: Case) -> None:
+        """What is being told, how many were, how many failed, and how long it may take yet."""
+        if not self.is_seen:
+            return
+        left_s = (time.monotonic() - self.begun) / self.done * (self.total - self.done) if self.done else 0
+        failed = f", {self.failed} failed" if self.failed else ""
+        left = f", about {left_s:.0f} s left" if left_s >= 1 else ""
+        line = f"{self.done + 1}/{self.total}{failed}{left}  {case.id}"
+        print(f"\r\x1b[K{line[:COLUMNS_MAX]}", end="", file=sys.stderr, flush=True)
+
+    def count(self, result: Result) -> None:
+        """One more."""
+        self.done += 1
+        self.failed += result.verdict is Verdict.FAIL
+
+    def clear(self) -> None:
+        """Make room for the report."""
+        if self.is_seen:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+

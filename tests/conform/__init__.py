@@ -1,0 +1,1 @@
+"""How the conformance suite itself is tested."""

@@ -1,0 +1,118 @@
+"""A broker in this process for the judge to judge: the reference broker's core behind real sockets, honest, flawed, or tampered with on the way."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from typing import Any
+
+from fiducial.conformance import codec
+from fiducial.conformance.abstraction import wall_clock_ms
+from fiducial.models.apis import APIS
+from fiducial.models.settings import parse
+from fiducial.models.state import Cluster
+from fiducial.reference.core import Core, Hangup, Send
+
+NO_SETTINGS: Mapping[str, str] = {}
+HANG_UP, SAY_NOTHING = "hang up", "say nothing"
+
+#: What becomes of an answer on its way: another message, other bytes, HANG_UP or SAY_NOTHING. Given: API key, version, message.
+Tamper = Callable[[int, int, Any], Any]
+
+
+def honest(_api_key: int, _version: int, message: Any) -> Any:
+    """The answer as it is."""
+    return message
+
+
+class Broker:
+    """Serves connections in threads, one request at a time. `flaw` is switched on while a request is decided, and off while the oracle decides."""
+
+    def __init__(self, tamper: Tamper, flaw: Callable[[], AbstractContextManager[None]], settings: dict[str, str]) -> None:
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.host, self.port = self.listener.getsockname()
+        self.core = Core(Cluster("fiducialfiducialfiduci", 1, self.host, self.port), parse(settings), seed=2)
+        self.tamper = tamper
+        self.flaw = flaw
+        self.lock = threading.Lock()
+        self.connections: list[socket.socket] = []
+
+    def accept(self) -> None:
+        """Let everybody in."""
+        with suppress(OSError):
+            while True:
+                connection, _ = self.listener.accept()
+                self.connections.append(connection)
+                threading.Thread(target=self.serve, args=(connection, len(self.connections)), daemon=True).start()
+
+    def serve(self, connection: socket.socket, number: int) -> None:
+        """Answer one connection's requests."""
+        with connection, suppress(OSError, struct.error):
+            while True:
+                (size,) = struct.unpack(">i", connection.recv(4, socket.MSG_WAITALL))
+                frame = connection.recv(size, socket.MSG_WAITALL)
+                answer = self.answer(number, frame)
+                if answer is None:
+                    return
+                connection.sendall(answer)
+
+    def answer(self, number: int, frame: bytes) -> bytes | None:
+        """What is sent back, None for the end of the connection."""
+        with self.lock, self.flaw():
+            try:
+                (action,) = (one for one in self.core.frame(number, frame, wall_clock_ms()) if isinstance(one, Send | Hangup))
+            except Exception:  # as the reference broker's server does: a fault costs the connection
+                return None
+        if isinstance(action, Hangup):
+            return None
+        return self.tampered(frame, action.data) if action.data else b""
+
+    def tampered(self, frame: bytes, answer: bytes) -> bytes | None:
+        """The answer as it arrives."""
+        key, version, correlation_id = struct.unpack_from(">hhi", frame)
+        begin = codec.answer_body(answer[4:], key, version)
+        given = self.tamper(key, version, codec.decode(answer[4:], key, version, "response", begin))
+        if given in (HANG_UP, SAY_NOTHING):
+            return None if given == HANG_UP else b""
+        body = given if isinstance(given, bytes) else codec.encode(given, key, version, "response")
+        head = answer[8 : 4 + begin]
+        return struct.pack(">ii", 4 + len(head) + len(body), correlation_id) + head + body
+
+    @property
+    def topics(self) -> set[str]:
+        """Those that there are."""
+        return set(self.core.broker.topics.by_name)
+
+
+@contextmanager
+def serving(
+    tamper: Tamper = honest, *, flaw: Callable[[], AbstractContextManager[None]] = nullcontext, settings: Mapping[str, str] = NO_SETTINGS
+) -> Iterator[Broker]:
+    """A broker, while the block runs. Of settings, the dots in names may be underscores."""
+    broker = Broker(tamper, flaw, {name.replace("_", "."): text for name, text in settings.items()})
+    thread = threading.Thread(target=broker.accept, daemon=True)
+    thread.start()
+    try:
+        yield broker
+    finally:
+        broker.listener.shutdown(socket.SHUT_RDWR)
+        broker.listener.close()
+        for connection in broker.connections:
+            connection.close()
+        thread.join(10)
+
+
+def without_api(*keys: int) -> Tamper:
+    """A broker that does not advertise these."""
+
+    def tamper(api_key: int, version: int, message: Any) -> Any:
+        if api_key != 18:
+            return message
+        kept = tuple(entry for entry in message.api_keys if entry.api_key not in keys)
+        return type(message)(message.error_code, kept)
+
+    assert all(key in APIS for key in keys)
+    return tamper

@@ -1,0 +1,111 @@
+"""The oracle: the same model as in the reference broker, so that it must answer the same to everything; and it can say what a peer may answer instead."""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+import pytest
+from differential.histories import Histories
+from differential.running import prepare, remember
+from differential.steps import Raw, TimePasses
+from differential.targets import Closed, Model
+
+from fiducial.conformance import batches, codec
+from fiducial.conformance.batches import Item
+from fiducial.conformance.oracle import Expected, Oracle
+from fiducial.models import messages as m
+from fiducial.models.apis import has_flexible_header
+from fiducial.models.errors import Error
+from fiducial.models.settings import parse
+from fiducial.models.state import Cluster
+
+NOW = 1_700_000_000_000
+
+
+class Echo(Model):
+    """The reference broker, each of whose answers is the oracle's too."""
+
+    def __init__(self) -> None:
+        super().__init__(clock=lambda: NOW)
+        self.oracle = Oracle(self.core.broker.cluster, self.core.broker.settings, seed=1)
+        self.asked = 0
+
+    def ask(self, frame: bytes, expects_answer: bool) -> bytes | None:
+        """The answer of both."""
+        key, version, _, size = struct.unpack_from(">hhih", frame)
+        begin = 10 + max(size, 0) + (1 if has_flexible_header(key, version) else 0)
+        name = frame[10 : 10 + size].decode("utf-8", "replace") if size >= 0 else None
+        expected = self.oracle.ask(codec.decode(frame, key, version, "request", begin), version, now=NOW, client_id=name)
+        self.asked += 1
+        try:
+            data = super().ask(frame, expects_answer)
+        except Closed:
+            assert expected == Expected(None, closes=True, rules=self.core.rules)
+            raise
+        body = codec.decode(data, key, version, "response", codec.answer_body(data, key, version)) if data is not None else None
+        assert expected == Expected(body, rules=self.refused)
+        return data
+
+
+@pytest.mark.parametrize("seed", [3, 4])
+def test_the_oracle_answers_as_the_reference_broker_does(seed: int) -> None:
+    histories = Histories(seed)
+    echo = Echo()
+    prepare(echo, histories.world, NOW)
+    for step in histories.steps(150):
+        if isinstance(step.body, Raw | TimePasses) or step.spoilt is not None or not step.api_key >= -1:
+            continue
+        try:
+            data = echo.ask(step.frame(echo.view), step.expects_answer)
+        except Closed:
+            continue
+        if data is not None:
+            begin = codec.answer_body(data, step.api_key, step.api_version)
+            remember(echo, step, codec.decode(data, step.api_key, step.api_version, "response", begin))
+    assert echo.asked > 150
+
+
+def oracle() -> Oracle:
+    """One with a topic."""
+    made = Oracle(Cluster("fiducialfiducialfiduci", 1, "127.0.0.1", 9092), parse({}), seed=1)
+    created = made.ask(m.CreateTopicsRequest((m.CreatableTopic("t", 1, 1),)), 7, now=NOW).message
+    assert created.topics[0].error_code == Error.NONE
+    return made
+
+
+def produce(data: bytes | None, *, acks: int = -1) -> m.ProduceRequest:
+    """Records for the topic."""
+    records: Any = data
+    return m.ProduceRequest(None, acks, 0, (m.TopicProduceData("t", partition_data=(m.PartitionProduceData(0, records),)),))
+
+
+def test_what_was_stored_is_fetched() -> None:
+    asked = oracle()
+    sound = batches.build([Item(NOW), Item(NOW)])
+    for _ in range(2):
+        assert asked.ask(produce(sound), 9, now=NOW).rules == ()
+    fetch = m.FetchRequest(topics=(m.FetchTopic("t", partitions=(m.FetchPartition(0, fetch_offset=3, partition_max_bytes=1000),)),))
+    (topic,) = asked.ask(fetch, 12, now=NOW).message.responses
+    (batch,), cut = batches.stored_batches(topic.partitions[0].records)
+    assert (batch.header.base_offset, batch.header.record_count, batch.is_sound, cut) == (2, 2, True, 0)
+
+
+def test_a_refusal_names_its_rule_and_what_a_peer_may_answer() -> None:
+    refused = oracle().ask(produce(batches.faulty([Item(NOW)], "garbage")), 9, now=NOW)
+    assert refused.rules == ("LOG-BATCH-13",)
+    assert refused.allowed == {(Error.INVALID_RECORD, Error.UNKNOWN_SERVER_ERROR)}
+    (topic,) = refused.message.responses
+    assert topic.partition_responses[0].error_code == Error.INVALID_RECORD
+
+
+def test_without_acks_there_is_nothing_or_the_end() -> None:
+    sound, faulty = batches.build([Item(NOW)]), batches.faulty([Item(NOW)], "count 0")
+    assert oracle().ask(produce(sound, acks=0), 9, now=NOW) == Expected(None)
+    assert oracle().ask(produce(faulty, acks=0), 9, now=NOW) == Expected(None, closes=True, rules=("LOG-BATCH-10",))
+
+
+def test_a_fetch_that_finds_nothing_is_answered_as_if_its_time_had_passed() -> None:
+    topics = (m.FetchTopic("t", partitions=(m.FetchPartition(0, partition_max_bytes=1000),)),)
+    waited = oracle().ask(m.FetchRequest(max_wait_ms=500, min_bytes=1, topics=topics), 12, now=NOW)
+    assert waited.message.responses[0].partitions[0].records == b""
