@@ -308,8 +308,6 @@ cdef class Core:
                 result = partition_room.retain(held.second, now)
                 if held.second.log.segments.front().base_offset != first:
                     changed.push_back(held.first)
-                    if result == 0:
-                        result = log_room.save_epochs(&held.second.log)
             fetch_room.wake(self.turn, self.fetches, &changed)
         self.take_in(result)
 
@@ -582,11 +580,12 @@ cdef class Core:
             self.take_in(log_room.sync(&here.log))  # what is answered from now on is answered under the new rule, a duplicate too
 
     def raise_start(self, bytes topic_id, int index, int64_t offset) -> None:
-        """The log start up to `offset`. That it is, must be on the disk before anybody is told: the control plane's checkpoint."""
+        """The log start up to `offset`, and what is below it on the disk, or its offsets might be given out again. That the log start is there
+        too, before anybody is told, the control plane sees to by its checkpoint; the epochs follow from it when the log is opened."""
         cdef Partition* here = self.held(topic_id, index)
-        log_room.raise_start(&here.log, offset)
         if self.turn.work.storage_error == 0:
-            self.take_in(log_room.save_epochs(&here.log))
+            self.take_in(log_room.sync(&here.log))
+        log_room.raise_start(&here.log, offset)
 
     def delete(self, bytes topic_id, int index) -> bytes | None:
         """The partition is no more; its folder is put out of the way, under the name that is given back, to be emptied by whoever has time. None:

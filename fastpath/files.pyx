@@ -121,6 +121,12 @@ cdef Files the_real_ones() noexcept nogil:
     return files
 
 
+cdef Files REAL = the_real_ones()
+
+#: Where the table of the real functions is, for who puts a table of its own before it.
+ADDRESS = <size_t>&REAL
+
+
 cdef Files files_at(size_t address) noexcept nogil:
     """The table at this address."""
     return (<Files*>address)[0]

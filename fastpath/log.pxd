@@ -79,6 +79,7 @@ cdef cppclass Log:
     int64_t unflushed_messages
     vector[Segment] segments  # the last one is active; never empty
     vector[EpochStart] epochs
+    bint are_epochs_saved  # as they are
 
 ctypedef void (*OnHeader)(void* context, const uint8_t* header) noexcept nogil
 ctypedef void (*OnRead)(void* context, int64_t size_bytes) noexcept nogil

@@ -321,6 +321,7 @@ cdef void trim_epochs(Log* log, int64_t offset) noexcept nogil:
         return
     log.epochs[below - 1].start_offset = offset
     log.epochs.erase(log.epochs.begin(), log.epochs.begin() + (below - 1))
+    log.are_epochs_saved = False
 
 
 cdef void begin_epoch(Log* log, int32_t epoch) noexcept nogil:
@@ -335,6 +336,7 @@ cdef void begin_epoch(Log* log, int32_t epoch) noexcept nogil:
     entry.epoch = epoch
     entry.start_offset = log.end
     log.epochs.push_back(entry)
+    log.are_epochs_saved = False
 
 
 cdef int32_t epoch_at(Log* log, int64_t offset) noexcept nogil:
@@ -563,7 +565,8 @@ cdef size_t too_old(Log* log, LogConfig* config, int64_t now) noexcept nogil:
 
 
 cdef int drop(Log* log, size_t count) noexcept nogil:
-    """LOG-RETAIN-7: without the first `count` segments. The log start moves first; files go from the front, so that a crash leaves a suffix."""
+    """LOG-RETAIN-7: without the first `count` segments. The log start moves first; files go from the front, so that a crash leaves a suffix; and
+    for good, since a log start that is the beginning of a segment is written down nowhere else."""
     cdef size_t index
     if count == 0:
         return 0
@@ -571,15 +574,12 @@ cdef int drop(Log* log, size_t count) noexcept nogil:
     if kept > log.start:
         log.start = kept
     trim_epochs(log, log.start)
-    cdef int result = log.files.sync_folder(log.files.context, log.folder.c_str())  # the segment that is left is there before others go
-    if result < 0:
-        return result
     for index in range(count):
         close_segment(log, &log.segments[index])
         log.size_bytes -= log.segments[index].size_bytes
         remove_segment(log, log.segments[index].base_offset)
     log.segments.erase(log.segments.begin(), log.segments.begin() + count)
-    return 0
+    return log.files.sync_folder(log.files.context, log.folder.c_str())
 
 
 # Syncing and closing
@@ -617,7 +617,9 @@ cdef void close_segment(Log* log, Segment* segment) noexcept nogil:
 cdef int finish(Log* log) noexcept nogil:
     """Before a clean stop: everything on the disk. The indexes of a log that was never written to are as they were made."""
     cdef int result = sync(log)
-    return result if result < 0 or log.end == 0 else seal(log, &log.segments.back())
+    if result == 0 and log.end > 0:
+        result = seal(log, &log.segments.back())
+    return result if result < 0 or log.are_epochs_saved else save_epochs(log)
 
 
 cdef void let_go(Log* log) noexcept nogil:
@@ -855,7 +857,10 @@ cdef int save_epochs(Log* log) noexcept nogil:
         snprintf(line, sizeof(line), b"%d %lld\n", log.epochs[index].epoch, <long long>log.epochs[index].start_offset)
         text.append(<const char*>line)
     cdef int result = replace_file(log.files, epochs_path(log), <const uint8_t*>text.data(), text.size())
-    return result if result < 0 else log.files.sync_folder(log.files.context, log.folder.c_str())
+    if result == 0:
+        result = log.files.sync_folder(log.files.context, log.folder.c_str())
+    log.are_epochs_saved = result == 0
+    return result
 
 
 cdef int load_epochs(Log* log) noexcept nogil:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from fiducial.models import fetch, idempotence, kernels, log, partition, sessions
+from fiducial.models import fetch, idempotence, kernels, log, partition, restarts, sessions
 from fiducial.models.events import Outcome
 from fiducial.models.idempotence import NO_PRODUCERS, UNKNOWN, ProducerEntry, Producers, Written
 from fiducial.models.log import EpochStart, Log, LogConfig, Plan
@@ -222,6 +222,18 @@ MERGED = sessions.merged
 )
 def takes_any_high_watermark(here: Log, candidate: int) -> Log:
     return changed(here, high_watermark=candidate)
+
+
+@flaw(
+    "A26",
+    "KAFKA-8306",
+    "a log that ends below its log start is opened as it is",
+    rules=("LOG-RESTART-9",),
+    violates="test_a_log_that_ends_below_its_start_goes_on_there",
+    target=restarts.under_start,
+)
+def opens_below_the_start(here: Partition, start: int, _now: int) -> Partition:
+    return changed(here, log=changed(here.log, start=start))
 
 
 # C. What readers see
@@ -526,7 +538,7 @@ not_yet(
     A1="KIP-101 (KAFKA-1211, 3919)", A4="KIP-320 first design", A14="KAFKA-13207", A15="KAFKA-18991", A17="KAFKA-7786", A20="KAFKA-7414, KAFKA-2143",
     A25="KAFKA-6975", C9="KAFKA-8542", C10="KAFKA-13778", C12="KAFKA-14255", D3="KAFKA-6003",
 )
-not_yet("needs a log that is loaded from disk", A10="KAFKA-10432", A26="KAFKA-8306")
+not_yet("needs a log whose epochs are found in its batches again: here, they are part of its value", A10="KAFKA-10432")
 not_yet("needs records of the formats before v2, which no log here takes", A8="KAFKA-7897, KAFKA-7601")
 not_yet("needs a second log of the same partition, in another directory", A23="KAFKA-15608, KAFKA-20961")
 not_yet("needs snapshots of the producers on disk: here, they are part of the partition's value", D13="KAFKA-9105")

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from operator import attrgetter
 from pathlib import Path
-from time import perf_counter, process_time
+from time import process_time
 from types import CodeType, FrameType
 from typing import Any
 
@@ -30,6 +30,7 @@ from _pytest.runner import runtestprotocol
 from house.mutations import mutants_of, put_in
 
 import fiducial.models.broker
+import fiducial.models.restarts
 import fiducial.reference.server  # noqa: F401  (rules of frames and sockets are marked there)
 from fiducial.models import specification
 from fiducial.models.checkers.report import Screen
@@ -43,8 +44,13 @@ SEARCHED = ("tests/models", "tests/reference")
 
 #: How many mutants of a function an everyday run tries before it is content with those that were killed.
 FEW = 5
-#: A test is given this much longer than it takes with nothing wrong: a mutant may never end.
-PATIENCE, PATIENCE_S, AGAIN_S = 10, 0.5, 1.0
+#: A test is given this much more of the processor than it takes with nothing wrong, for a mutant may never end; and this much of the clock,
+#: for it may wait for ever.
+PATIENCE, PATIENCE_S, WAIT_S = 10, 0.5, 5.0
+#: With nothing wrong it may take this long.
+WHOLE_S = 120.0
+#: How often it is interrupted then: once may fall where it is swallowed.
+AGAIN_S = 1.0
 
 
 @value
@@ -111,19 +117,22 @@ class TooLong(BaseException):
 
 
 @contextmanager
-def no_longer_than(seconds: float) -> Iterator[None]:
-    """TooLong if the block takes longer; again and again, for it may fall where it is swallowed."""
+def no_longer_than(seconds: float, waiting_s: float = WAIT_S) -> Iterator[None]:
+    """TooLong if the block takes more of the processor, or waits for ever. A busy machine makes nothing too long."""
 
     def interrupt(_signal: int, _frame: FrameType | None) -> None:
         raise TooLong
 
-    before = signal.signal(signal.SIGALRM, interrupt)
-    signal.setitimer(signal.ITIMER_REAL, seconds, AGAIN_S)
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGALRM, signal.SIGPROF)}
+    signal.setitimer(signal.ITIMER_REAL, waiting_s, AGAIN_S)
+    signal.setitimer(signal.ITIMER_PROF, seconds, AGAIN_S)
     try:
         yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def forget() -> None:
@@ -177,6 +186,8 @@ class Hunt:
         self.rules = tuple(rules)
         self.is_long = is_long
         self.screen = screen
+        names = dict.fromkeys(name for rule in rules for name in IMPLEMENTED_BY[rule])
+        self.every = {name: spread(spoilt(name), FEW) for name in names}  # now: the sources may be edited while the tests run
         self.tried: list[Tried] = []
         self.survivors: list[tuple[str, str]] = []  # (function, mutant) of those that no rule's test noticed
         self.unfit: list[str] = []
@@ -187,31 +198,30 @@ class Hunt:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         """Find the tests of each rule, then spoil each function."""
-        names = list(dict.fromkeys(name for rule in self.rules for name in IMPLEMENTED_BY[rule]))
-        codes = {name: function_named(name).__code__ for name in names}
+        codes = {name: function_named(name).__code__ for name in self.every}
         tests = {rule: self.fit(items, set(codes.values())) for rule, items in citing(session.items, self.rules).items()}
         for at, (name, code) in enumerate(codes.items()):
-            self.screen.progress(f"mutants: {at} of {len(names)} functions, {process_time() - self.began:.0f} s")
+            self.screen.progress(f"mutants: {at} of {len(codes)} functions, {process_time() - self.began:.0f} s")
             concerned = [rule for rule in self.rules if name in IMPLEMENTED_BY[rule]]
             self.spoil(name, {rule: [item for item in tests[rule] if code in self.calls[item]] for rule in concerned})
         return True
 
     def fit(self, items: Sequence[pytest.Item], codes: set[CodeType]) -> list[pytest.Item]:
-        """The tests that pass when nothing is wrong, quickest first. How long that takes is noted, and which of the functions they call."""
+        """The tests that pass when nothing is wrong, quickest first. What they take of the processor is noted, and which of the functions they call."""
         for item in items:
             if item not in self.calls:
-                began = perf_counter()
+                began = process_time()
                 with noting_calls(codes) as self.calls[item]:
-                    fails = self.fails(item, 60)
+                    fails = self.fails(item, WHOLE_S, WHOLE_S)
                 if fails:
                     self.unfit.append(item.nodeid)
-                self.seconds[item] = perf_counter() - began
+                self.seconds[item] = process_time() - began
         return sorted((item for item in items if item.nodeid not in self.unfit), key=lambda item: self.seconds[item])
 
-    def fails(self, item: pytest.Item, seconds: float) -> bool:
+    def fails(self, item: pytest.Item, seconds: float, waiting_s: float = WAIT_S) -> bool:
         """Run a test: does it fail, or take too long?"""
         try:
-            with no_longer_than(seconds):
+            with no_longer_than(seconds, waiting_s):
                 reports = runtestprotocol(item, nextitem=None, log=False)
         except TooLong:
             item.session._setupstate.teardown_exact(None)
@@ -220,9 +230,8 @@ class Hunt:
 
     def spoil(self, name: str, tests: Mapping[str, Sequence[pytest.Item]]) -> None:
         """Try mutants of a function until each rule has killed one of a few, or all of them."""
-        every = spread(spoilt(name), FEW)
         tries, kills = Counter[str](), Counter[str]()
-        for number, one in enumerate(every):
+        for number, one in enumerate(self.every[name]):
             waiting = [rule for rule in tests if self.is_long or number < FEW or not kills[rule]]
             if not any(tests[rule] for rule in waiting):
                 break
@@ -262,18 +271,20 @@ def show(hunt: Hunt, screen: Screen) -> list[str]:
     if hunt.is_long:
         screen.table("Survivors: no test of any rule of the function noticed", ("function", "mutant"), hunt.survivors)
     texts = specification.rules()
-    complaints = [f"fails with nothing wrong: {test}" for test in hunt.unfit]
+    complaints, count = [f"fails with nothing wrong: {test}" for test in hunt.unfit], 0
     for rule in hunt.rules:
-        missed = [one for one in hunt.tried if one.rule == rule and not one.killed]
+        tried = [one for one in hunt.tried if one.rule == rule]
+        missed = [f"{rule}: no test of it notices a mutant of {one.function} ({one.tests} tests)" for one in tried if not one.killed]
+        missed += [] if tried else [f"{rule} was not tried"]
         excuse = texts[rule].noted("Unmutated") if rule in texts else None
-        if missed and not excuse:
-            complaints += [f"{rule}: no test of it notices a mutant of {one.function} ({one.tests} tests)" for one in missed]
-        if excuse and not missed:
+        count += not missed
+        if not excuse:
+            complaints += missed
+        elif not missed:
             complaints.append(f"{rule} is caught, so its line `Unmutated:` can go")
     killed, mutants = sum(one.killed for one in hunt.tried), sum(one.mutants for one in hunt.tried)
-    uncaught = {one.rule for one in hunt.tried if not one.killed}
     screen.say(
-        f"\n{len(hunt.rules)} rules, {len(hunt.rules) - len(uncaught)} caught; {killed:,} of {mutants:,} mutants killed,"
+        f"\n{len(hunt.rules)} rules, {count} caught; {killed:,} of {mutants:,} mutants killed,"
         f" in {process_time() - hunt.began:.0f} s of the processor"
     )
     return complaints

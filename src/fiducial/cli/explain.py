@@ -12,6 +12,7 @@ from importlib import import_module
 from operator import attrgetter
 
 import fiducial.models.broker
+import fiducial.models.restarts
 import fiducial.reference.server  # noqa: F401  (the rules of frames and sockets are marked there)
 from fiducial.cli import USAGE
 from fiducial.models import specification

@@ -1,0 +1,3 @@
+"""What Python sees of files.pyx."""
+
+ADDRESS: int

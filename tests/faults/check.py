@@ -1,0 +1,324 @@
+"""Is what a broker finds after a crash one of the things that the rules allow?
+
+For every operation of a run, the folders that a crash there may leave are made (`images`), the broker is started on each, and what it then is,
+and does, is held against `models/restarts.py`:
+    each log            is what it was at some moment, no earlier than must be kept; its bytes are those that were sent
+    each producer       is known with the window of that moment; resends are duplicates, the next sequence is taken, an older epoch is refused
+    topics, ids         as they were before the step that was cut, or as after it
+    a second start      finds the same
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import shutil
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from differential.targets import answer_of, request_frame
+
+from faults import images
+from faults.disk import Operation
+from faults.images import Image, Shadow
+from faults.run import CLUSTER, Key, Run, Step, batches_of, produce_request, sent
+from fiducial.fastpath.batch import batches
+from fiducial.fastpath.node import Node
+from fiducial.models import messages as m
+from fiducial.models.errors import Error
+from fiducial.models.idempotence import Written
+from fiducial.models.kernels import sequence_after
+from fiducial.models.partition import Partition
+from fiducial.models.restarts import Kept, Stop, allowed_after_crash, must_be_kept
+from fiducial.models.topics import Topics
+from fiducial.reference.records import with_checksum
+
+FETCH, PRODUCE, INIT_PRODUCER_ID = 1, 0, 22
+SIZE_MAX = 2**31 - 1
+
+#: (epoch, window) of a producer; when it wrote last is not compared: recovery does not know it.
+Known = tuple[int, tuple[Written, ...]]
+
+
+class Violation(AssertionError):
+    """A broker that started after a crash is, or does, what no rule allows."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a started broker is, of one partition."""
+
+    start: int
+    end: int
+    epochs: tuple[tuple[int, int], ...]
+    leader_epoch: int
+    producers: dict[int, Known]
+    batches: tuple[tuple[int, int, int, bytes], ...]  # base offset, last offset, leader epoch, digest of all from the attributes on
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a started broker is."""
+
+    topics: Topics
+    next_producer_id: int
+    partitions: dict[Key, Seen]
+
+
+@dataclass
+class Report:
+    """How much was looked at."""
+
+    crashes: int = 0  # points in runs
+    images: Counter[Stop] = field(default_factory=Counter)
+    states: int = 0  # images that are not the same
+    shorter: int = 0  # logs that were found shorter than they had been
+    resends: int = 0
+
+    def __str__(self) -> str:
+        kills, cuts = self.images[Stop.KILLED], self.images[Stop.POWER_CUT]
+        return (
+            f"{self.crashes:,} crash points: {kills:,} images of kills, {cuts:,} of power cuts, {self.states:,} different; "
+            f"{self.shorter:,} logs shorter than they had been, {self.resends:,} resends recognised"
+        )
+
+
+# Looking at a broker
+
+
+def asked(node: Node, key: int, version: int, message: Any, now: int) -> Any:
+    """The answer of a broker to a request."""
+    data = sent(node.frame(1, bytearray(request_frame(key, version, message)), now))
+    return answer_of(data[4:], key, version)
+
+
+def read_log(node: Node, name: str, index: int, start: int, end: int, now: int) -> bytes:
+    """Every byte from log start to log end, as a consumer reads it."""
+    read, offset = b"", start
+    while offset < end:
+        wanted = m.FetchTopic(name, partitions=(m.FetchPartition(index, fetch_offset=offset, partition_max_bytes=SIZE_MAX),))
+        request = m.FetchRequest(max_wait_ms=0, min_bytes=0, max_bytes=SIZE_MAX, session_id=0, session_epoch=-1, topics=(wanted,))
+        (answer,) = asked(node, FETCH, 12, request, now).responses[0].partitions
+        if answer.error_code != 0 or answer.high_watermark != end or answer.log_start_offset != start or not answer.records:
+            raise Violation(f"{name}-{index}, {start} to {end}, cannot be read at {offset}: {answer}")
+        read += bytes(answer.records)
+        offset = batches(bytes(answer.records))[-1].last_offset + 1
+    return read
+
+
+def seen(node: Node, key: Key, now: int) -> Seen:
+    """One partition of a broker."""
+    (start, high_watermark, end, _), epochs, _, leader_epoch = node.core.marks(*key)
+    if high_watermark != end:
+        raise Violation(f"{key}: high watermark {high_watermark}, log end {end}")
+    read = batches(read_log(node, node.broker.topics.by_id[key[0]], key[1], start, end, now))
+    for batch in read:
+        if not batch.crc_is_good:
+            raise Violation(f"{key}: the batch at {batch.base_offset} is not sound")
+    known = {producer: (entry.epoch, entry.window) for producer, entry in node.core.producers(*key)}
+    shown = tuple((one.base_offset, one.last_offset, one.leader_epoch, summed(one.data[21:])) for one in read)
+    return Seen(start, end, tuple(epochs), leader_epoch, known, shown)
+
+
+def summed(data: bytes) -> bytes:
+    """What two equal batches have in common."""
+    return hashlib.blake2b(data, digest_size=8).digest()
+
+
+def found(node: Node, now: int) -> Found:
+    """All of a broker."""
+    partitions = {key: seen(node, key, now) for key in node.core.partitions()}
+    return Found(node.broker.topics, node.broker.producer_ids.next_id, partitions)
+
+
+def differs(first: Found, second: Found) -> str | None:
+    """What a second start found otherwise than the first: only leader epochs may be."""
+    if (first.topics, first.next_producer_id, first.partitions.keys()) != (second.topics, second.next_producer_id, second.partitions.keys()):
+        return "topics or producer ids"
+    for key, one in first.partitions.items():
+        other = second.partitions[key]
+        if (one.start, one.end, one.producers, one.batches) != (other.start, other.end, other.producers, other.batches):
+            return f"{key}: {one}, then {other}"
+        kept = tuple(entry for entry in one.epochs if entry[1] < one.end)
+        if other.leader_epoch <= one.leader_epoch or other.epochs != (*kept, (other.leader_epoch, other.end)):
+            return f"{key}: epochs {one.epochs}, then {other.epochs}"
+    return None
+
+
+# The check
+
+
+class Check:
+    """Of every crash of one run."""
+
+    def __init__(self, run: Run, work: Path, report: Report | None = None) -> None:
+        self.run, self.work = run, work
+        self.report = report if report is not None else Report()
+        self.known: dict[bytes, Found] = {}  # by digest of the image
+        self.allowed: dict[tuple[int, Key, Stop, int], dict[tuple[int, int], list[Seen]]] = {}
+        self.folders = itertools.count()
+        last = run.steps[-1]
+        total = len(run.disk.operations)
+        self.steps = [*run.steps, Step("the end", total, total + 1, last.after, last.after, dict(run.moments), dict(run.safe))]
+
+    def every_crash(self, *, cuts: int, random: Random, every: int = 1) -> None:
+        """A kill and power cuts before each operation, and after the last; `cuts` images of power cuts at each `every`-th."""
+        shadow = Shadow(self.run.image)
+        operations: Sequence[Operation | None] = [*self.run.disk.operations, None]
+        for number, operation in enumerate(operations):
+            step = next(step for step in self.steps if step.begin <= number < step.end)
+            self.report.crashes += 1
+            self.all_of(images.after_kill(shadow, operation), step, Stop.KILLED)
+            if number % every == 0:
+                self.all_of(images.after_power_cut(shadow, cuts, random), step, Stop.POWER_CUT)
+            if operation is not None:
+                shadow.do(operation)
+
+    def all_of(self, made: Iterable[Image], step: Step, stop: Stop) -> None:
+        """Every image of one crash."""
+        for image in made:
+            self.report.images[stop] += 1
+            try:
+                self.judge(self.found_on(image), step, stop)
+            except Exception as error:
+                raise Violation(f"{stop.value} in step “{step.title}” ({step.begin} to {step.end}): {error}") from error
+
+    def found_on(self, image: Image) -> Found:
+        """What a broker finds on an image, at its first start and at its second, and that it then does what it must."""
+        digest = images.digest(image)
+        if digest not in self.known:
+            folder = self.work / str(next(self.folders))
+            images.write(image, folder)
+            self.known[digest] = self.started(folder)
+            self.report.states += 1
+            shutil.rmtree(folder)
+        return self.known[digest]
+
+    def started(self, folder: Path) -> Found:
+        """Start, look, crash, start, look, and ask."""
+        now = self.run.now + 1
+        node = Node(folder, CLUSTER, self.run.settings, 77, now)
+        first = found(node, now)
+        node.close()
+        node = Node(folder, CLUSTER, self.run.settings, 78, now)
+        second = found(node, now)
+        difference = differs(first, second)
+        if difference is not None:
+            raise Violation(f"a second start differs in {difference}")
+        self.ask(node, second, now)
+        node.close()
+        return first
+
+    # What it is
+
+    def judge(self, found: Found, step: Step, stop: Stop) -> None:
+        """Every part of what was found is allowed."""
+        if found.topics not in (step.before.topics, step.after.topics):
+            raise Violation(f"topics {found.topics}, not {step.before.topics}")
+        if found.next_producer_id not in (step.before.producer_ids.reserved, step.after.producer_ids.reserved):
+            raise Violation(f"the next producer id is {found.next_producer_id}")
+        expected = {(topic.topic_id, index) for topic in found.topics.by_name.values() for index in range(topic.partitions)}
+        if expected != found.partitions.keys():
+            raise Violation(f"partitions {found.partitions.keys()}, not {expected}")
+        for key, one in found.partitions.items():
+            self.judge_partition(key, one, step, stop)
+
+    def judge_partition(self, key: Key, one: Seen, step: Step, stop: Stop) -> None:
+        """One partition is one of those that are allowed."""
+        allowed = self.allowed_here(key, step, stop, one.leader_epoch)
+        if not any(agrees(one, other, self.forgotten(key, step)) for other in allowed.get((one.start, one.end), [])):
+            there = {marks: [vars(other) for other in others] for marks, others in allowed.items() if marks[1] == one.end}
+            raise Violation(f"{key[1]} of {step.after.topics.by_id.get(key[0])} is {vars(one)}; allowed are {sorted(allowed)}, and there {there}")
+        before = step.before.partitions.get(key)
+        if before is not None and one.end < before.log.end:
+            self.report.shorter += 1
+
+    def allowed_here(self, key: Key, step: Step, stop: Stop, leader_epoch: int) -> dict[tuple[int, int], list[Seen]]:
+        """What a partition may be after a crash in this step, by log start and end."""
+        place = (step.begin, key, stop, leader_epoch)
+        if place not in self.allowed:
+            before, after = step.before.partitions.get(key), step.after.partitions.get(key)
+            coming = () if after is None or step.is_start else (after,)
+            kept = Kept(0, 0)
+            moments: tuple[Partition, ...] = coming
+            if before is not None:
+                answered = Kept(before.log.start, before.log.end)
+                kept = must_be_kept(stop, before, answered, Kept(step.safe[key].start, step.safe[key].end))
+                moments = (*step.moments[key], *coming)
+            may_be_new = before is None and after is not None and leader_epoch == after.leader_epoch  # its folder was not made yet
+            values: tuple[Partition, ...] = coming if may_be_new else ()
+            if leader_epoch > max(moment.leader_epoch for moment in moments):
+                values = allowed_after_crash(moments, kept, leader_epoch, self.run.now)
+            self.allowed[place] = {}
+            for value in values:
+                self.allowed[place].setdefault((value.log.start, value.log.end), []).append(self.shown(key, value))
+        return self.allowed[place]
+
+    def shown(self, key: Key, here: Partition) -> Seen:
+        """A partition of the model, as a broker's is seen."""
+        known = {producer: (entry.epoch, entry.window) for producer, entry in here.producers.items()}
+        stored = tuple(
+            (one.base_offset, one.last_offset, one.leader_epoch, summed(self.run.stored[key, one.base_offset])) for one in batches_of(here)
+        )
+        epochs = tuple((entry.epoch, entry.start_offset) for entry in here.log.epochs)
+        return Seen(here.log.start, here.log.end, epochs, here.leader_epoch, known, stored)
+
+    def forgotten(self, key: Key, step: Step) -> dict[int, list[Known]]:
+        """What each producer of a partition had been at some moment."""
+        known: dict[int, list[Known]] = {}
+        for moment in step.moments.get(key, ()):
+            for producer, entry in moment.producers.items():
+                known.setdefault(producer, []).append((entry.epoch, entry.window))
+        return known
+
+    # What it does
+
+    def ask(self, node: Node, found: Found, now: int) -> None:
+        """Producers go on where they were; ids are new ones."""
+        given = asked(node, INIT_PRODUCER_ID, 4, m.InitProducerIdRequest(None, 1000), now).producer_id
+        if given != found.next_producer_id:
+            raise Violation(f"producer id {given} is given out, not {found.next_producer_id}")
+        for key, one in found.partitions.items():
+            end = one.end
+            for producer, (epoch, window) in sorted(one.producers.items()):
+                for written in window:
+                    data = self.run.sent[key, producer, epoch, written.first_sequence]
+                    self.expect(node, key, data, Error.NONE, written.base_offset, now)
+                    self.report.resends += 1
+                data = self.run.sent[key, producer, epoch, window[-1].first_sequence]
+                older = with_sequence(data, epoch - 1, sequence_after(window[-1].last_sequence, 1))
+                self.expect(node, key, older, Error.INVALID_PRODUCER_EPOCH, -1, now)
+                following = with_sequence(data, epoch, sequence_after(window[-1].last_sequence, 1))
+                self.expect(node, key, following, Error.NONE, end, now)
+                end = node.core.marks(*key)[0][2]
+
+    def expect(self, node: Node, key: Key, data: bytes, error: Error, offset: int, now: int) -> None:
+        """A batch gets this answer."""
+        name = node.broker.topics.by_id[key[0]]
+        answer = asked(node, PRODUCE, 12, produce_request(name, key[1], data), now).responses[0].partition_responses[0]
+        if (answer.error_code, answer.base_offset) != (error, offset):
+            raise Violation(f"{name}-{key[1]}: a batch gets {answer}, not {error.name} and {offset}")
+
+
+def agrees(one: Seen, other: Seen, forgotten: dict[int, list[Known]]) -> bool:
+    """Is what is seen what is allowed? Producers that had been forgotten may be back, as they were."""
+    back = {producer: known for producer, known in one.producers.items() if producer not in other.producers}
+    known = {producer: known for producer, known in one.producers.items() if producer in other.producers}
+    marks = (one.start, one.end, one.epochs, one.leader_epoch, one.batches) == (other.start, other.end, other.epochs, other.leader_epoch, other.batches)
+    return marks and known == other.producers and all(was in forgotten.get(producer, ()) for producer, was in back.items())
+
+
+def with_sequence(data: bytes, epoch: int, sequence: int) -> bytes:
+    """The batch of the same producer under another epoch and sequence."""
+    return with_checksum(data[:51] + epoch.to_bytes(2, "big", signed=True) + sequence.to_bytes(4, "big", signed=True) + data[57:])
+
+
+def crashes(run: Run, work: Path, *, cuts: int, seed: int, every: int = 1, report: Report | None = None) -> Report:
+    """Check every crash of a run."""
+    check = Check(run, work, report)
+    check.every_crash(cuts=cuts, random=Random(seed), every=every)
+    return check.report

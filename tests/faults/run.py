@@ -1,0 +1,283 @@
+"""A broker run on a disk that remembers, step by step beside its model: what it is, and what of it must outlive the step.
+
+    run = Run(folder)
+    run.start()
+    run.create("a", flush_messages="1")
+    run.produce("a", 0, producer=7, count=2)
+    run.kill()
+    run.start()
+
+Both are asked the same and must answer the same. A step that the model takes while the broker carries out file operations is what a crash may cut.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from differential.encode import Item, encoded
+from differential.targets import answer_of, request_frame
+
+from faults.disk import Disk
+from faults.images import Image, read
+from fiducial.fastpath.node import Action, Node, Send
+from fiducial.models import messages as m
+from fiducial.models.apis import APIS
+from fiducial.models.batches import StoredBatch
+from fiducial.models.broker import new_broker
+from fiducial.models.kernels import sequence_after
+from fiducial.models.partition import Partition
+from fiducial.models.restarts import forces_before_answer, forces_by_now, reopened, restarted
+from fiducial.models.settings import Settings, parse
+from fiducial.models.state import Broker, Chance, Cluster
+from fiducial.models.values import EMPTY, Uuid, changed
+from fiducial.reference.core import Core
+from fiducial.reference.core import Send as ModelSend
+
+NOON_MS = 1_700_000_000_000
+REQUEST_MS = 7
+CLUSTER = Cluster("ZmlkdWNpYWxmaWR1Y2lhbA", 1, "127.0.0.1", 9092)
+KEYS = {api.request: api.key for api in APIS.values()}
+#: The newest versions by the topic's name.
+BY_NAME = {0: 12, 1: 12}
+RESOURCE_TOPIC, SET = 2, 0
+
+Key = tuple[Uuid, int]
+
+
+@dataclass(frozen=True)
+class Safe:
+    """What of a partition outlives a power cut: a log start that was answered, and every record below `end`; and what waits to be forced."""
+
+    start: int
+    end: int
+    unforced_records: int = 0
+    since_ms: int = 0
+
+
+@dataclass(frozen=True)
+class Step:
+    """Something that was asked of the broker: the operations that it took, and all that was so before and is so after it."""
+
+    title: str
+    begin: int
+    end: int
+    before: Broker
+    after: Broker
+    moments: Mapping[Key, tuple[Partition, ...]]  # of each partition, what it was since it was opened, up to this step
+    safe: Mapping[Key, Safe]
+    is_start: bool = False
+
+
+class Refused(AssertionError):
+    """A request of the script got an error."""
+
+
+@dataclass
+class Run:
+    """One broker. `broker` and `image` say what is there to begin with: nothing, or what a crash has left."""
+
+    folder: Path
+    settings: Settings = field(default_factory=lambda: parse({}))
+    broker: Broker = field(default_factory=lambda: new_broker(CLUSTER, parse({}), 1))
+    now: int = NOON_MS
+    starts: int = 0
+
+    def __post_init__(self) -> None:
+        self.folder.mkdir(exist_ok=True)
+        self.image: Image = read(self.folder)
+        self.disk = Disk(self.folder)
+        self.node: Node | None = None
+        self.core = Core(CLUSTER, self.settings, 1)
+        self.steps: list[Step] = []
+        self.moments: dict[Key, tuple[Partition, ...]] = {key: (here,) for key, here in self.broker.partitions.items()}
+        self.safe: dict[Key, Safe] = {key: Safe(here.log.start, here.log.end) for key, here in self.broker.partitions.items()}
+        self.stored: dict[tuple[Key, int], bytes] = {}  # by base offset: the batches, from their attributes on
+        self.sent: dict[tuple[Key, int, int, int], bytes] = {}  # by producer, epoch, first sequence: the batches, as they were sent
+        self.sequences: dict[tuple[Key, int, int], int] = {}  # by producer and epoch: the next one
+
+    # Steps
+
+    @contextmanager
+    def step(self, title: str, *, flushes: bool = False, deletes: bool = False) -> Iterator[None]:
+        """One step: the block asks the broker, and brings the model to where it then is."""
+        before, begin = self.broker, len(self.disk.operations)
+        moments, safe, was_running = dict(self.moments), dict(self.safe), self.node is not None
+        yield
+        if self.node is not None and was_running:
+            self.broker = self.core.broker
+            self.learn(before, flushes=flushes, deletes=deletes)
+        else:  # it has started or stopped: all that is there is on the disk
+            self.moments = {key: (here,) for key, here in self.broker.partitions.items()}
+            self.safe = {key: Safe(here.log.start, here.log.end) for key, here in self.broker.partitions.items()}
+        end = len(self.disk.operations)
+        self.steps.append(Step(title, begin, end, before, self.broker, moments, safe, is_start=not was_running))
+
+    def learn(self, before: Broker, *, flushes: bool, deletes: bool) -> None:
+        """What of each partition is safe after a step, by the rules alone."""
+        for key in [key for key in self.moments if key not in self.broker.partitions]:
+            del self.moments[key], self.safe[key]
+        for key, here in self.broker.partitions.items():
+            was = before.partitions.get(key)
+            if was is None:
+                self.moments[key], self.safe[key] = (here,), Safe(here.log.start, here.log.end)
+                continue
+            if here is not was:
+                self.moments[key] = (*self.moments[key], here)
+            safe = self.safe[key]
+            unforced, since = safe.unforced_records + here.log.end - was.log.end, safe.since_ms if safe.unforced_records else self.now
+            forces = unforced > 0 and (
+                forces_before_answer(here.config, unforced) or (flushes and forces_by_now(here.config, self.now - since))
+            )
+            start = here.log.start if deletes else safe.start
+            end = here.log.end if forces else max(safe.end, start)
+            self.safe[key] = Safe(start, end, 0 if forces else unforced, since)
+
+    def start(self) -> None:
+        """Start the broker on its folder."""
+        assert self.node is None
+        self.starts += 1
+        with self.step("start"):
+            self.node = Node(self.folder, CLUSTER, self.settings, self.starts, self.now, simulation=self.disk)
+            partitions = EMPTY
+            for key, here in self.broker.partitions.items():
+                partitions = partitions.set(key, reopened(here, here.leader_epoch + 1))
+            self.broker = changed(restarted(self.broker, partitions), chance=Chance(self.starts))
+            self.core.broker = self.broker
+
+    def stop(self) -> None:
+        """Stop it cleanly."""
+        assert self.node is not None
+        with self.step("stop"):
+            self.node.stop()
+            self.node = None
+
+    def kill(self) -> None:
+        """Leave everything as it is."""
+        assert self.node is not None
+        self.node.close()
+        self.node = None
+
+    # What is asked
+
+    def ask(self, message: Any) -> Any:
+        """The answer of both to a request."""
+        assert self.node is not None
+        key = KEYS[type(message)]
+        version = BY_NAME.get(key, APIS[key].max_version)
+        frame = request_frame(key, version, message)
+        self.now += REQUEST_MS
+        (expected,) = self.core.frame(1, frame, self.now)
+        assert isinstance(expected, ModelSend)
+        answered = sent(self.node.frame(1, bytearray(frame), self.now))
+        assert answered == expected.data, f"{message}: {answered!r}, not {expected.data!r}"
+        return answer_of(answered[4:], key, version)
+
+    def create(self, name: str, partitions: int = 1, **config: str) -> None:
+        """Create a topic; configuration names with _ for dots."""
+        configs = tuple(m.CreatableTopicConfig(key.replace("_", "."), text) for key, text in config.items())
+        with self.step(f"create {name}"):
+            accepted(self.ask(m.CreateTopicsRequest((m.CreatableTopic(name, partitions, 1, configs=configs),), 60_000, False)).topics)
+
+    def delete(self, name: str) -> None:
+        """Delete a topic."""
+        with self.step(f"delete {name}"):
+            accepted(self.ask(m.DeleteTopicsRequest((m.DeleteTopicState(name),), timeout_ms=60_000)).responses)
+
+    def grow(self, name: str, partitions: int) -> None:
+        """More partitions."""
+        with self.step(f"grow {name}"):
+            accepted(self.ask(m.CreatePartitionsRequest((m.CreatePartitionsTopic(name, partitions),), 60_000, False)).results)
+
+    def configure(self, name: str, config: str, text: str) -> None:
+        """Change one configuration of a topic."""
+        change = m.IncrementalAlterConfigsRequestAlterableConfig(config, SET, text)
+        resource = m.IncrementalAlterConfigsRequestAlterConfigsResource(RESOURCE_TOPIC, name, (change,))
+        with self.step(f"{config} of {name} = {text}"):
+            accepted(self.ask(m.IncrementalAlterConfigsRequest((resource,), False)).responses)
+
+    def key(self, name: str, index: int = 0) -> Key:
+        """A partition's."""
+        return self.broker.topics.by_name[name].topic_id, index
+
+    def produce(self, name: str, index: int = 0, *, producer: int = -1, epoch: int = 1, count: int = 1, size: int = 10) -> None:
+        """Append a batch of `count` records of `size` bytes, the next one of an idempotent producer."""
+        key = self.key(name, index)
+        sequence = self.sequences.get((key, producer, epoch), 0) if producer >= 0 else -1
+        items = [Item(self.now, b"%d" % number, bytes([65 + self.now % 26]) * size) for number in range(count)]
+        data = encoded(items, producer=(producer, epoch if producer >= 0 else -1, sequence))
+        offset = self.broker.partitions[key].log.end
+        self.stored[key, offset] = data[21:]
+        with self.step(f"produce {count} to {name}-{index} at {offset}"):
+            (answer,) = accepted(self.ask(produce_request(name, index, data)).responses[0].partition_responses)
+            assert answer.base_offset == offset
+        if producer >= 0:
+            self.sent[key, producer, epoch, sequence] = data
+            self.sequences[key, producer, epoch] = sequence_after(sequence, count)
+
+    def resend(self, name: str, index: int, producer: int, epoch: int, sequence: int) -> None:
+        """A batch again; that of a producer's window is a duplicate."""
+        data = self.sent[self.key(name, index), producer, epoch, sequence]
+        with self.step(f"resend {sequence} of {producer} to {name}-{index}"):
+            accepted(self.ask(produce_request(name, index, data)).responses[0].partition_responses)
+
+    def delete_records(self, name: str, index: int, offset: int) -> None:
+        """Raise the log start."""
+        entry = m.DeleteRecordsTopic(name, (m.DeleteRecordsPartition(index, offset),))
+        with self.step(f"delete {name}-{index} below {offset}", deletes=True):
+            accepted(self.ask(m.DeleteRecordsRequest((entry,), 10_000)).topics[0].partitions)
+
+    def draw_producer_id(self) -> int:
+        """A new one."""
+        with self.step("a producer id"):
+            answer = self.ask(m.InitProducerIdRequest(None, 1000))
+            accepted([answer])
+        return int(answer.producer_id)
+
+    def keep_house(self, later_ms: int = 0) -> None:
+        """Retention and expiry look, some time later."""
+        assert self.node is not None
+        self.now += later_ms
+        with self.step("housekeeping"):
+            self.core.housekeeping(self.now)
+            self.node.housekeeping(self.now)
+
+    def flush(self, later_ms: int = 0) -> None:
+        """What the driver does from time to time: force what has waited for flush.ms, and write down how far the logs are on the disk."""
+        assert self.node is not None
+        self.now += later_ms
+        with self.step("flush", flushes=True):
+            segments = self.node.core.unsynced(self.now)
+            self.node.synced(segments, self.node.core.sync([segment[4] for segment in segments]))
+        with self.step("checkpoint"):
+            self.node.checkpoint()
+
+
+def produce_request(name: str, index: int, data: bytes) -> m.ProduceRequest:
+    """One batch for one partition."""
+    records: Any = data  # the field holds bytes as well
+    return m.ProduceRequest(None, -1, 1000, (m.TopicProduceData(name, partition_data=(m.PartitionProduceData(index, records),)),))
+
+
+def sent(actions: list[Action]) -> bytes:
+    """What was answered to the request, which is all that was to be done."""
+    (action,) = actions
+    assert isinstance(action, Send), action
+    return action.data
+
+
+def accepted(answers: Any) -> Any:
+    """None of these is an error."""
+    for answer in answers:
+        if answer.error_code != 0:
+            raise Refused(str(answer))
+    return answers
+
+
+def batches_of(here: Partition) -> list[StoredBatch]:
+    """The batches of a log that can be read, in order."""
+    stored = (here.log.batches[ordinal] for ordinal in range(here.log.first_batch, here.log.end_batch))
+    return [batch for batch in stored if batch.last_offset >= here.log.start]

@@ -1,0 +1,49 @@
+"""A data folder has one owner: who else starts on it is refused, and told why."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from faults.run import CLUSTER, NOON_MS
+from fiducial.fastpath.data import DataError
+from fiducial.fastpath.node import Node
+from fiducial.models.settings import parse
+from fiducial.models.values import changed
+
+SERVE = (sys.executable, "-m", "fiducial", "serve", "--listen", "127.0.0.1:0")
+
+
+@pytest.mark.rule("LOG-RESTART-13")
+def test_a_second_broker_on_a_folder_is_refused(tmp_path: Path) -> None:
+    node = Node(tmp_path / "data", CLUSTER, parse({}), 1, NOON_MS)
+    with pytest.raises(DataError, match=r"data belongs to another broker that is running"):
+        Node(tmp_path / "data", CLUSTER, parse({}), 1, NOON_MS)
+    node.stop()
+    Node(tmp_path / "data", CLUSTER, parse({}), 1, NOON_MS).stop()
+
+
+@pytest.mark.rule("LOG-RESTART-13")
+def test_a_folder_of_another_broker_is_refused(tmp_path: Path) -> None:
+    Node(tmp_path / "data", CLUSTER, parse({}), 1, NOON_MS).stop()
+    other = changed(CLUSTER, broker_id=2)
+    with pytest.raises(DataError, match=r"data belongs to broker 1, not 2"):
+        Node(tmp_path / "data", other, parse({}), 1, NOON_MS)
+    Node(tmp_path / "data", CLUSTER, parse({}), 1, NOON_MS).stop()
+
+
+@pytest.mark.rule("LOG-RESTART-13")
+def test_the_second_process_on_a_folder_ends_with_a_clear_error(tmp_path: Path) -> None:
+    command = [*SERVE, "--data", str(tmp_path / "data")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as first:
+        try:
+            assert first.stdout is not None and first.stdout.readline().startswith("listening on")
+            second = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+            assert second.returncode == 1
+            assert second.stderr == f"fiducial: {tmp_path / 'data'} belongs to another broker that is running\n"
+            assert second.stdout == ""
+        finally:
+            first.kill()
