@@ -48,4 +48,6 @@ def test_the_wheel_holds_one_package(tmp_path: Path) -> None:
     for folder, pattern in (("models", "**/*.py"), ("reference", "*.py"), ("fastpath", "*.py"), ("spec", "*.md"), ("spec", "coverage.json")):
         expected = {f"fiducial/{path.relative_to(source)}" for path in (source / folder).glob(pattern)}
         assert expected <= names
+    judge = source / "tests/conformance"
+    assert {f"fiducial/conformance/{path.relative_to(judge)}" for path in judge.glob("**/*.py")} <= names
     assert not [name for name in names if "__pycache__" in name or "/test" in name]

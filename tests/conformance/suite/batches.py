@@ -8,10 +8,12 @@ from fiducial.conformance.cases import PLAIN, Case, Step, Topic, case, data, fet
 from fiducial.conformance.symbols import Ago, Batch, Record, Records, View
 from fiducial.models.values import changed
 
+HOUR_MS = 3_600_000
 SOUND = Batch()
+#: What no size of a batch depends on.
+NOWHERE = View(begun_ms=HOUR_MS)
 THREE = Batch((Record(), Record(), Record()))
 KEYLESS = Record(key=None)
-HOUR_MS = 3_600_000
 GZIP, SNAPPY, LZ4, ZSTD = range(1, 5)
 
 TWO_TOPICS = (("a", Topic()), ("b", Topic()))
@@ -40,10 +42,17 @@ def taken(id: str, *batches: Batch, **more: Any) -> Case:
 
 
 def of_bytes(size: int) -> Batch:
-    """A batch of one record that is so large as a whole."""
-    plain = Batch((Record(content=bytes(size)),))
-    excess = len(plain.data(View(HOUR_MS))) - size
-    return Batch((Record(content=bytes(size - excess)),))
+    """A batch of one record that is exactly so large as a whole."""
+    content = size - len(SOUND.data(NOWHERE)) - 8  # lengths grow with what they count
+    while (missing := size - len(holding(content).data(NOWHERE))) > 0:
+        content += missing
+    assert missing == 0, f"no batch of one record has {size} bytes"
+    return holding(content)
+
+
+def holding(content_bytes: int) -> Batch:
+    """A batch of one record with so many bytes of content."""
+    return Batch((Record(content=bytes(content_bytes)),))
 
 
 UNREADABLE = {"length-13": "length 13", "negative-length": "length below 0", "magic-9": "magic 9", "negative-magic": "magic -1"}
@@ -93,6 +102,7 @@ HEADERS = (
         *between(produce(of_bytes(201))),
         topics=configured(max_message_bytes="200"),
     ),
+    refused("LOG-BATCH-8/as-it-was-sent", holding(500), topics=configured(max_message_bytes="300", compression_type="gzip")),
     refused("LOG-BATCH-9/wrong-checksum", changed(THREE, fault="wrong checksum")),
     refused("LOG-BATCH-10/count-one-more", changed(THREE, fault="count one more")),
     refused("LOG-BATCH-10/delta-one-more", changed(THREE, fault="delta one more")),
