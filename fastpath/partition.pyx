@@ -437,6 +437,7 @@ cdef int load(
     offset = load_producers(partition, snapshots, loading.now)
     rebuilding = Rebuilding(partition, not partition.log.epochs.empty(), loading.now)
     result = log_room.each_header(&partition.log, offset, learn, &rebuilding)
+    log_room.let_go(&partition.log)  # there may be many logs that nobody asks for
     if result < 0:
         return result
     partition.leader_epoch = partition.log.epochs.back().epoch + 1 if not partition.log.epochs.empty() else 0
