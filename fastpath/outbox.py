@@ -17,78 +17,99 @@ from fiducial.fastpath.node import Send
 if TYPE_CHECKING:
     from fiducial.fastpath.core import Slice
 
-#: More than a transport's high-water mark: it is called again when the socket has taken so much.
-STEP_BYTES = 1 << 17
-#: Not everywhere; what it does is to put the bytes before a slice into one packet with it.
+#: Answers are written together up to this size.
+TOGETHER_BYTES = 1 << 16
+#: So much of a slice is read into memory when the socket is full.
+STEP_BYTES = 1 << 12
+#: Has the kernel put the bytes before a slice into one packet with it. Not every system has that.
 CORK = getattr(socket, "TCP_CORK", None)
 
 
 class Outbox:
-    """The sending side of a connection. Once it is full nothing may be put into it."""
+    """The sending side of a connection. Nothing need be put into it while it is full."""
 
     def __init__(self, transport: asyncio.Transport) -> None:
         self.transport = transport
+        self.transport.set_write_buffer_limits(0)  # it is full with the first byte that the socket does not take
         self.socket = transport.get_extra_info("socket")
         self.due: deque[bytes | Slice] = deque()
-        self.held: list[int] = []  # descriptors of our own
-        self.is_paused = False  # the transport has enough
-
-    @property
-    def is_full(self) -> bool:
-        """Does the client have to read first?"""
-        return self.is_paused or bool(self.due)
+        self.due_bytes = 0
+        self.held: set[int] = set()  # descriptors of our own
+        self.is_full = False  # the transport has enough: the client has to read
 
     def put(self, answer: Send) -> None:
-        """Send an answer, as far as the socket takes it now."""
-        if not answer.rest:
-            self.transport.write(answer.data)
-            return
-        self.cork(True)
-        self.transport.write(answer.data)
-        self.due.extend(answer.rest)
-        self.push()
-        self.due = deque(one if isinstance(one, bytes) else self.hold(one) for one in self.due)
+        """An answer goes out together with those behind it, unless that is much. A slice is good only now."""
+        self.add(answer.data)
+        for piece in answer.rest:
+            self.add(piece)
+        if answer.rest or self.due_bytes > TOGETHER_BYTES:
+            self.push()
+            self.due = deque(one if isinstance(one, bytes) else self.hold(one) for one in self.due)
+
+    def add(self, piece: bytes | Slice) -> None:
+        """So much more is due."""
+        self.due.append(piece)
+        self.due_bytes += size_of(piece)
 
     def push(self) -> None:
-        """Send more of what is due, until the transport has enough."""
-        while self.due and not self.is_paused and not self.transport.is_closing():
-            piece = self.due.popleft()
-            if isinstance(piece, bytes):
-                self.transport.write(piece)
+        """Send what is due, until the transport has enough."""
+        has_slices = any(not isinstance(one, bytes) for one in self.due)
+        if has_slices:
+            self.cork(True)
+        while self.due and not self.is_full and not self.transport.is_closing():
+            if isinstance(self.due[0], bytes):
+                self.push_bytes()
             else:
-                self.push_slice(*piece)
+                self.push_slice(*self.due.popleft())
+        if has_slices:
+            self.cork(False)
         if not self.due:
             self.let_go()
-            self.cork(False)
+
+    def push_bytes(self) -> None:
+        """What there is up to the next slice, in one write."""
+        together: list[bytes] = []
+        while self.due and isinstance(piece := self.due[0], bytes):
+            together.append(piece)
+            self.due.popleft()
+        data = b"".join(together)
+        self.due_bytes -= len(data)
+        self.transport.write(data)
 
     def push_slice(self, fd: int, position: int, size_bytes: int) -> None:
-        """The socket takes of a slice what it has room for; a step more, read into memory, has the transport tell us when it has room again."""
+        """As much of a slice as the socket has room for."""
         try:
             sent = 0 if self.transport.get_write_buffer_size() else os.sendfile(self.socket.fileno(), fd, position, size_bytes)
         except BlockingIOError:
             sent = 0
-        except OSError:
+        except OSError:  # the client is gone
             self.transport.abort()
             return
-        if sent == size_bytes:
-            return
-        step = os.pread(fd, min(STEP_BYTES, size_bytes - sent), position + sent)
-        if not step:
+        self.due_bytes -= sent
+        if sent < size_bytes:
+            self.push_step(fd, position + sent, size_bytes - sent)
+
+    def push_step(self, fd: int, position: int, size_bytes: int) -> None:
+        """A little of the rest, by way of the transport, so that it says when the socket has room again."""
+        step = os.pread(fd, min(STEP_BYTES, size_bytes), position)
+        if not step:  # the file is shorter than it was
             self.transport.abort()
             return
         self.transport.write(step)
-        sent += len(step)
-        if sent < size_bytes:
-            self.due.appendleft((fd, position + sent, size_bytes - sent))
+        self.due_bytes -= len(step)
+        if len(step) < size_bytes:
+            self.due.appendleft((fd, position + len(step), size_bytes - len(step)))
 
-    def hold(self, piece: Slice) -> Slice:
+    def hold(self, slice_: Slice) -> Slice:
         """The slice, by a descriptor of our own."""
-        fd, position, size_bytes = piece
-        self.held.append(os.dup(fd))
-        return self.held[-1], position, size_bytes
+        fd, position, size_bytes = slice_
+        if fd not in self.held:
+            fd = os.dup(fd)
+            self.held.add(fd)
+        return fd, position, size_bytes
 
     def let_go(self) -> None:
-        """Nothing is due any more."""
+        """No slice is due any more."""
         for fd in self.held:
             os.close(fd)
         self.held.clear()
@@ -100,9 +121,14 @@ class Outbox:
 
     def unsent_bytes(self) -> int:
         """How much the client has not taken."""
-        return self.transport.get_write_buffer_size() + sum(len(one) if isinstance(one, bytes) else one[2] for one in self.due)
+        return self.transport.get_write_buffer_size() + self.due_bytes
 
     def cork(self, is_on: bool) -> None:
         """Hold back packets that are not full, or let them go."""
-        if CORK is not None:
+        if CORK is not None and not self.transport.is_closing():
             self.socket.setsockopt(socket.IPPROTO_TCP, CORK, is_on)
+
+
+def size_of(piece: bytes | Slice) -> int:
+    """How many bytes are sent of it."""
+    return len(piece) if isinstance(piece, bytes) else piece[2]

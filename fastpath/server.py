@@ -1,6 +1,6 @@
 """The fast path on sockets, by asyncio: bytes into frames, frames to the node, answers out, in order, with bounded memory.
 
-    socket ──▶ buffer ──▶ every whole frame in it ──▶ node ──▶ answers, in one write
+    socket ──▶ buffer ──▶ every whole frame in it ──▶ node ──▶ outbox, in one write
 
 Nothing is decided here. A connection has one request under way; while that waits, what comes behind it stays in the buffer, then in the kernel,
 then in the client.
@@ -14,7 +14,6 @@ import contextlib
 import errno
 import logging
 import os
-import resource
 import signal
 import sys
 import time
@@ -25,6 +24,7 @@ from typing import cast
 from fiducial.fastpath.core import StorageFailed
 from fiducial.fastpath.data import DataError
 from fiducial.fastpath.node import Action, Node, Progress, Send
+from fiducial.fastpath.outbox import Outbox
 from fiducial.models import apis
 from fiducial.models.settings import Settings, parse
 from fiducial.models.state import Cluster
@@ -32,12 +32,13 @@ from fiducial.models.state import Cluster
 log = logging.getLogger("fiducial")
 
 LENGTH_BYTES = 4
-#: A buffer begins with this size, and is given back to it when it is empty; it grows with the frame that comes, never before its bytes do.
-BUFFER_BYTES = 1 << 16
+#: A buffer begins with this size, and doubles when a frame does not fit, never before its bytes have come. Once it is empty it is given back if
+#: what was in it last would have fitted into a small one, or if it is larger than may be kept.
+BUFFER_BYTES, BUFFER_BYTES_KEPT = 1 << 16, 1 << 20
 #: So much is read at once, so that nobody's small requests hold up the others for long; and so much is held of who waits for an answer.
 READ_BYTES, HELD_BYTES_MAX = 1 << 18, 1 << 20
-#: Answers are written together up to this size.
-TOGETHER_BYTES = 1 << 16
+#: A slice of a file goes from the file to the socket without being read if it is at least so large.
+SLICE_BYTES_MIN = 1 << 15
 #: Connections that the kernel holds until they are accepted.
 BACKLOG = 1024
 #: How often is looked for segments that are to be forced to the disk, and how often the recovery points are written down (s).
@@ -60,22 +61,22 @@ class Connection(asyncio.BufferedProtocol):
         self.buffer = bytearray(BUFFER_BYTES)
         self.begin = self.end = 0  # what of the buffer is not yet handled
         self.is_busy = False  # a request waits for its answer
-        self.is_blocked = False  # the client does not read its answers
         self.is_ending = False  # the client has said all it has to say
-        self.answers: list[bytes] = []  # not written yet, and how many bytes they have
-        self.answers_bytes = 0
         self.touched = time.monotonic()
         self.unsent_bytes = 0  # when it was last looked whether the connection is idle
         self.transport: asyncio.Transport
+        self.outbox: Outbox
         self.watchdog: asyncio.TimerHandle
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
+        self.outbox = Outbox(self.transport)
         self.server.connections[self.id] = self
         self.end_if_idle()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.watchdog.cancel()
+        self.outbox.close()
         del self.server.connections[self.id]
         self.server.node.disconnected(self.id, now_ms())
 
@@ -83,14 +84,14 @@ class Connection(asyncio.BufferedProtocol):
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Room behind what is not yet handled: that is moved to the front, and the buffer doubled while it does not fit."""
-        if self.begin == self.end:
-            self.begin = self.end = 0
-            if len(self.buffer) > BUFFER_BYTES:
+        held = self.end - self.begin
+        if held == 0:
+            if len(self.buffer) > (BUFFER_BYTES_KEPT if self.end > BUFFER_BYTES else BUFFER_BYTES):
                 self.buffer = bytearray(BUFFER_BYTES)
+            self.begin = self.end = 0
         elif self.end == len(self.buffer):
-            held = self.end - self.begin
-            grown = bytearray(len(self.buffer) if held <= len(self.buffer) // 2 else 2 * len(self.buffer))
-            grown[:held] = memoryview(self.buffer)[self.begin : self.end]
+            grown = self.buffer if held <= len(self.buffer) // 2 else bytearray(2 * len(self.buffer))
+            grown[:held] = self.buffer[self.begin : self.end]
             self.buffer, self.begin, self.end = grown, 0, held
         return memoryview(self.buffer)[self.end : self.end + READ_BYTES]
 
@@ -105,67 +106,50 @@ class Connection(asyncio.BufferedProtocol):
         self.go_on()
         return True
 
-    def next_frame(self) -> memoryview | None:
-        """The next whole frame, without its length; None if there is none. A refused size ends the connection once what came before is answered."""
-        if self.end - self.begin < LENGTH_BYTES:
-            return None
-        at = self.begin + LENGTH_BYTES
-        size = int.from_bytes(self.buffer[self.begin : at], "big", signed=True)
+    def has_frame(self) -> bool:
+        """Is there a whole frame? A refused size ends the connection once what came before is answered."""
+        held = self.end - self.begin
+        if held < LENGTH_BYTES:
+            return False
+        size = int.from_bytes(self.buffer[self.begin : self.begin + LENGTH_BYTES], "big", signed=True)
         if apis.size_is_refused(size, self.server.settings.socket_request_max_bytes):
             log.warning("closing %s: a frame of %d bytes", self.peer(), size)
             self.is_ending = True
             self.begin = self.end
             self.transport.pause_reading()
-            return None
-        if self.end - at < size:
-            return None
-        self.begin = at + size
-        return memoryview(self.buffer)[at : self.begin]
+            return False
+        return held - LENGTH_BYTES >= size
 
     # Answering
 
     def go_on(self) -> None:
         """Hand over every whole frame until one has to wait or the client does not read; its answers go together."""
-        while not self.is_busy and not self.is_blocked and not self.transport.is_closing():
-            frame = self.next_frame()
-            if frame is None:
-                break
-            self.is_busy = True
-            self.server.handle(self, frame)
-            if self.answers_bytes > TOGETHER_BYTES:
-                self.write()
-        self.write()
-        if self.is_ending and not self.is_busy and not self.is_blocked:
+        while not self.is_busy and not self.outbox.is_full and not self.transport.is_closing() and self.has_frame():
+            self.server.handle(self)
+        self.outbox.push()
+        if self.is_ending and not self.is_busy and not self.outbox.is_full:
             self.transport.close()
         self.read_or_not()
 
-    def finished(self, data: bytes) -> None:
-        """The request under way has its answer."""
+    def finished(self, answer: Send) -> None:
+        """The requests so far have their answers."""
         self.touched = time.monotonic()
         self.is_busy = False
-        self.answers.append(data)
-        self.answers_bytes += len(data)
-
-    def write(self) -> None:
-        """Send the answers that there are."""
-        if self.answers_bytes and not self.transport.is_closing():
-            self.transport.write(self.answers[0] if len(self.answers) == 1 else b"".join(self.answers))
-        self.answers.clear()
-        self.answers_bytes = 0
+        self.outbox.put(answer)
 
     def read_or_not(self) -> None:
         """Who does not read the answers, or is far ahead of them, is not read from."""
-        if self.is_blocked or (self.is_busy and self.end - self.begin > HELD_BYTES_MAX):
+        if self.outbox.is_full or (self.is_busy and self.end - self.begin > HELD_BYTES_MAX):
             self.transport.pause_reading()
         elif not self.is_ending and not self.transport.is_closing():
             self.transport.resume_reading()
 
     def pause_writing(self) -> None:
-        self.is_blocked = True
+        self.outbox.is_full = True
         self.read_or_not()
 
     def resume_writing(self) -> None:
-        self.is_blocked = False
+        self.outbox.is_full = False
         self.go_on()
 
     # Ending
@@ -173,14 +157,14 @@ class Connection(asyncio.BufferedProtocol):
     def hang_up(self, reason: str, *, is_our_fault: bool = False) -> None:
         """End the connection; only the answers already given are still sent."""
         log.log(logging.ERROR if is_our_fault else logging.WARNING, "closing %s: %s", self.peer(), reason, exc_info=is_our_fault)
-        self.write()
         self.begin = self.end
-        self.transport.close()
+        self.is_ending, self.is_busy = True, False
+        self.go_on()
 
     def end_if_idle(self) -> None:
         """End once no byte went either way for connections.max.idle.ms, also while a request is under way; else look again later."""
         limit_s = self.server.settings.connections_max_idle_ms / 1000
-        unsent_bytes = self.transport.get_write_buffer_size()
+        unsent_bytes = self.outbox.unsent_bytes()
         if unsent_bytes != self.unsent_bytes:
             self.unsent_bytes, self.touched = unsent_bytes, time.monotonic()
         left_s = self.touched + limit_s - time.monotonic()
@@ -201,6 +185,7 @@ class Server:
 
     def __init__(self, node: Node, settings: Settings) -> None:
         self.node, self.settings = node, settings
+        node.core.slice_bytes_min = SLICE_BYTES_MIN
         self.connections: dict[int, Connection] = {}
         self.ids = 0
         self.alarm: asyncio.TimerHandle | None = None
@@ -211,20 +196,23 @@ class Server:
         self.ids += 1
         return self.ids
 
-    def handle(self, connection: Connection, frame: memoryview) -> None:
-        """One request. A fault of ours costs this connection only."""
+    def handle(self, connection: Connection) -> None:
+        """The next frames of a connection, as many as go into one turn. A fault of ours costs this connection only."""
+        frames = memoryview(connection.buffer)[connection.begin : connection.end]
         try:
-            actions = self.node.frame(connection.id, frame, now_ms())
+            taken, waits, actions = self.node.frames(connection.id, frames, now_ms())
         except Exception:
             connection.hang_up("internal error", is_our_fault=True)
             return
-        if not actions:
-            self.set_alarm()  # it waits
+        connection.begin += taken
         for action in actions:
             if isinstance(action, Send) and action.connection == connection.id:
-                connection.finished(action.data)
+                connection.finished(action)
             else:
                 self.perform(action)
+        connection.is_busy = waits
+        if waits:
+            self.set_alarm()
 
     def perform(self, action: Action) -> None:
         """An answer, or the end, of some connection."""
@@ -232,7 +220,7 @@ class Server:
         if connection is None:
             return
         if isinstance(action, Send):
-            connection.finished(action.data)
+            connection.finished(action)
             asyncio.get_running_loop().call_soon(connection.go_on)
         else:
             connection.hang_up(action.reason)
@@ -340,8 +328,6 @@ def run(host: str, port: int, data: Path, settings: Mapping[str, str]) -> int:
     """Serve from a data folder until told to stop; the exit status. SettingError for a setting that is not accepted."""
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     parsed = parse(settings)
-    _, files_max = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (files_max, files_max))  # each log in use needs some, each connection one
     try:
         return asyncio.run(serve(host, port, data, parsed))
     except DataError as error:

@@ -14,7 +14,8 @@ import pytest
 from differential.targets import request_frame
 
 from fiducial.fastpath.node import Action, Node
-from fiducial.fastpath.server import BUFFER_BYTES, HELD_BYTES_MAX, READ_BYTES, TOGETHER_BYTES, Connection, Server
+from fiducial.fastpath.outbox import TOGETHER_BYTES
+from fiducial.fastpath.server import BUFFER_BYTES, HELD_BYTES_MAX, READ_BYTES, Connection, Server
 from fiducial.models import messages as m
 from fiducial.models.settings import parse
 from fiducial.models.state import Cluster
@@ -43,6 +44,9 @@ class Wire(asyncio.Transport):
 
     def resume_reading(self) -> None:
         self.is_read = True
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        assert high == 0
 
     def get_write_buffer_size(self) -> int:
         return 0
@@ -204,15 +208,15 @@ async def test_a_fault_of_ours_costs_that_connection_only_and_not_what_was_answe
 ) -> None:
     connection, wire = connected(here)
     bystander, its_wire = connected(here)
-    frame = here.node.frame
+    frames = here.node.frames
 
-    def fails(connection: int, data: bytes | bytearray, now: int) -> list[Action]:
-        if data[7] == 3:
+    def fails(connection: int, data: bytearray | memoryview, now: int) -> tuple[int, bool, list[Action]]:
+        if data[11] == 3:
             raise RuntimeError("a fault")
-        return frame(connection, data, now)
+        return frames(connection, data, now)
 
     with monkeypatch.context() as spoilt:
-        spoilt.setattr(here.node, "frame", fails)
+        spoilt.setattr(here.node, "frames", fails)
         received(connection, b"".join(versions(number) for number in range(1, 6)))
     assert wire.answers() == [1, 2] and wire.ended == "closed"
     (said,) = caplog.records
