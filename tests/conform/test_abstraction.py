@@ -159,4 +159,5 @@ def test_a_request_is_told_in_words() -> None:
         "of 5 ms ahead, some without a key, up to 20 bytes each, and behind it 01)}]}]}"
     )
     assert words(m.FetchRequest(cluster_id="c" * 80, rack_id="")) == f"cluster_id {'c' * 60}…"
+    assert words(m.InitProducerIdResponse(error_code=51)) == "error_code CONCURRENT_TRANSACTIONS"
     assert words(bytes(20)) == f"{'00' * 16}… (20 bytes)"

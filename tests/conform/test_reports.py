@@ -18,7 +18,7 @@ from fiducial.conformance.abstraction import Difference
 from fiducial.conformance.cases import Case, Verdict
 from fiducial.conformance.client import Transcript
 from fiducial.conformance.reports import Text, exit_status, junit
-from fiducial.conformance.running import Finding, Result, Telling
+from fiducial.conformance.running import Finding, Judge, Result, Telling
 from fiducial.models import messages as m
 from fiducial.models import specification
 from fiducial.models.values import changed
@@ -32,6 +32,7 @@ WRONG = Difference("responses[0].error_code", "CORRUPT_MESSAGE", "NONE")
 def result(verdict: Verdict, case: Case = CASE, *, note: str = "") -> Result:
     """A result in two versions, good in the first."""
     transcript = Transcript()
+    transcript.add(1, "sent", b"before", "Produce v8", m.ProduceRequest())
     transcript.add(1, "sent", bytes(range(70)), "Produce v9", m.ProduceRequest(acks=-1))
     transcript.add(1, "received", b"\x00\x01", "answer to Produce v9", "no answer")
     found = (WRONG,) if verdict in (Verdict.FAIL, Verdict.NONSTRICT, Verdict.INFO) else ()
@@ -59,7 +60,7 @@ def test_the_exit_status_says_whether_every_must_held(results: list[Result], is_
     assert exit_status(results, RULES, is_strict=is_strict) == status
 
 
-def test_a_failure_is_told_with_its_rule_its_story_and_all_that_was_said() -> None:
+def test_a_failure_is_told_with_its_rule_its_story_and_what_was_said_last() -> None:
     lines = list(Text(RULES, is_coloured=False).failure(FAILED))
     said = "\n".join(lines)
     assert lines[0] == "fail  LOG-BATCH-9/wrong-checksum  (Produce v9)"
@@ -68,7 +69,7 @@ def test_a_failure_is_told_with_its_rule_its_story_and_all_that_was_said() -> No
     assert "  1. Produce {acks -1" in said and "► 2. Produce v9 {acks -1}" in said
     assert "at responses[0].error_code:\n        expected CORRUPT_MESSAGE\n        got      NONE" in said
     assert "#1 → Produce v9: acks -1" in said and "#1 ← answer to Produce v9: no answer" in said
-    assert "00010203 04050607" in said and "… (70 bytes)" in said
+    assert "00010203 04050607" in said and "… (70 bytes)" in said and "Produce v8" not in said
 
 
 def test_the_report_has_the_worst_last_and_how_many_of_each() -> None:
@@ -160,6 +161,16 @@ def test_a_broker_that_is_gone_or_never_was_there_is_unreachable(capsys: pytest.
     said = capsys.readouterr()
     assert re.search(r"does not answer any more; [0-9]+ cases were not told", said.err)
     assert "fail  " in said.out or "inconclusive" in said.out
+
+
+def test_an_interrupted_run_ends_without_a_traceback_and_leaves_no_topic(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Judge, "tell", interrupted)
+    status, broker = run("--rule", "LOG-BATCH-9")
+    assert status == 130 and capsys.readouterr().err == "\nfiducial conform: interrupted\n"
+    assert broker.topics == set()
 
 
 def test_a_run_that_judged_nothing_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,10 +16,9 @@ import attrs
 
 from fiducial.conformance.batches import Stored, stored_batches
 from fiducial.conformance.oracle import Allowed
-from fiducial.conformance.symbols import View
+from fiducial.conformance.symbols import View, error_name
 from fiducial.models import messages as m
 from fiducial.models.batches import ATTRIBUTE_LOG_APPEND_TIME
-from fiducial.models.errors import Error
 from fiducial.models.values import ZERO_UUID, value
 
 #: A time so near to the judge's clock is the broker's own "now": the clocks of two machines differ.
@@ -122,11 +121,6 @@ class Abstraction:
         header["producer_id"] = self.producer_id(batch.header.producer_id)
         digest = hashlib.sha256(batch.body).hexdigest()[:12] if batch.body is not None else f"unreadable: {batch.problem}"
         return {"checksum": "right" if batch.is_sound else "wrong", **header, "records": digest}
-
-
-def error_name(code: int) -> str:
-    """An error code in words."""
-    return Error(code).name if code in set(Error) else f"error {code}"
 
 
 # Comparing

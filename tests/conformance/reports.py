@@ -80,7 +80,7 @@ class Text:
         yield from (f"    {line}" for line in (*filter(None, [finding.note]), *map(told_shortly, finding.differences[:1])))
 
     def failure(self, result: Result) -> Iterator[str]:
-        """A case that failed: the rule, the story, what was expected and got, and all that was said."""
+        """A case that failed: the rule, the story, what was expected and got, and what was said about it."""
         rule, telling = self.rules[result.case.rule], result.worst
         finding = telling.finding
         yield self.heading(result)
@@ -88,8 +88,8 @@ class Text:
         yield from textwrap.wrap(rule.claim, WIDTH, initial_indent="    ", subsequent_indent="    ", break_on_hyphens=False)
         yield from (f"    {line}" for line in story_lines(result.case, telling))
         yield from (f"    {line}" for line in finding_lines(finding))
-        yield "    what was said:"
-        yield from (f"      {line}" for entry in telling.transcript.entries for line in entry_lines(entry))
+        yield "    what was said last (all of it is in the JSON):"
+        yield from (f"      {line}" for entry in last_said(telling.transcript.entries) for line in entry_lines(entry))
 
     def report(self, results: Sequence[Result]) -> Iterator[str]:
         """All that is worth telling, the worst last."""
@@ -146,6 +146,11 @@ def told_shortly(difference: Any) -> str:
     """A difference in a line."""
     place = difference.place.rpartition(".")[2] or "the answer"
     return f"{place}: {textwrap.shorten(str(difference.got), 60)} where {textwrap.shorten(str(difference.expected), 60)} is expected"
+
+
+def last_said(entries: Sequence[Entry]) -> Sequence[Entry]:
+    """The last that we sent, and all that followed."""
+    return entries[max((number for number, entry in enumerate(entries) if entry.what == "sent"), default=0) :]
 
 
 def entry_lines(entry: Entry) -> Iterator[str]:

@@ -13,6 +13,7 @@ import attrs
 
 from fiducial.conformance import batches
 from fiducial.conformance.batches import CODECS, Item
+from fiducial.models.errors import Error
 from fiducial.models.values import value
 
 #: No topic has this id.
@@ -180,13 +181,18 @@ def words(body: Any) -> str:
         return body.hex() if len(body) <= LONG_BYTES else f"{body[:LONG_BYTES].hex()}… ({len(body)} bytes)"
     if attrs.has(type(body)):
         told = [
-            f"{one.name} {words(getattr(body, one.name))}"
+            f"{one.name} {error_name(getattr(body, one.name)) if one.name == 'error_code' else words(getattr(body, one.name))}"
             for one in attrs.fields(type(body))
             if getattr(body, one.name) != one.default and not is_said(body, one.name)
         ]
         return told[0] if len(told) == 1 else "{" + ", ".join(told) + "}"
     text = str(body)
     return f"{text[:LONG_TEXT]}…" if len(text) > LONG_TEXT else text or "''"
+
+
+def error_name(code: int) -> str:
+    """An error code in words."""
+    return Error(code).name if code in set(Error) else f"error {code}"
 
 
 def is_said(body: Any, name: str) -> bool:

@@ -9,10 +9,10 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from fiducial.conformance.abstraction import error_name
 from fiducial.conformance.cases import CLIENT_ID, Topic
 from fiducial.conformance.client import Answer, Connection, Deadline, Heard, Unreachable
 from fiducial.conformance.oracle import KEYS
+from fiducial.conformance.symbols import error_name
 from fiducial.models import messages as m
 from fiducial.models.apis import API_VERSIONS, APIS
 from fiducial.models.config_requests import Resource

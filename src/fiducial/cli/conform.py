@@ -27,6 +27,8 @@ from fiducial.models.specification import Level
 #: From the most binding on.
 LEVELS = tuple(Level)
 COLUMNS_MAX = 100
+#: The exit status of a program that SIGINT ended, as shells have it.
+INTERRUPTED = 130
 
 
 class Refused(Exception):
@@ -47,6 +49,9 @@ def conform(options: argparse.Namespace) -> int:
     except Refused as reason:
         print(f"fiducial conform: {reason}", file=sys.stderr)
         return USAGE
+    except KeyboardInterrupt:
+        print("\nfiducial conform: interrupted", file=sys.stderr)
+        return INTERRUPTED
 
 
 def address(target: str | None) -> tuple[str, int]:
