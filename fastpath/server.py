@@ -14,6 +14,7 @@ import contextlib
 import errno
 import logging
 import os
+import resource
 import signal
 import sys
 import time
@@ -328,6 +329,8 @@ def run(host: str, port: int, data: Path, settings: Mapping[str, str]) -> int:
     """Serve from a data folder until told to stop; the exit status. SettingError for a setting that is not accepted."""
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     parsed = parse(settings)
+    _, files_max = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (files_max, files_max))  # each log in use needs some, each connection one
     try:
         return asyncio.run(serve(host, port, data, parsed))
     except DataError as error:
