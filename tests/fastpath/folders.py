@@ -104,7 +104,7 @@ def talk(broker: Broker, message: Any) -> Any:
     return answer_of(answer, key, version)
 
 
-def create(broker: Broker, name: str, partitions: int = 1, **config: str) -> bytes:
+def create(broker: Broker, name: str, partitions: int = 1, /, **config: str) -> bytes:
     """Create a topic; configuration names with _ for dots. Its id."""
     configs = tuple(m.CreatableTopicConfig(key.replace("_", "."), text) for key, text in config.items())
     (made,) = talk(broker, m.CreateTopicsRequest((m.CreatableTopic(name, partitions, 1, configs=configs),), 60_000, False)).topics
@@ -388,8 +388,3 @@ def base_offsets(folder: Path) -> list[int]:
 def index_entries(data: bytes) -> list[tuple[int, int]]:
     """(relative offset, position) of each entry of an offset index."""
     return list(struct.iter_unpack(">ii", data))
-
-
-def time_entries(data: bytes) -> list[tuple[int, int]]:
-    """(timestamp, relative offset) of each entry of a time index."""
-    return list(struct.iter_unpack(">qi", data))
