@@ -209,6 +209,7 @@ def planned(broker: Broker, request: FetchRequest, kind: Kind, api_version: int,
             broker = with_session(broker, session_id, session)
         else:
             broker, kind, session_id = without_session(broker, session_id), Kind.SESSIONLESS, 0
+            cached = tuple(Cached(entry) for entry in wanted)
     else:
         broker = without_session(broker, request.session_id)
         cached = tuple(Cached(entry) for entry in wanted)

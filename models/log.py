@@ -329,7 +329,7 @@ def cannot_be_rebuilt(batch: SentBatch, config: LogConfig, _now: int) -> bool:
         names_producer = batch.attributes & ATTRIBUTE_TRANSACTIONAL == 0
     else:
         names_producer = batch.producer_epoch != NO_EPOCH and batch.base_sequence >= 0
-    return not names_producer or any(record.timestamp < NO_TIMESTAMP for record in batch.records or ())
+    return not names_producer or any(time_of(record, batch) < NO_TIMESTAMP for record in batch.records or ())
 
 
 #: Arguments: the batch, the log's configuration, now (ms). Behind REQUEST_CHECK.

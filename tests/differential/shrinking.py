@@ -40,15 +40,21 @@ class Shrinker:
         return True
 
     def without_runs(self) -> None:
-        """Leave out runs of steps, each time half as long, but never the last step."""
+        """Leave out runs of steps, each time half as long, but never the last step; single ones until none can go."""
         size = max(len(self.best.steps) // 2, 1)
         while size:
-            begin = 0
-            while begin < len(self.best.steps) - 1:
-                steps = self.best.steps
-                if not self.holds(steps[:begin] + steps[min(begin + size, len(steps) - 1) :]):
-                    begin += size
-            size //= 2
+            before = len(self.best.steps)
+            self.without_runs_of(size)
+            if size > 1 or len(self.best.steps) == before:
+                size //= 2
+
+    def without_runs_of(self, size: int) -> None:
+        """Leave out what can be left out of runs of this length, from the first on."""
+        begin = 0
+        while begin < len(self.best.steps) - 1:
+            steps = self.best.steps
+            if not self.holds(steps[:begin] + steps[min(begin + size, len(steps) - 1) :]):
+                begin += size
 
     def with_less(self) -> bool:
         """Make one step simpler, wherever that can be done; has anything become simpler?"""
@@ -67,11 +73,12 @@ class Shrinker:
 
 
 def less_than(step: Step) -> Iterator[Step]:
-    """The step with one thing less, or in the newest version."""
+    """The step with one thing less, so that it is shorter to tell, or in the newest version."""
     newest = APIS[step.api_key].max_version if type(step.body) in KEYS else step.api_version
     if step.api_version != newest:
         yield changed(step, api_version=newest)
-    yield from simpler(step)
+    length = len(str(step))
+    yield from (less for less in simpler(step) if len(str(less)) < length)
 
 
 def shrunk(story: Story, fresh: Callable[[World], Pair], tries: int = TRIES) -> Story:

@@ -79,7 +79,7 @@ class SessionEpoch(Symbol):
 class Ago(Symbol):
     """A time, in ms before the history began."""
 
-    ms: int = 0
+    ms: int
 
     def spoken(self, view: View) -> int:
         return view.begun_ms - self.ms
@@ -294,9 +294,7 @@ class Step:
         return self.spoilt.done_to(frame) if self.spoilt else frame
 
     def __str__(self) -> str:
-        if self.api_key < 0:
-            return self.action
-        told = f"{self.action} v{self.api_version} {words(self.body)}"
+        told = self.action if isinstance(self.body, TimePasses) else f"{self.action} v{self.api_version} {words(self.body)}"
         if self.client_id != "history":
             told += f", client id {self.client_id!r:.40}"
         if self.spoilt is not None:

@@ -247,8 +247,9 @@ def test_forgotten_partitions_are_fetched_no_more() -> None:
     bench.produce("a", batch())
     forget = fetch_request([], session=(session_id, 1), forgotten_topics_data=(ForgottenTopic("a", partitions=(0,)),))
     assert parts(bench.ask(forget, V)) == {}
-    rest = fetch_request([], session=(session_id, 2), forgotten_topics_data=(ForgottenTopic("a", partitions=(1,)),))
-    assert bench.ask(rest, V).session_id == 0
+    rest = fetch_request([("a", 1, 0)], session=(session_id, 2), forgotten_topics_data=(ForgottenTopic("a", partitions=(1,)),))
+    last = bench.ask(rest, V)
+    assert (last.session_id, list(parts(last))) == (0, [("a", 1)])
     assert not bench.broker.sessions.by_id
 
 

@@ -29,7 +29,7 @@ from fiducial.models.partition import (
 )
 from fiducial.models.values import changed
 
-GZIP, ZSTD, CODEC_5, TRANSACTIONAL = 1, 4, 5, 0x10
+GZIP, ZSTD, CODEC_5, APPEND_TIME, TRANSACTIONAL = 1, 4, 5, 0x08, 0x10
 APPEND_TIME, TRANSACTIONAL, CONTROL, DELETE_HORIZON, BIT_7 = 0x08, 0x10, 0x20, 0x40, 0x80
 DAY = 86_400_000
 
@@ -222,7 +222,8 @@ def test_odd_offset_deltas() -> None:
 def test_what_no_client_could_have_made_is_not_made_anew(odd_one: SentBatch) -> None:
     assert refusal(empty(compression=GZIP), odd_one) == ("LOG-BATCH-26", Error.INVALID_RECORD)
     assert isinstance(outcome_of(empty(), odd_one), Appended)
-    for sound in (batch(timestamps=(-1,)), batch(producer_id=-7, producer_epoch=0, base_sequence=0)):
+    stamped = batch(timestamps=(-2,), attributes=APPEND_TIME, max_timestamp=NOW)
+    for sound in (batch(timestamps=(-1,)), stamped, batch(producer_id=-7, producer_epoch=0, base_sequence=0)):
         assert isinstance(outcome_of(empty(compression=GZIP), sound), Appended)
 
 
