@@ -235,12 +235,16 @@ cdef void plan_fetch(Turn* turn, Fetches* fetches, const FetchRequest* request, 
     cdef bint is_stray
     cdef size_t index
     plan.session_id = 0
+    entry.high_watermark = entry.log_start = -1
     if plan.kind == INCREMENTAL:
         session = fetches.sessions[request.session_id]
         plan.partitions = merged(session.partitions, wanted, forgotten_of(request, version))
         if plan.partitions.empty():
             close_session(fetches, request.session_id)
             plan.kind = SESSIONLESS
+            for index in range(wanted.size()):
+                entry.wanted = wanted[index]
+                plan.partitions.push_back(entry)
         else:
             plan.session_id = request.session_id
             session.next_epoch = 1 if session.next_epoch == EPOCH_MAX else session.next_epoch + 1
@@ -248,7 +252,6 @@ cdef void plan_fetch(Turn* turn, Fetches* fetches, const FetchRequest* request, 
             session.used_ms = turn.now
     else:
         close_session(fetches, request.session_id)
-        entry.high_watermark = entry.log_start = -1
         for index in range(wanted.size()):
             entry.wanted = wanted[index]
             plan.partitions.push_back(entry)

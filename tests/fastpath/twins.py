@@ -31,7 +31,8 @@ SEED = 1
 Key = tuple[bytes, int]
 
 
-#: How long a request takes by the twins' clock, and how long it is until the broker looks for what has gone out of retention (ms).
+#: How long a request takes by the twins' clock, and how often the broker looks for what has gone out of retention: at full hours, so that
+#: records of some hours ago are exactly so old (ms).
 REQUEST_MS, HOUSEKEEPING_MS = 7, 3_600_000
 #: Producers are forgotten within a history, and sessions make room for one another.
 SETTINGS = {"producer.id.expiration.ms": "20000000", "max.incremental.fetch.session.cache.slots": "3"}
@@ -77,9 +78,10 @@ class Twins:
             raise Closed
         return self.answers.pop(self.connection)[4:] or None
 
-    def begin(self, frame: bytes) -> None:
+    def begin(self, frame: bytes, *, is_answered: bool = False) -> bool:
         self.beside = next(self.connections)
         self.frame(self.beside, frame)
+        return self.beside in self.answers
 
     def end(self, patience_s: float) -> bytes | None:
         self.reference.disconnected(self.beside, self.now)
@@ -88,7 +90,7 @@ class Twins:
         return data[4:] if data is not None else None
 
     def pass_time(self) -> None:
-        self.now += HOUSEKEEPING_MS
+        self.now += HOUSEKEEPING_MS - (self.now - NOON_MS) % HOUSEKEEPING_MS
         self.compare("housekeeping", self.reference.housekeeping(self.now), self.node.housekeeping(self.now))
 
     def settle(self) -> None:
@@ -187,18 +189,21 @@ class TwinPair:
 
     def do(self, step: Step) -> None:
         """One step, and what it gave out remembered."""
-        if isinstance(step.body, TimePasses):
-            self.twins.pass_time()
-            return
         if step.waiting is not None:
             self.twins.begin(step.waiting.frame(self.twins.view))
-        try:
-            data = self.twins.ask(step.frame(self.twins.view), step.expects_answer)
-        except Closed:
-            data = None
-        self.remember(step, data)
+        if isinstance(step.body, TimePasses):
+            self.twins.pass_time()
+        else:
+            self.remember(step, self.answer(step))
         if step.waiting is not None:
             self.remember(step.waiting, self.twins.end(0))
+
+    def answer(self, step: Step) -> bytes | None:
+        """Both's answer, if there is one."""
+        try:
+            return self.twins.ask(step.frame(self.twins.view), step.expects_answer)
+        except Closed:
+            return None
 
     def remember(self, step: Step, data: bytes | None) -> None:
         """What an answer gave out."""

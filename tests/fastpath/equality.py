@@ -1,0 +1,125 @@
+"""Histories of the history machine asked of the twins, until one ends in a difference; that is shrunk to a short story.
+
+`python -m fastpath.equality STEPS`: what came of so many steps, as JSON. Planted faults are looked for so, each in a process of its own.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from differential import shrinking
+from differential.histories import EPHEMERAL, Histories
+from differential.running import Story, World, run
+from differential.steps import IdOf, Records, Step, TimePasses
+
+import fiducial.fastpath.core
+from fastpath.twins import TwinPair, Twins
+from fiducial.models import messages as m
+from fiducial.models.values import changed
+
+STEPS_PER_HISTORY = 500
+#: So often a shorter story is tried.
+TRIES = 100
+#: What a fetch may be content with, in bytes.
+LIMITS = (2000, 500, 150, 1, 0, -1)
+#: Memory, where there is a file system in it: the files of a history are many and small.
+SHARED_MEMORY = Path("/dev/shm")
+
+
+@contextmanager
+def folders() -> Iterator[Iterator[Path]]:
+    """New data folders, one after another; gone in the end."""
+    root = Path(tempfile.mkdtemp(dir=SHARED_MEMORY if SHARED_MEMORY.is_dir() else None))
+    try:
+        yield (root / str(number) for number in itertools.count())
+    finally:
+        shutil.rmtree(root)
+
+
+class TwinHistories(Histories):
+    """Histories with what Apache Kafka is spared."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__(seed, keeps_house=True)
+
+    def records(self, name: str, index: int, is_plain: bool) -> Records:
+        """Of a partition named twice, too, they are what they are."""
+        return super().records(name, index, is_plain=False)
+
+    def waiting(self) -> Step:
+        """A topic that goes may be waited for."""
+        if self.happens(0.8):
+            return super().waiting()
+        name = self.some(EPHEMERAL)
+        gone = m.DeleteTopicsRequest((m.DeleteTopicState(name),), timeout_ms=30_000)
+        return changed(self.step(gone, 6), waiting=self.patient(name, 0, 1))
+
+    def retention(self) -> Iterator[Step]:
+        """Somebody may wait for more than there is where something goes."""
+        for step in super().retention():
+            if isinstance(step.body, m.IncrementalAlterConfigsRequest):
+                name = step.body.resources[0].resource_name
+            is_waited_for = isinstance(step.body, TimePasses) and self.happens(0.5)
+            yield changed(step, waiting=self.patient(name, self.index(), 100_000)) if is_waited_for else step
+
+    def patient(self, name: str, index: int, min_bytes: int) -> Step:
+        """A fetch that waits."""
+        wanted = m.FetchPartition(index, fetch_offset=self.offset((name, index)), partition_max_bytes=1 << 20)
+        topic_id: Any = IdOf(name)
+        return self.step(m.FetchRequest(max_wait_ms=60_000, min_bytes=min_bytes, topics=(m.FetchTopic(name, topic_id, (wanted,)),)))
+
+    def fetch_of(self, *what: Any) -> m.FetchRequest:
+        """Any limit may cut what is compressed too."""
+        body = super().fetch_of(*what)
+        return changed(body, max_bytes=self.some(LIMITS)) if self.happens(0.15) else body
+
+    def wanted(self, *what: Any) -> m.FetchPartition:
+        """The same for one partition."""
+        asked = super().wanted(*what)
+        return changed(asked, partition_max_bytes=self.some(LIMITS)) if self.happens(0.15) else asked
+
+
+def history(seed: int) -> tuple[int, Story | None]:
+    """One history, from its seed: the steps that were taken, and the story of the first difference."""
+    machine = TwinHistories(seed)
+    with folders() as fresh:
+        pair = TwinPair(Twins(next(fresh)), machine.world)
+        story = run(pair, machine.steps(STEPS_PER_HISTORY))  # type: ignore[arg-type]  # all that it asks of a pair is `ask`
+        pair.twins.close()
+        return pair.twins.steps, story
+
+
+def shrunk(story: Story, tries: int = TRIES) -> Story:
+    """The shortest story that ends in the same difference, or the shortest found in so many tries."""
+    with folders() as fresh:
+
+        def again(world: World) -> Any:
+            return TwinPair(Twins(next(fresh)), world)
+
+        return shrinking.shrunk(story, again, tries)
+
+
+def main(steps_max: int) -> None:
+    """One history after the other until one ends in a difference, or until so many steps were taken."""
+    taken = 0
+    for seed in itertools.count(1):
+        steps, story = history(seed)
+        taken += steps
+        if story is not None:
+            story = shrunk(story)
+        if story is not None or taken >= steps_max:
+            told = None if story is None else {"steps": len(story.steps), "text": str(story)}
+            print(json.dumps({"core": fiducial.fastpath.core.__file__, "seed": seed, "steps": taken, "story": told}))
+            return
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))
