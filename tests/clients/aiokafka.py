@@ -127,10 +127,14 @@ class Aiokafka(Client):
 
         finished(alter())
 
-    def produce_lines(self, topic: str, file: Path, compression: str) -> None:
+    def produce_lines(self, topic: str, file: Path, compression: str, *, is_idempotent: bool = False) -> None:
         async def produce() -> None:
             async with AIOKafkaProducer(
-                bootstrap_servers=self.bootstrap, compression_type=named(compression), linger_ms=50, max_batch_size=BATCH_BYTES
+                bootstrap_servers=self.bootstrap,
+                enable_idempotence=is_idempotent,
+                compression_type=named(compression),
+                linger_ms=50,
+                max_batch_size=BATCH_BYTES,
             ) as producer:
                 with file.open("rb") as lines:
                     for line in lines:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import ClassVar
 
 #: So long a client may wait for what it was promised, before the test fails.
-PATIENCE_S = 60
+PATIENCE_S = 180
 
 #: The size of batches of lines, where the client's own would be small.
 BATCH_BYTES = 1 << 18
@@ -103,8 +103,8 @@ class Client:
         """Set one configuration of a topic."""
         raise NotImplementedError
 
-    def produce_lines(self, topic: str, file: Path, compression: str) -> None:
-        """Send each line of a file as a record, without its end, to partition 0."""
+    def produce_lines(self, topic: str, file: Path, compression: str, *, is_idempotent: bool = False) -> None:
+        """Send each line of a file as a record, without its end, to partition 0; what is not acknowledged again, until it is."""
         raise NotImplementedError
 
     def fetch_lines(self, topic: str, count: int, file: Path) -> None:

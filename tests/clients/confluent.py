@@ -116,8 +116,13 @@ class Confluent(Client):
         (altered,) = admin.incremental_alter_configs([resource]).values()
         altered.result(PATIENCE_S)
 
-    def produce_lines(self, topic: str, file: Path, compression: str) -> None:
-        settings = {"compression.type": compression, "linger.ms": 50, "queue.buffering.max.messages": 2 * QUEUED_MAX}
+    def produce_lines(self, topic: str, file: Path, compression: str, *, is_idempotent: bool = False) -> None:
+        settings = {
+            "compression.type": compression,
+            "enable.idempotence": is_idempotent,
+            "linger.ms": 50,
+            "queue.buffering.max.messages": 2 * QUEUED_MAX,
+        }
         producer = Producer(self.config | settings)
         with file.open("rb") as lines:
             for line in lines:

@@ -1,4 +1,4 @@
-"""The clients at work on the reference broker; and what the run says of them in the end."""
+"""The clients at work on both brokers of ours; and what the run says of them in the end."""
 
 from __future__ import annotations
 
@@ -17,9 +17,20 @@ from clients.wire import Wire
 ClientOf = Callable[[type[Client]], Client]
 names = itertools.count(1)
 
+#: By the fixtures that start them. Where a test has very many forms the fast path is asked alone: it answers as the reference does, byte for byte.
+FAST, REFERENCE = "fast_broker", "reference_broker"
+of_the_fast_path = pytest.mark.parametrize("broker", [FAST], indirect=True)
+
+
+@pytest.fixture(scope="session", params=[FAST, REFERENCE])
+def broker(request: pytest.FixtureRequest) -> Address:
+    """The broker that the clients talk to."""
+    found: Address = request.getfixturevalue(request.param)
+    return found
+
 
 @pytest.fixture(scope="session")
-def client_of(reference_broker: Address) -> Iterator[ClientOf]:
+def client_of(broker: Address) -> Iterator[ClientOf]:
     """A client of this class, made at the first call."""
     with ExitStack() as stack:
         made: dict[type[Client], Client] = {}
@@ -27,7 +38,7 @@ def client_of(reference_broker: Address) -> Iterator[ClientOf]:
         def client_of(kind: type[Client]) -> Client:
             if kind not in made:
                 try:
-                    made[kind] = stack.enter_context(closing(kind(reference_broker.bootstrap)))
+                    made[kind] = stack.enter_context(closing(kind(broker.bootstrap)))
                 except PeerUnavailable as reason:
                     not_run(f"{kind.name}: {reason}")
             return made[kind]
@@ -42,9 +53,9 @@ def client(request: pytest.FixtureRequest, client_of: ClientOf) -> Client:
 
 
 @pytest.fixture(scope="session")
-def wire(reference_broker: Address) -> Iterator[Wire]:
+def wire(broker: Address) -> Iterator[Wire]:
     """The broker, with no client in between."""
-    with closing(Wire(reference_broker.host, reference_broker.port)) as wire:
+    with closing(Wire(broker.host, broker.port)) as wire:
         yield wire
 
 

@@ -131,10 +131,11 @@ class Java(Client):
         options = ("--entity-type", "topics", "--entity-name", topic, "--alter", "--add-config", f"{name}={value}")
         self.tool("kafka.admin.ConfigCommand", *options)
 
-    def produce_lines(self, topic: str, file: Path, compression: str) -> None:
+    def produce_lines(self, topic: str, file: Path, compression: str, *, is_idempotent: bool = False) -> None:
         options = ("--topic", topic, "--compression-codec", compression, "--batch-size", str(BATCH_BYTES))
+        delivery = f"enable.idempotence={str(is_idempotent).lower()}"
         with file.open("rb") as lines:
-            self.tool(f"{TOOLS}.ConsoleProducer", *options, stdin=lines)
+            self.tool(f"{TOOLS}.ConsoleProducer", *options, "--command-property", delivery, stdin=lines)
 
     def fetch_lines(self, topic: str, count: int, file: Path) -> None:
         options = ("--topic", topic, "--partition", "0", "--offset", "earliest", "--max-messages", str(count))

@@ -96,9 +96,13 @@ class KafkaPython(Client):
         with self.admin() as admin:
             admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, {name: value})])
 
-    def produce_lines(self, topic: str, file: Path, compression: str) -> None:
+    def produce_lines(self, topic: str, file: Path, compression: str, *, is_idempotent: bool = False) -> None:
         producer = KafkaProducer(
-            bootstrap_servers=self.bootstrap, compression_type=named(compression), linger_ms=50, batch_size=BATCH_BYTES
+            bootstrap_servers=self.bootstrap,
+            enable_idempotence=is_idempotent,
+            compression_type=named(compression),
+            linger_ms=50,
+            batch_size=BATCH_BYTES,
         )
         with closing(producer), file.open("rb") as lines:
             for line in lines:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 
 import pytest
+from conftest import Address
 
 from clients.client import COMPRESSIONS, DELIVERIES, Client, Delivery, Record
-from clients.conftest import ClientOf
+from clients.conftest import ClientOf, of_the_fast_path
 from clients.roster import CLIENTS, can, ways_to_produce, who_can
 from clients.wire import Wire
 from fiducial.models.batches import ATTRIBUTE_CODEC, NO_PRODUCER
@@ -46,6 +47,7 @@ def test_a_topic_is_created_by_writing_to_it(client: Client, new_name: str, wire
     assert [one.record for one in client.fetch(new_name, 0, 0, len(RECORDS))] == RECORDS
 
 
+@of_the_fast_path
 @pytest.mark.parametrize(("client", "compression", "delivery"), ways_to_produce(), indirect=["client"])
 def test_what_was_written_is_read(
     client: Client, compression: str, delivery: Delivery, topic: str, wire: Wire
@@ -69,8 +71,8 @@ def test_a_producer_that_wants_acks_learns_where_its_records_went(
 
 
 @pytest.fixture(scope="module")
-def works() -> dict[type[Client], list[Record]]:
-    """What each client has written to the topic of its works."""
+def works(broker: Address) -> dict[type[Client], list[Record]]:
+    """What each client has written to the topic of its works on this broker."""
     return {}
 
 

@@ -1,27 +1,37 @@
-"""A real file goes in line by line with one client, and comes out byte for byte with another."""
+"""A real file goes in line by line with one client, and comes out byte for byte with another; also if the broker is killed in the middle."""
 
 from __future__ import annotations
 
 import filecmp
 import itertools
+import os
+import socket
+import subprocess
+import sys
 import sysconfig
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from _pytest.mark import ParameterSet
 
-from clients.client import COMPRESSIONS, Client
-from clients.conftest import ClientOf
+from clients.client import COMPRESSIONS, PATIENCE_S, Client
+from clients.conftest import FAST, REFERENCE, ClientOf
 from clients.roster import CLIENTS, can
+from clients.wire import Wire
 
 pytestmark = pytest.mark.clients
 
-SIZE_MIN_BYTES = 20_000_000
+SMALL_BYTES, LARGE_BYTES = 20_000_000, 200_000_000
+IS_LONG = bool(os.environ.get("FIDUCIAL_LONG"))
 
 
 @pytest.fixture(scope="module")
-def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The source text of Python's standard library, again and again until it is long enough."""
+def library(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The source text of Python's standard library, again and again until it is so long."""
     file = tmp_path_factory.mktemp("library") / "library.py"
     root = Path(sysconfig.get_path("stdlib"))
     paths = sorted(path for path in root.rglob("*.py") if "site-packages" not in path.parts)
@@ -29,7 +39,7 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for path in itertools.cycle(paths):
             text = path.read_bytes()
             library.write(text if is_plain(text) else b"")
-            if library.tell() >= SIZE_MIN_BYTES:
+            if library.tell() >= request.param:
                 return file
     raise AssertionError("there is no standard library")
 
@@ -45,22 +55,89 @@ def is_plain(text: bytes) -> bool:
     return True
 
 
-def pairs() -> list[ParameterSet]:
-    """Each client that can writes for the next that can read; the compressions take turns."""
+def count_of(file: Path) -> int:
+    """How many lines it has."""
+    with file.open("rb") as lines:
+        return sum(1 for _ in lines)
+
+
+def ways() -> list[ParameterSet]:
+    """Each client that can writes for the next that can read, the compressions take turns; the reference broker, which is slow, needs no more than
+    one of them. In pure Python the large file takes minutes."""
     found = []
     writers = [one for one in CLIENTS if can(one, "produce_lines")]
     for writer, compression in zip(writers, itertools.cycle(COMPRESSIONS[1:]), strict=False):
         begin = CLIENTS.index(writer) + 1
         reader = next(one for one in (*CLIENTS[begin:], *CLIENTS[:begin]) if can(one, "fetch_lines"))
-        found.append(pytest.param(writer, compression, reader, id=f"{writer.name}-{compression}-{reader.name}"))
+        way = f"{writer.name}-{compression}-{reader.name}"
+        found.append(pytest.param(FAST, LARGE_BYTES if IS_LONG else SMALL_BYTES, writer, compression, reader, id=f"fast-{way}"))
+        if writer is writers[0] or IS_LONG:
+            found.append(pytest.param(REFERENCE, SMALL_BYTES, writer, compression, reader, id=f"reference-{way}"))
     return found
 
 
-@pytest.mark.parametrize(("writer", "compression", "reader"), pairs())
+@pytest.mark.parametrize(("broker", "library", "writer", "compression", "reader"), ways(), indirect=["broker", "library"])
 def test_a_file_comes_out_as_it_went_in(
     writer: type[Client], compression: str, reader: type[Client], client_of: ClientOf, library: Path, topic: str, tmp_path: Path
 ) -> None:
     copy = tmp_path / "copy.py"
     client_of(writer).produce_lines(topic, library, compression)
-    client_of(reader).fetch_lines(topic, library.read_bytes().count(b"\n"), copy)
+    client_of(reader).fetch_lines(topic, count_of(library), copy)
+    assert filecmp.cmp(copy, library, shallow=False)
+
+
+# Killed in the middle
+
+
+class Mortal:
+    """The fast path in a process that can be killed, and started again where it was and on what it left."""
+
+    def __init__(self, data: Path) -> None:
+        self.data = data
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port = free.getsockname()[1]
+        self.process = self.start()
+
+    def start(self) -> subprocess.Popen[str]:
+        """A process that listens."""
+        command = [sys.executable, "-m", "fiducial", "serve", "--data", str(self.data), "--listen", f"127.0.0.1:{self.port}"]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert process.stdout is not None and process.stdout.readline().startswith("listening on ")
+        return process
+
+    def kill(self) -> None:
+        """As `kill -9` does."""
+        self.process.kill()
+        self.process.wait()
+
+    def written_bytes(self, topic: str) -> int:
+        """What the files of a topic's first partition have."""
+        return sum(file.stat().st_size for file in self.data.glob(f"{topic}-0/*.log"))
+
+
+@pytest.fixture
+def mortal(tmp_path: Path) -> Iterator[Mortal]:
+    """A broker of its own."""
+    made = Mortal(tmp_path / "data")
+    yield made
+    made.kill()
+
+
+@pytest.mark.parametrize("library", [LARGE_BYTES], indirect=True)
+def test_a_file_comes_out_as_it_went_in_though_the_broker_is_killed_in_the_middle(mortal: Mortal, library: Path, tmp_path: Path) -> None:
+    """The producer is idempotent and sends again what was not acknowledged: nothing is lost, nothing is there twice."""
+    kind = next(one for one in CLIENTS if can(one, "produce_lines", "fetch_lines"))
+    copy, address = tmp_path / "copy.py", f"127.0.0.1:{mortal.port}"
+    with closing(Wire("127.0.0.1", mortal.port)) as wire:
+        wire.create_topic("library")
+    with closing(kind(address)) as client:
+        writer = threading.Thread(target=client.produce_lines, args=("library", library, "none"), kwargs={"is_idempotent": True})
+        writer.start()
+        while mortal.written_bytes("library") < LARGE_BYTES // 2:
+            assert writer.is_alive(), "the writer was done before half of it was written"
+            time.sleep(0.01)
+        mortal.kill()
+        mortal.process = mortal.start()
+        writer.join(PATIENCE_S)
+        client.fetch_lines("library", count_of(library), copy)
     assert filecmp.cmp(copy, library, shallow=False)

@@ -40,16 +40,18 @@ def table() -> dict[str, str]:
     return {test: cause["reason"] for cause in causes for test in cause["tests"]}
 
 
-def test_kafka_pythons_own_tests_pass_but_for_those_in_the_table(tmp_path: Path, pytestconfig: pytest.Config) -> None:
+@pytest.mark.parametrize("kind", ["the fast path", "the reference"])
+def test_kafka_pythons_own_tests_pass_but_for_those_in_the_table(kind: str, tmp_path: Path, pytestconfig: pytest.Config) -> None:
     try:
         source = kafka_python.source()
     except PeerUnavailable as reason:
         not_run(f"kafka-python's own tests: {reason}")
     expected = table()
-    with serving("--reference", *SETTINGS) as broker:
+    options = ["--reference"] if kind == "the reference" else ["--data", str(tmp_path / "data")]
+    with serving(*options, *SETTINGS) as broker:
         outcomes = Suite(source, broker, tmp_path).run(list(expected))
     failed = {test: said for test, said in outcomes.items() if said is not None}
-    pytestconfig.stash[NOTES].append(summary(len(outcomes) - len(failed), expected))
+    pytestconfig.stash[NOTES].append(f"On {kind}, {summary(len(outcomes) - len(failed), expected)}")
     unexpected = [f"{test}: {said}" for test, said in sorted(failed.items()) if test not in expected]
     outdated = [f"{test}: stands in the table, and passes or is no more" for test in sorted(expected) if test not in failed]
     assert not unexpected + outdated, "\n".join(unexpected + outdated)
