@@ -115,6 +115,7 @@ FAULTS: dict[str, Fault] = {
     "large max timestamp": lambda n: {"max_timestamp": 2**62},
     "no max timestamp": lambda n: {"max_timestamp": -1},
     "append time bit, no max timestamp": lambda n: {"attributes": 0x08, "max_timestamp": -1},
+    "append time bit, late": lambda n: {"attributes": 0x08, "max_timestamp": 1_500_000_000_000},
     "codec 5": lambda n: {"codec": 5, "garbage": b"\x00" * 20},
     "garbage": lambda n: {"garbage": b"\xff" * 30},
     "no records at all": lambda n: {"garbage": b""},

@@ -21,7 +21,7 @@ from fiducial.models.flaws import FLAWS, rung_removed, switched_on
 from fiducial.models.rules import LADDERS
 
 #: Flaws of the registry that show in what one broker answers.
-FLAWS_SEEN = ("A2", "A3", "A9", "A13", "A21", "D1", "D2", "D7", "D9", "X1", "X2", "X6", "X7", "X8", "X9")
+FLAWS_SEEN = ("A2", "A3", "A9", "A13", "A21", "D1", "D2", "D5", "D7", "D9", "D11", "X1", "X2", "X5", "X6", "X7", "X8", "X9")
 #: Refusals whose absence shows; one of each ladder that speaks of logs, producers or topics.
 RUNGS_SEEN = (
     "LOG-BATCH-9", "LOG-BATCH-18", "LOG-BATCH-20", "LOG-BATCH-21", "LOG-PRODUCE-8", "LOG-READ-1", "LOG-SESSION-3", "LOG-DELETE-1", "LOG-TIME-6",
