@@ -131,7 +131,8 @@ def test_what_does_not_end_has_been_noticed() -> None:
 
 def shown(*tried: Tried) -> list[str]:
     """The complaints about these."""
-    hunt = Hunt(list(dict.fromkeys(one.rule for one in tried)), False, Screen())
+    hunt = Hunt([], False, Screen())
+    hunt.rules = tuple(dict.fromkeys(one.rule for one in tried))
     hunt.tried.extend(tried)
     return mutants.show(hunt, Screen())
 
@@ -140,6 +141,10 @@ def test_a_rule_is_caught_only_if_each_of_its_functions_is() -> None:
     assert shown(Tried("IDEM-SEQ-3", "models.kernels:sequence_after", 2, 3, 1)) == []
     complaints = shown(Tried("IDEM-SEQ-3", "kernels:sequence_after", 2, 3, 1), Tried("IDEM-SEQ-3", "kernels:follows", 2, 3, 0))
     assert complaints == ["IDEM-SEQ-3: no test of it notices a mutant of kernels:follows (2 tests)"]
+
+
+def test_a_rule_that_was_not_tried_is_not_caught() -> None:
+    assert mutants.show(Hunt(["IDEM-SEQ-3"], False, Screen()), Screen()) == ["IDEM-SEQ-3 was not tried"]
 
 
 PAGE = """\
