@@ -16,6 +16,7 @@ import logging
 import os
 import resource
 import signal
+import socket
 import sys
 import time
 from collections.abc import Mapping
@@ -33,11 +34,15 @@ from fiducial.models.state import Cluster
 log = logging.getLogger("fiducial")
 
 LENGTH_BYTES = 4
-#: A buffer begins with this size, and doubles when a frame does not fit, never before its bytes have come. Once it is empty it is given back if
-#: what was in it last would have fitted into a small one, or if it is larger than may be kept.
+#: A buffer begins with this size, and doubles when a read has filled it: beyond what may be kept only for a frame that does not fit. Once it is
+#: empty it is given back, if what was in it last would have fitted into a small one, or if it is larger than may be kept.
 BUFFER_BYTES, BUFFER_BYTES_KEPT = 1 << 16, 1 << 20
-#: So much is read at once, so that nobody's small requests hold up the others for long; and so much is held of who waits for an answer.
-READ_BYTES, HELD_BYTES_MAX = 1 << 18, 1 << 20
+#: So much is read at once, or so many frames as large as the last one: nobody's small requests hold up the others for long.
+READ_BYTES, READ_FRAMES = 1 << 18, 8
+#: So much is held of who waits for an answer.
+HELD_BYTES_MAX = 1 << 20
+#: The kernel's buffer for what is sent: more than a large answer needs makes sending dearer, not faster. It may double it.
+SEND_BUFFER_BYTES = 1 << 18
 #: A slice of a file goes from the file to the socket without being read if it is at least so large.
 SLICE_BYTES_MIN = 1 << 15
 #: Connections that the kernel holds until they are accepted.
@@ -61,6 +66,7 @@ class Connection(asyncio.BufferedProtocol):
         self.id = server.next_id()
         self.buffer = bytearray(BUFFER_BYTES)
         self.begin = self.end = 0  # what of the buffer is not yet handled
+        self.frame_bytes = 0  # of the last one
         self.is_busy = False  # a request waits for its answer
         self.is_ending = False  # the client has said all it has to say
         self.touched = time.monotonic()
@@ -84,17 +90,18 @@ class Connection(asyncio.BufferedProtocol):
     # Reading
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        """Room behind what is not yet handled: that is moved to the front, and the buffer doubled while it does not fit."""
-        held = self.end - self.begin
-        if held == 0:
-            if len(self.buffer) > (BUFFER_BYTES_KEPT if self.end > BUFFER_BYTES else BUFFER_BYTES):
-                self.buffer = bytearray(BUFFER_BYTES)
-            self.begin = self.end = 0
-        elif self.end == len(self.buffer):
-            grown = self.buffer if held <= len(self.buffer) // 2 else bytearray(2 * len(self.buffer))
-            grown[:held] = self.buffer[self.begin : self.end]
-            self.buffer, self.begin, self.end = grown, 0, held
-        return memoryview(self.buffer)[self.end : self.end + READ_BYTES]
+        """Room behind what is not yet handled."""
+        held, size = self.end - self.begin, len(self.buffer)
+        is_full = self.end == size
+        if is_full and (size < BUFFER_BYTES_KEPT or held > size // 2):
+            size *= 2
+        elif held == 0 and (size > BUFFER_BYTES_KEPT or self.end <= BUFFER_BYTES):
+            size = BUFFER_BYTES
+        if is_full or held == 0:
+            fresh = self.buffer if size == len(self.buffer) else bytearray(size)
+            memoryview(fresh)[:held] = memoryview(self.buffer)[self.begin : self.end]
+            self.buffer, self.begin, self.end = fresh, 0, held
+        return memoryview(self.buffer)[self.end : self.end + max(READ_BYTES, READ_FRAMES * self.frame_bytes)]
 
     def buffer_updated(self, nbytes: int) -> None:
         self.touched = time.monotonic()
@@ -119,6 +126,7 @@ class Connection(asyncio.BufferedProtocol):
             self.begin = self.end
             self.transport.pause_reading()
             return False
+        self.frame_bytes = size
         return held - LENGTH_BYTES >= size
 
     # Answering
@@ -301,6 +309,8 @@ async def serve(host: str, port: int, data: Path, settings: Settings) -> int:
     except (OSError, UnicodeError) as error:
         print(f"fiducial: cannot listen on {host}:{port}: {error}", file=sys.stderr)
         return 1
+    for one in listener.sockets:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)  # as every connection then has it
     port = listener.sockets[0].getsockname()[1]
     cluster_id = base64.urlsafe_b64encode(os.urandom(16)).decode().rstrip("=")
     cluster = Cluster(cluster_id, settings.broker_id, host, port)
