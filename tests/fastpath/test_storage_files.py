@@ -178,7 +178,7 @@ def test_each_start_adds_an_epoch_at_the_log_end(tmp_path: Path) -> None:
     with Ours(tmp_path / "ours") as ours:
         assert file.read_bytes() == b"0\n3\n0 0\n1 5\n2 8\n"
         delete_records(ours, "a", 6)
-        assert file.read_bytes() == b"0\n2\n1 6\n2 8\n"
+    assert file.read_bytes() == b"0\n2\n1 6\n2 8\n"
     with Ours(tmp_path / "ours") as ours:
         assert file.read_bytes() == b"0\n2\n1 6\n3 8\n", "an epoch in which nothing was written is replaced"
 
