@@ -372,7 +372,8 @@ cdef Refusal records_refusal(const Batch* batch, const Limits* limits, int64_t n
 
 cdef bint cannot_be_rebuilt(const Batch* batch) noexcept nogil:
     """Only a batch that a client could have made is made anew: with times, and of a producer with epoch and sequence or of none."""
-    if batch.records.earliest < NO_TIMESTAMP:
+    cdef int64_t earliest = batch.max_timestamp if batch.attributes & ATTRIBUTE_LOG_APPEND_TIME else batch.records.earliest
+    if earliest < NO_TIMESTAMP:
         return True
     if batch.producer_id == NO_PRODUCER:
         return batch.attributes & ATTRIBUTE_TRANSACTIONAL != 0

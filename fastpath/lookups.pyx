@@ -53,7 +53,7 @@ cdef void look_up_one(
     default_list_offsets_partition_response(answer)
     answer.partition_index = asked.partition_index
     answer.timestamp = answer.offset = answer.leader_epoch = -1
-    if request.isolation_level < 0 or request.isolation_level > 1 or times > 1:
+    if times > 1:
         answer.error_code = INVALID_REQUEST
     elif asked.timestamp < 0 and version < since(asked.timestamp):
         answer.error_code = UNSUPPORTED_VERSION
@@ -80,6 +80,9 @@ cdef Verdict answer_list_offsets(Turn* turn, int64_t connection, const Header* h
     cdef int32_t t, p
     if not decode_list_offsets_request(&request, reader, &turn.arena, header.api_version):
         return MALFORMED
+    if request.isolation_level < 0 or request.isolation_level > 1:
+        spoil(turn, connection, header, &request)
+        return REPLIED
     for t in range(request.topics_count):
         for p in range(request.topics[t].partitions_count):
             times[key_of(text_of(request.topics[t].name), request.topics[t].partitions[p].partition_index)] += 1
@@ -102,6 +105,26 @@ cdef Verdict answer_list_offsets(Turn* turn, int64_t connection, const Header* h
             grouped[place].push_back(answer)
     respond(turn, connection, header, &topics, &grouped)
     return REPLIED
+
+
+cdef void spoil(Turn* turn, int64_t connection, const Header* header, const ListOffsetsRequest* request) noexcept nogil:
+    """LOG-TIME-8: one error for every partition, as often as it is named."""
+    cdef vector[ListOffsetsTopicResponse] topics
+    cdef vector[vector[ListOffsetsPartitionResponse]] grouped
+    cdef ListOffsetsPartitionResponse answer
+    cdef int32_t t, p
+    topics.resize(request.topics_count)
+    grouped.resize(request.topics_count)
+    for t in range(request.topics_count):
+        default_list_offsets_topic_response(&topics[t])
+        topics[t].name = request.topics[t].name
+        for p in range(request.topics[t].partitions_count):
+            default_list_offsets_partition_response(&answer)
+            answer.partition_index = request.topics[t].partitions[p].partition_index
+            answer.error_code = INVALID_REQUEST
+            answer.timestamp = answer.offset = answer.leader_epoch = -1
+            grouped[t].push_back(answer)
+    respond(turn, connection, header, &topics, &grouped)
 
 
 cdef void respond(

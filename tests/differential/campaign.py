@@ -40,6 +40,7 @@ class Campaign:
     tell: Callable[[str], None]
     is_strict: bool = False
     keeps_house: bool = False
+    is_for_one_history: bool = False  # the target cannot be brought back to the beginning: no shorter story can be tried
     settings: dict[str, str] = field(default_factory=dict)
     reached: Counter[str] = field(default_factory=Counter)
     asked: int = 0
@@ -72,7 +73,7 @@ class Campaign:
     def report(self, story: Story, seed: int) -> str:
         """The difference, and how to see it again."""
         self.tell(f"history {seed} differs at step {len(story.steps)}; looking for a short story")
-        short = shrunk(story, self.pair)
+        short = story if self.is_for_one_history else shrunk(story, self.pair)
         return (
             f"\n{self.theirs.name} answers what {'the model does not' if self.is_strict else 'no rule allows'}. "
             f"History {seed}, step {len(story.steps)}, in short:\n\n{short}\n\nagain: FIDUCIAL_SEED={seed} {self.again}"
