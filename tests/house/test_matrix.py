@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import ast
+import os
+import subprocess
+import sys
 
 from house import matrix
 
-from fiducial.models import pages, specification
+from fiducial.models import specification
 from fiducial.models.coverage import Coverage, as_text, recorded
 from fiducial.models.values import changed
 
