@@ -1,7 +1,7 @@
 # Everything from a checkout: each target does its own set-up, in .venv, and is quick the second time.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run verify verify-long test compiled lint spec peers clients clean
+.PHONY: help run verify verify-long test compiled lint spec peers clients bench clean
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -53,6 +53,9 @@ peers: $(VENV)/verify.stamp ## obtain Apache Kafka 4.3.1 and run it on loopback 
 
 clients: $(VENV)/verify.stamp ## the tests with real clients alone (kcat too, if it is installed)
 	@$(BIN)/python -m pytest -m clients $(ARGS)
+
+bench: $(VENV)/verify.stamp ## how fast it is, beside aiokafka and Apache Kafka in the same run (ARGS=--save keeps the figures)
+	@PYTHONPATH=tests $(BIN)/python -m bench $(ARGS)
 
 clean: ## remove what the targets above made
 	rm -rf $(VENV) .peers build fastpath/*.so fastpath/*.cpp src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -110,6 +110,9 @@ def free_ports(count: int) -> list[int]:
 class Kafka:
     """One broker, which is its own controller; `config` adds to its configuration or overrides it."""
 
+    #: More options of the virtual machine.
+    jvm: tuple[str, ...] = ()
+
     def __init__(self, **config: str) -> None:
         self.host = "127.0.0.1"
         self.port, self.controller_port = free_ports(2)
@@ -166,14 +169,19 @@ class Kafka:
             raise RuntimeError(f"StorageTool: {last_lines(made.stdout + made.stderr)}")
         self.launch()
 
+    def spawn(self) -> subprocess.Popen[bytes]:
+        """Start on the data folder as it is."""
+        command = java("kafka.Kafka", str(self.folder / "server.properties"), jvm=self.jvm)
+        with self.log_path.open("wb") as log:
+            self.process = subprocess.Popen(ending_with_us(command), stdout=log, stderr=log)
+        return self.process
+
     def launch(self) -> None:
         """Start on the data folder as it is, and wait until the port answers."""
-        file = self.folder / "server.properties"
-        with self.log_path.open("wb") as log:
-            self.process = subprocess.Popen(ending_with_us(java("kafka.Kafka", str(file))), stdout=log, stderr=log)
+        process = self.spawn()
         give_up = time.monotonic() + START_TIMEOUT_S
         while not self.answers():
-            if self.process.poll() is not None or time.monotonic() > give_up:
+            if process.poll() is not None or time.monotonic() > give_up:
                 raise RuntimeError(f"Apache Kafka did not start: {last_lines(self.log_path.read_text())}")
             time.sleep(0.05)
 

@@ -1,6 +1,4 @@
-"""Batches made, read and judged, per record: the fast path beside aiokafka's compiled codec. Printed, never asserted.
-
-    python tests/bench/bench_codec.py
+"""Batches made, read and judged, per record: the fast path beside aiokafka's compiled codec.
 
 CPU time of one core. The sides take turns in one run, so that whatever else the machine does slows both; the best of many turns counts.
 """
@@ -15,6 +13,7 @@ from typing import Any
 
 from aiokafka.record.default_records import DefaultRecordBatch, DefaultRecordBatchBuilder
 
+from bench.report import Table
 from fiducial.fastpath import batch
 
 NOW = 1_700_000_000_000
@@ -47,14 +46,18 @@ def best_seconds(contest: Contest, calls: int) -> dict[str, float]:
     return best
 
 
-def report(title: str, contest: Contest, size_bytes: int, count: int | None = None) -> None:
-    """One line for each side; the first is what the others are measured by. `count` records have `size_bytes` together."""
+Row = tuple[str, str, float | None, float | None, float, float]
+COLUMNS = ("what", "by", "M records/s", "ns/record", "GB/s", "of the first")
+
+
+def compared(title: str, contest: Contest, size_bytes: int, count: int | None = None) -> list[Row]:
+    """A row for each side; the first is what the others are measured by. `count` records have `size_bytes` together."""
     best = best_seconds(contest, max(TURN_BYTES // size_bytes, 1))
     first = next(iter(best.values()))
-    for name, seconds in best.items():
-        rate = "" if count is None else f"{count / seconds / 1e6:7.2f} M records/s {seconds / count * 1e9:8.1f} ns/record"
-        print(f"{title:<30} {name:<14} {rate:38} {size_bytes / seconds / 1e9:6.2f} GB/s {first / seconds:6.2f}x", flush=True)
-        title = ""
+    return [
+        (title, name, count and count / seconds / 1e6, count and seconds / count * 1e9, size_bytes / seconds / 1e9, first / seconds)
+        for name, seconds in best.items()
+    ]
 
 
 def aiokafka_encode(records: Sequence[Sent]) -> bytes:
@@ -99,25 +102,24 @@ def records(count: int) -> list[Sent]:
     return [(NOW + index, None, random.randbytes(50).hex().encode()) for index in range(count)]
 
 
-def main() -> None:
-    """The whole table."""
+def tables() -> list[Table]:
+    """Batches of three sizes, and the checksum alone."""
+    rows: list[Row] = []
     for count in (1, 150, 1000):
         sent = records(count)
         data = batch.encode(sent)
         assert data == aiokafka_encode(sent)
-        size = f"{count} x 100 B"
-        report(f"encode, {size}", {"aiokafka": partial(aiokafka_encode, sent), "ours": partial(batch.encode, sent)}, len(data), count)
+        size = f"{count:,} x 100 B"
+        rows += compared(f"encode, {size}", {"aiokafka": partial(aiokafka_encode, sent), "ours": partial(batch.encode, sent)}, len(data), count)
         readers: Contest = {"aiokafka": partial(aiokafka_decode, data), "ours, objects": partial(decode, data)}
-        report(f"decode with CRC, {size}", {**readers, "ours, columns": partial(columns, data)}, len(data), count)
+        rows += compared(f"decode with CRC, {size}", {**readers, "ours, columns": partial(columns, data)}, len(data), count)
         judges: Contest = {"plain": partial(judge, data)}
         for codec, name in ((1, "gzip"), (2, "snappy"), (3, "lz4"), (4, "zstd")):
             judges[name] = partial(judge, batch.encode(sent, codec=codec))
-        report(f"judge with CRC, {size}", judges, len(data), count)
+        rows += compared(f"validate, {size}", judges, len(data), count)
     for size_bytes in (128, 1024, 16_384, 110_000, 1 << 20):
         ways = [way for way in range(len(WAYS)) if batch.checksum_of(b"", way=way) is not None]
         sums: Contest = {WAYS[way]: partial(batch.checksum_of, bytes(size_bytes), way=way) for way in ways}
-        report(f"CRC-32C, {size_bytes} B a call", sums, size_bytes)
-
-
-if __name__ == "__main__":
-    main()
+        rows += compared(f"CRC-32C, {size_bytes:,} B a call", sums, size_bytes)
+    note = f"CPU time of one core; the best of {TURNS} turns, in which the sides alternate. Validate: all that a log checks of a batch, CRC included."
+    return [Table("Record batches", COLUMNS, list(rows), note)]

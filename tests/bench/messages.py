@@ -1,7 +1,4 @@
-"""How fast messages are read and written: kio, the reference codec, and the fast path's objects, in turns. `PYTHONPATH=tests python -m bench.codec`.
-
-Prints the best of several rounds, in microseconds for a message. Nothing is asserted.
-"""
+"""How fast messages are read and written: kio, the reference codec, and the fast path's objects, in turns; the best of several rounds."""
 
 from __future__ import annotations
 
@@ -11,6 +8,7 @@ from typing import Any
 
 from random_messages import Layout, entity_of, read_by_kio, written_by_kio
 
+from bench.report import Table
 from fiducial.fastpath import codec_objects
 from fiducial.models.apis import APIS
 from fiducial.models.messages import (
@@ -70,13 +68,7 @@ def compared(layout: Layout, message: Any) -> dict[str, list[float]]:
     return {name: [min(one[name][way] for one in rounds) for way in (0, 1)] for name in calls}
 
 
-def main() -> None:
-    """Print a table."""
-    for title, layout, message in CASES:
-        print(f"\n{title}\n{'':12}{'write µs':>12}{'read µs':>12}")
-        for name, times in compared(layout, message).items():
-            print(f"{name:12}" + "".join(f"{one * 1e6:12.1f}" for one in times))
-
-
-if __name__ == "__main__":
-    main()
+def tables() -> list[Table]:
+    """Every case."""
+    rows = [(title, name, *(one * 1e6 for one in times)) for title, layout, message in CASES for name, times in compared(layout, message).items()]
+    return [Table("Messages", ("message", "by", "write µs", "read µs"), list(rows), f"Wall time; the best of {ROUNDS} rounds.")]
