@@ -32,7 +32,7 @@ from fiducial.fastpath.codec_structs cimport (
 from fiducial.fastpath.log cimport Place
 from fiducial.fastpath.partition cimport Asked, Partition, Read, stable_offset
 from fiducial.fastpath cimport partition as partition_room
-from fiducial.fastpath.table cimport id_from, id_named, is_identified, is_named, key_of, no_id, partition_of, span_of, text_of
+from fiducial.fastpath.table cimport id_from, id_named, is_identified, key_of, no_id, partition_of, span_of, text_of
 from fiducial.fastpath.turn cimport MALFORMED, PARKED, REPLIED, begin_answer, end_answer
 from fiducial.fastpath.wire cimport UUID_BYTES, Frame, allocate
 
@@ -124,7 +124,7 @@ cdef int16_t wanted_error(Turn* turn, const Wanted* wanted) noexcept nogil:
     cdef bint is_known = is_identified(turn.table, wanted.topic_id)
     if not wanted.has_name and not is_known:
         return UNKNOWN_TOPIC_ID
-    if wanted.topic_id != no_id() and not is_known and is_named(turn.table, wanted.name):
+    if wanted.topic_id != no_id() and not is_known and partition_of(turn.table, id_named(turn.table, wanted.name), wanted.index) != NULL:
         return INCONSISTENT_TOPIC_ID
     return UNKNOWN_TOPIC_OR_PARTITION if partition_of(turn.table, id_of(turn, wanted), wanted.index) == NULL else 0
 
@@ -300,7 +300,7 @@ cdef void begin_given(Given* given, int32_t index, int16_t error) noexcept nogil
     given.diverges = False
 
 
-cdef void read_one(Turn* turn, const Plan* plan, const Wanted* wanted, int64_t remaining, bint nothing_yet, Given* given) noexcept nogil:
+cdef void read_one(Turn* turn, const Plan* plan, const Wanted* wanted, int64_t remaining, bint nothing_yet, bint is_stray, Given* given) noexcept nogil:
     """LOG-FETCH-3: one partition, with what is left of the request's max_bytes."""
     cdef int16_t error = wanted_error(turn, wanted)
     cdef Partition* partition
@@ -308,7 +308,8 @@ cdef void read_one(Turn* turn, const Plan* plan, const Wanted* wanted, int64_t r
     cdef Read read
     begin_given(given, wanted.index, error)
     if error != 0:
-        given.data.aborted_transactions_count = 0  # its log was not asked
+        if is_stray:
+            given.data.aborted_transactions_count = 0
         return
     partition = partition_of(turn.table, id_of(turn, wanted), wanted.index)
     asked.offset = wanted.offset
@@ -354,7 +355,7 @@ cdef void read_all(Turn* turn, const Plan* plan, vector[Given]* given) noexcept 
     cdef size_t index
     given.resize(plan.partitions.size())
     for index in range(plan.partitions.size()):
-        read_one(turn, plan, &plan.partitions[index].wanted, remaining, nothing_yet, &given[0][index])
+        read_one(turn, plan, &plan.partitions[index].wanted, remaining, nothing_yet, plan.strays[index] != 0, &given[0][index])
         if not plan.strays[index]:
             remaining = max(remaining - given[0][index].size_bytes, <int64_t>0)
             nothing_yet = nothing_yet and given[0][index].size_bytes == 0

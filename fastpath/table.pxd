@@ -25,6 +25,5 @@ cdef string text_of(Span span) noexcept nogil
 cdef string id_from(const uint8_t* topic_id) noexcept nogil
 cdef string no_id() noexcept nogil  # 16 zeros
 cdef string id_named(Table* table, const string& name) noexcept nogil  # 16 zeros: there is no such topic
-cdef bint is_named(Table* table, const string& name) noexcept nogil
 cdef bint is_identified(Table* table, const string& topic_id) noexcept nogil
 cdef Span span_of(const string& text) noexcept nogil

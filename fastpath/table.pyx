@@ -54,11 +54,6 @@ cdef string id_named(Table* table, const string& name) noexcept nogil:
     return table.ids[name] if table.ids.count(name) else no_id()
 
 
-cdef bint is_named(Table* table, const string& name) noexcept nogil:
-    """Has a topic this name?"""
-    return table.ids.count(name) > 0
-
-
 cdef bint is_identified(Table* table, const string& topic_id) noexcept nogil:
     """Has a topic this id?"""
     return table.names.count(topic_id) > 0

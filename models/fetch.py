@@ -83,11 +83,13 @@ def topic_id_never_known(broker: Broker, wanted: Wanted) -> bool:
 
 @rule("LOG-SESSION-7")
 def topic_was_made_anew(broker: Broker, wanted: Wanted) -> bool:
-    """In a session by id: the topic's name lives again under another id."""
+    """In a session by id: the topic's name lives again under another id, and the partition with it."""
+    topic = broker.topics.by_name.get(wanted.name) if wanted.name is not None else None
     return (
         wanted.topic_id != ZERO_UUID
         and wanted.topic_id not in broker.topics.by_id
-        and wanted.name in broker.topics.by_name
+        and topic is not None
+        and 0 <= wanted.index < topic.partitions
     )
 
 
@@ -276,7 +278,7 @@ def read(broker: Broker, wanted: Wanted, plan: FetchPlan, remaining: int, nothin
     """Read one partition with what is left of the request's max_bytes; the first that has something gives a whole batch at least."""
     refusal = WANTED_CHECK.refusal(broker, wanted)
     if refusal is not None:
-        return Answer(unread(wanted.index, refusal), rung=refusal)
+        return Answer(unread(wanted.index, refusal, is_stray=wanted.key in plan.strays), rung=refusal)
     key = key_of(broker, wanted)
     held = broker.partitions[key]
     asked = partition.Fetch(
@@ -301,9 +303,10 @@ def read(broker: Broker, wanted: Wanted, plan: FetchPlan, remaining: int, nothin
     )
 
 
-def unread(index: int, refusal: Rung) -> PartitionData:
-    """The answer for a partition whose log was not asked."""
-    return PartitionData(index, refusal.error, high_watermark=-1, records=Slice(ZERO_UUID, index, 0, 0))
+def unread(index: int, refusal: Rung, *, is_stray: bool) -> PartitionData:
+    """The answer for a partition that is not there; if it never was, with an empty list where an error has null."""
+    aborted = () if is_stray else None
+    return PartitionData(index, refusal.error, high_watermark=-1, aborted_transactions=aborted, records=Slice(ZERO_UUID, index, 0, 0))
 
 
 @rule("LOG-READ-9")
@@ -385,7 +388,7 @@ def spoilt(request: FetchRequest, api_version: int, refusal: Rung) -> FetchRespo
     if api_version >= 13:
         return FetchResponse(error_code=refusal.error)
     topics = tuple(
-        FetchableTopicResponse(topic.topic, ZERO_UUID, tuple(unread(asked.partition, refusal) for asked in topic.partitions))
+        FetchableTopicResponse(topic.topic, ZERO_UUID, tuple(unread(asked.partition, refusal, is_stray=True) for asked in topic.partitions))
         for topic in request.topics
     )
     return FetchResponse(error_code=refusal.error, responses=topics)

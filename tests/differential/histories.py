@@ -231,7 +231,7 @@ class Histories:
 
     def batch(self, name: str, index: int) -> Batch:
         """A batch, sound or not, of a producer or of none."""
-        items = tuple(self.item(name) for _ in range(self.pick({1: 45, 2: 25, 3: 20, 5: 10})))
+        items = tuple(self.item(name) for _ in range(self.pick({1: 58, 2: 20, 3: 14, 5: 8})))
         batch = Batch(items, self.pick({0: 60, 1: 10, 2: 10, 3: 10, 4: 10}), repeat=self.pick({1: 92, 3: 4, 20: 4}))
         if self.happens(0.2):
             batch = changed(batch, fault=self.some((*FAULTS, *DISGUISES)))
@@ -240,9 +240,9 @@ class Histories:
 
     def idempotent(self, batch: Batch, name: str, index: int) -> Batch:
         """The batch of a producer: the next one, one sent again, or one that does not fit."""
-        producer = self.pick({0: 40, 1: 30, 2: 18, 9: 6, -1: 3, -7: 3})
+        producer = self.pick({0: 52, 1: 22, 2: 14, 9: 6, -1: 3, -7: 3})
         writer = self.writers.setdefault((producer, name, index), Writer(next_sequence=self.pick({0: 70, 5: 15, SEQUENCE_MAX - 2: 15})))
-        kind = self.pick({"next": 58, "again": 16, "gap": 6, "new epoch": 6, "new epoch, late": 3, "old epoch": 5, "near the end": 2, "odd": 4})
+        kind = self.pick({"next": 58, "again": 15, "gap": 5, "new epoch": 8, "new epoch, late": 3, "old epoch": 5, "near the end": 2, "odd": 4})
         if kind == "again" and writer.batches:
             return self.some(writer.batches[-7:])
         epoch, sequence = writer.epoch, writer.next_sequence

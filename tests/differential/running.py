@@ -21,7 +21,17 @@ from differential.abstraction import (
     differences,
 )
 from differential.steps import Raw, Step, TimePasses
-from differential.targets import ANSWER_TIMEOUT_S, Closed, Session, Target, View, answer_of, talk, wall_clock_ms
+from differential.targets import (
+    ANSWER_TIMEOUT_S,
+    WOKEN_S,
+    Closed,
+    Session,
+    Target,
+    View,
+    answer_of,
+    talk,
+    wall_clock_ms,
+)
 from fiducial.models import messages as m
 from fiducial.models.apis import API_VERSIONS, APIS
 from fiducial.models.config_requests import Operation, Resource
@@ -106,7 +116,7 @@ class Pair:
             self.theirs.pass_time()
             return []
         ours = self.answers(self.ours, step, patience_s=0)
-        theirs = self.answers(self.theirs, step, patience_s=SILENCE_S if ours[0] is None else ANSWER_TIMEOUT_S)
+        theirs = self.answers(self.theirs, step, patience_s=SILENCE_S if ours[0] is None else WOKEN_S)
         self.count(step, ours)
         self.align()
         found = [one for mine, other in zip(ours, theirs, strict=True) for one in self.compared(mine, other)]

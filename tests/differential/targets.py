@@ -19,6 +19,8 @@ from fiducial.reference import codec
 from fiducial.reference.core import Action, Core, Hangup, Send, Wake
 
 ANSWER_TIMEOUT_S = 20.0
+#: So long a fetch may take that should be answered, since there is enough.
+WOKEN_S = 5.0
 #: So long a broker is given to take in a request whose answer is not awaited.
 ARRIVAL_S = 0.05
 #: So long a broker with a short log.retention.check.interval.ms is given to look at every log.
@@ -212,7 +214,7 @@ class Remote:
         self.beside = self.connected()
         send(self.beside, frame)
         if is_answered:
-            self.early = self.answer_beside(ANSWER_TIMEOUT_S)
+            self.early = self.answer_beside(WOKEN_S)
         else:
             time.sleep(ARRIVAL_S)
         return self.early is not None

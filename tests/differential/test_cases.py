@@ -153,6 +153,14 @@ case("a session that ends answers what it is asked", "LOG-SESSION-10", "LOG-SESS
     (go_on(("a", 0, 0), forget=(("a", 0),)), {OK}),
     (go_on(), {"FETCH_SESSION_ID_NOT_FOUND"}),
 )
+case("a topic made anew is told from one that is gone", "LOG-SESSION-7", "LOG-FETCH-4")(
+    (create(m.CreatableTopic("later", 2, 1)), {OK}),
+    (begin(("later", 0, 0), ("later", 1, 0)), {OK}),
+    (newest(m.DeleteTopicsRequest((m.DeleteTopicState("later"),), (), 30_000)), {OK}),
+    (go_on(), {OK, "UNKNOWN_TOPIC_OR_PARTITION"}),
+    (create(m.CreatableTopic("later", 1, 1)), {OK}),
+    (go_on(isolation_level=1), {OK, "INCONSISTENT_TOPIC_ID", "UNKNOWN_TOPIC_OR_PARTITION"}),
+)
 case("an unknown partition is no reason to answer", "LOG-FETCH-1", "LOG-FETCH-4", "LOG-FETCH-9")(
     (beside(produce("a"), fetch(("a", 7, 0), ("nowhere", 0, 0), ("a", 0, 0))), {OK, "UNKNOWN_TOPIC_OR_PARTITION", "UNKNOWN_TOPIC_ID", "woken"}),
     (beside(produce("a"), fetch(("a", 7, 0), ("a", 0, 1)), min_bytes=1000), {OK, "still waiting"}),

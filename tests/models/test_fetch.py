@@ -269,14 +269,17 @@ def test_a_session_grows_and_what_is_asked_for_and_forgotten_at_once_is_forgotte
 @pytest.mark.rule("LOG-SESSION-7")
 def test_a_topic_made_anew_is_not_the_one_of_the_session() -> None:
     bench = Bench("a")
-    topic = FetchTopic(topic_id=bench.id_of("a"), partitions=(FetchPartition(0, partition_max_bytes=100),))
-    session_id = bench.ask(FetchRequest(max_bytes=1000, session_epoch=0, topics=(topic,)), 13).session_id
-    bench.ask(DeleteTopicsRequest(topic_names=("a",), timeout_ms=1000), 5)
+    bench.create("b", partitions=2)
+    topics = tuple(FetchTopic(topic_id=bench.id_of(name), partitions=(FetchPartition(index),)) for name, index in (("a", 0), ("b", 1)))
+    session_id = bench.ask(FetchRequest(max_bytes=1000, session_epoch=0, topics=topics), 13).session_id
+    bench.ask(DeleteTopicsRequest(topic_names=("a", "b"), timeout_ms=1000), 5)
     gone = bench.ask(FetchRequest(max_bytes=1000, session_id=session_id, session_epoch=1), 13)
     assert gone.responses[0].partitions[0].error_code == Error.UNKNOWN_TOPIC_OR_PARTITION
     bench.create("a")
+    bench.create("b")  # without partition 1
     anew = bench.ask(FetchRequest(max_bytes=1000, session_id=session_id, session_epoch=2), 13)
-    assert anew.responses[0].partitions[0].error_code == Error.INCONSISTENT_TOPIC_ID
+    assert [topic.partitions[0].error_code for topic in anew.responses] == [Error.INCONSISTENT_TOPIC_ID, Error.UNKNOWN_TOPIC_OR_PARTITION]
+    assert [topic.partitions[0].aborted_transactions for topic in anew.responses] == [None, ()]
 
 
 @pytest.mark.rule("LOG-SESSION-8")
