@@ -406,7 +406,7 @@ cdef void remember_answers(Fetches* fetches, const Plan* plan, const vector[Give
             ahead.push_back(entry)
             continue
         at = places[entry.wanted.key]
-        entry.high_watermark = -1 if given[at].diverges and not is_new else given[at].data.high_watermark
+        entry.high_watermark = given[at].data.high_watermark
         entry.log_start = given[at].data.log_start_offset
         goes_behind = plan.strays[at] != 0 if is_new else given[at].size_bytes > 0
         if goes_behind:
