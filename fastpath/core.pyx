@@ -9,7 +9,6 @@ What is answered is on the disk as far as its topic asks for that: `handle` forc
 operation has failed the log directory is offline: nothing is written any more, since nobody knows what is there; reads go on.
 """
 
-from cython cimport no_gc_clear
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.errno cimport EEXIST, EIO
 from libc.stdint cimport INT64_MAX, int16_t, int32_t, int64_t, uint8_t
@@ -93,7 +92,6 @@ cdef bint is_due(Partition* partition) noexcept nogil:
     return partition.log.unflushed_messages >= partition.config.flush_messages
 
 
-@no_gc_clear  # whoever lets go of it must find its file operations in place
 cdef class Core:
     """Partitions, sessions and waiting fetches of one broker."""
 
@@ -151,11 +149,13 @@ cdef class Core:
         if self.metadata != NULL:
             log_room.let_go(&self.metadata.log)
 
+    def __del__(self) -> None:
+        self.close()  # while the file operations are there: in `__dealloc__` a simulation's may be gone
+
     def __dealloc__(self) -> None:
         cdef pair[string, Partition*] held
         cdef pair[int32_t, Session*] session
         cdef pair[int64_t, Parked*] parked
-        self.close()
         for held in self.table.partitions:
             del held.second
         if self.metadata != NULL:
