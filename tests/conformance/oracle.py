@@ -1,7 +1,7 @@
 """What a broker should answer: the models, asked.
 
 The oracle holds one value, the broker of `models.broker`, and the batches that it stored; it is asked messages and answers messages, each as its
-version has it. Where a request has to wait, the time it may wait has passed at once: nobody else asks.
+version has it. A request that has to wait does so while others are asked; once its answer is wanted, the time it may wait has passed.
 """
 
 from __future__ import annotations
@@ -40,6 +40,15 @@ class Expected:
         return frozenset((int(rung.error), int(code)) for rung in rungs for code in rung.also)
 
 
+@value
+class Asked:
+    """A request whose answer nobody has heard yet."""
+
+    ticket: int
+    api_key: int
+    api_version: int
+
+
 class Oracle:
     """One broker that answers as the models do."""
 
@@ -47,36 +56,55 @@ class Oracle:
         self.broker = broker.new_broker(cluster, settings, seed)
         self.logs: dict[tuple[Uuid, int], list[tuple[int, bytes]]] = {}  # of each partition the batches, by base offset
         self.tickets = 0
+        self.asked: dict[int, Asked] = {}  # by connection
+        self.answers: dict[int, Expected] = {}  # by ticket, those that nobody has heard yet
+        self.timers: dict[int, int] = {}  # by ticket: when (ms) it is answered in any case
 
     def ask(self, request: Any, api_version: int, *, now: int, client_id: str | None = None, connection: int = 1) -> Expected:
         """The answer to a request, whose records are bytes, at `now` (ms)."""
+        self.begin(request, api_version, now=now, client_id=client_id, connection=connection)
+        return self.awaited(connection, now=now)
+
+    def begin(self, request: Any, api_version: int, *, now: int, client_id: str | None = None, connection: int = 1) -> None:
+        """Take in a request on a connection on which none waits."""
+        assert connection not in self.asked, f"a request waits on connection {connection}"
         self.tickets += 1
         key = KEYS[type(request)]
+        self.asked[connection] = Asked(self.tickets, key, api_version)
         seen = with_records(codec.as_seen(request, key, api_version, "request"))
-        expected = self.expected(self.step(events.Request(self.tickets, connection, client_id, api_version, seen), now), now)
+        self.step(events.Request(self.tickets, connection, client_id, api_version, seen), now)
+
+    def left_ms(self, connection: int, *, now: int) -> int:
+        """How long the request on a connection still waits if nothing happens; 0, if it is answered."""
+        ticket = self.asked[connection].ticket
+        return 0 if ticket in self.answers else max(self.timers[ticket] - now, 0)
+
+    def awaited(self, connection: int, *, now: int) -> Expected:
+        """The answer to the request on a connection; if there is none yet, its time is up."""
+        asked = self.asked.pop(connection)
+        if asked.ticket not in self.answers:
+            self.step(events.Timer(asked.ticket), max(now, self.timers[asked.ticket]))
+        self.timers.pop(asked.ticket, None)
+        expected = self.answers.pop(asked.ticket)
         if expected.message is None:
             return expected
-        return changed(expected, message=codec.as_seen(expected.message, key, api_version, "response"))
+        return changed(expected, message=codec.as_seen(expected.message, asked.api_key, asked.api_version, "response"))
 
-    def expected(self, effects: list[events.Effect], now: int) -> Expected:
-        """The answer among the effects; a timer that is set has gone off."""
-        for effect in effects:
-            match effect:
-                case events.Reply(_, body, rules):
-                    return Expected(self.with_bytes(body), rules=rules)
-                case events.Close(_, rules):
-                    return Expected(None, closes=True, rules=rules)
-                case events.SetTimer(ticket, at_ms):
-                    return self.expected(self.step(events.Timer(ticket), max(now, at_ms)), now)
-                case _:
-                    pass
-        raise AssertionError(f"no answer among {effects}")
+    def keep_house(self, *, now: int) -> None:
+        """Look for what has gone out of retention."""
+        self.step(events.Housekeeping(), now)
 
-    def step(self, event: events.Event, now: int) -> list[events.Effect]:
-        """Let the model decide, and keep what it stores; the other effects."""
+    def step(self, event: events.Event, now: int) -> None:
+        """Let the model decide, and do what it says."""
         self.broker, effects = broker.step(self.broker, event, now)
         for effect in effects:
             match effect:
+                case events.Reply(ticket, body, rules):
+                    self.answers[ticket] = Expected(self.with_bytes(body), rules=rules)
+                case events.Close(ticket, rules):
+                    self.answers[ticket] = Expected(None, closes=True, rules=rules)
+                case events.SetTimer(ticket, at_ms):
+                    self.timers[ticket] = at_ms
                 case events.Write():
                     self.write(effect)
                 case events.Drop(topic_id, index, below):
@@ -86,7 +114,6 @@ class Oracle:
                     self.logs = {key: log for key, log in self.logs.items() if key[0] != topic_id}
                 case _:
                     pass
-        return list(effects)
 
     def write(self, write: events.Write) -> None:
         """Append one batch, as it is stored."""

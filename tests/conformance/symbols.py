@@ -13,6 +13,7 @@ import attrs
 
 from fiducial.conformance import batches
 from fiducial.conformance.batches import CODECS, Item
+from fiducial.models import messages as m
 from fiducial.models.errors import Error
 from fiducial.models.values import value
 
@@ -20,6 +21,8 @@ from fiducial.models.values import value
 UNKNOWN_ID = b"\x01" * 16
 #: Producers that nobody was given are numbered from here.
 STRANGE_PRODUCER = 700_000
+#: Nobody was given a fetch session of this id: they are drawn by chance from 2^31.
+STRANGE_SESSION = 1
 HOUR_MS = 3_600_000
 
 
@@ -31,6 +34,22 @@ class View:
     names: dict[str, str] = field(default_factory=dict)  # what a story calls a topic -> its name
     topic_ids: dict[str, bytes] = field(default_factory=dict)  # what a story calls a topic -> its id
     producer_ids: list[int] = field(default_factory=list)  # in the order in which they were given
+    sessions: list[int] = field(default_factory=list)  # of fetches, likewise
+    old_ids: dict[bytes, str] = field(default_factory=dict)  # ids of topics that are gone -> what a story called them
+
+    def has_given(self, message: Any) -> None:
+        """Note the id that an answer gives out, if it gives one."""
+        match message:
+            case m.InitProducerIdResponse(error_code=Error.NONE):
+                self.producer_ids.append(message.producer_id)
+            case m.FetchResponse(session_id=session) if session and session not in self.sessions:
+                self.sessions.append(session)
+            case _:
+                pass
+
+    def has_lost(self, topic: str) -> None:
+        """Note that a topic is gone; its id is still known."""
+        self.old_ids[self.topic_ids.pop(topic)] = topic
 
 
 class Symbol:
@@ -65,6 +84,19 @@ class IdOf(Symbol):
 
     def __str__(self) -> str:
         return f"id of {self.topic}"
+
+
+@value
+class SessionId(Symbol):
+    """A fetch session, by the order in which they were begun; a strange one, if there were not so many."""
+
+    number: int = 0
+
+    def spoken(self, view: View) -> int:
+        return view.sessions[self.number] if self.number < len(view.sessions) else STRANGE_SESSION
+
+    def __str__(self) -> str:
+        return f"session {self.number}"
 
 
 @value
