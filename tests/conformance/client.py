@@ -10,12 +10,13 @@ import socket
 import struct
 import time
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 
 from fiducial.conformance import codec
-from fiducial.conformance.codec import INT32, Malformed
+from fiducial.conformance.codec import INT32, ClientId, Malformed
 from fiducial.models.apis import API_VERSIONS, APIS
 from fiducial.models.values import value
 
@@ -23,6 +24,8 @@ CONNECT_TIMEOUT_S = 5.0
 #: More than any broker should answer.
 ANSWER_BYTES_MAX = 1 << 28
 CHUNK_BYTES = 1 << 20
+#: Between two pieces of a frame: so long, that they mostly arrive one by one.
+PIECE_PAUSE_S = 0.001
 
 
 class Unreachable(Exception):
@@ -166,15 +169,28 @@ class Connection:
         except OSError as error:  # the end of the connection, or of the time: listening tells which
             self.note(f"could not send it all: {error}")
 
-    def send_frame(self, api_key: int, api_version: int, body: bytes, *, client_id: str | bytes | None = None, message: Any = None) -> None:
-        """A request; its answer is outstanding from now on."""
+    def next_id(self) -> int:
+        """A correlation id that was not used here yet."""
         self.correlation_id += 1
-        asked = Asked(self.correlation_id, api_key, api_version)
+        return self.correlation_id
+
+    def send_frame(self, api_key: int, api_version: int, body: bytes, *, client_id: ClientId = None, message: Any = None) -> None:
+        """A request; its answer is outstanding from now on."""
+        asked = Asked(self.next_id(), api_key, api_version)
         frame = codec.request_frame(api_key, api_version, asked.correlation_id, client_id, body)
         self.outstanding.append(asked)
         self.send_bytes(INT32.pack(len(frame)) + frame, str(asked), message)
 
-    def send(self, api_key: int, api_version: int, message: Any, *, client_id: str | bytes | None = None) -> None:
+    def send_in_pieces(self, data: bytes, size: int, told: str = "", message: Any = None) -> None:
+        """Bytes as they are, so many at a time, each time a little later."""
+        self.note(f"sent, {size} bytes at a time:", data, told, message)
+        with suppress(OSError):  # see `send_bytes`
+            for begin in range(0, len(data), size):
+                self.socket.settimeout(self.deadline.left_s())
+                self.socket.sendall(data[begin : begin + size])
+                time.sleep(PIECE_PAUSE_S)
+
+    def send(self, api_key: int, api_version: int, message: Any, *, client_id: ClientId = None) -> None:
         """A request by its message."""
         self.send_frame(api_key, api_version, codec.encode(message, api_key, api_version, "request"), client_id=client_id, message=message)
 
@@ -185,7 +201,8 @@ class Connection:
     def say_no_more(self) -> None:
         """End our side of the connection."""
         self.note("we say no more")
-        self.socket.shutdown(socket.SHUT_WR)
+        with suppress(OSError):  # the broker said so before us
+            self.socket.shutdown(socket.SHUT_WR)
 
     # Listening
 
@@ -241,7 +258,7 @@ class Connection:
         except Malformed as error:
             return Broken(data, str(error))
 
-    def ask(self, api_key: int, api_version: int, message: Any, *, client_id: str | bytes | None = None) -> Heard:
+    def ask(self, api_key: int, api_version: int, message: Any, *, client_id: ClientId = None) -> Heard:
         """Send a request, and listen for its answer."""
         self.send(api_key, api_version, message, client_id=client_id)
         return self.receive()

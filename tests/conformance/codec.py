@@ -1,8 +1,8 @@
 """Bytes <-> the messages of `models.messages`, by the tables of `layouts`.
 
 Reading is strict: what a lenient client would overlook (bytes left over, a tag of the wrong size, a null where none may be) is Malformed, with
-the field that it was found at; tags that nobody knows are no fault, since a newer broker may have them. Writing is not strict at all: it can
-say what no sound client would.
+the field that it was found at; tags that nobody knows are no fault, since a newer broker may have them. A `Forgiving` reader overlooks what a
+broker must (WIRE-FRAME-6 to -9). Writing is not strict at all: it can say what no sound client would.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from fiducial.conformance.layouts import STRUCTS, Field
 from fiducial.models import messages
-from fiducial.models.apis import APIS, has_flexible_answer, has_flexible_header
+from fiducial.models.apis import APIS, Verdict, has_flexible_answer, has_flexible_header, verdict
 from fiducial.models.values import value
 
 Kind = Literal["request", "response"]
@@ -22,6 +22,8 @@ NUMBERS = {"int8": struct.Struct(">b"), "int16": struct.Struct(">h"), "int32": s
 INT8, INT16, INT32 = NUMBERS["int8"], NUMBERS["int16"], NUMBERS["int32"]
 UUID_BYTES = 16
 VARINT_BYTES_MAX = 5
+#: A string has a length of 16 bits, also where a version writes it as a varint.
+STRING_BYTES_MAX = 32_767
 
 
 class Malformed(ValueError):
@@ -124,6 +126,79 @@ class Reader:
             raise self.malformed(f"a length of {size}")
         return size
 
+    def boolean(self) -> bool:
+        """A byte that is 0 or 1."""
+        byte = self.number(INT8)
+        if byte not in (0, 1):
+            raise self.malformed(f"{byte} is neither false nor true")
+        return byte == 1
+
+    def text(self, taken: bytes) -> str:
+        """The string that some bytes are."""
+        try:
+            return taken.decode()
+        except UnicodeDecodeError as error:
+            raise self.malformed(f"not UTF-8: {error.reason}") from None
+
+    def count_of_tags(self) -> int:
+        """How many tagged fields follow."""
+        return self.varint()
+
+    def check_order(self, tag: int, last: int) -> None:
+        """Tags ascend."""
+        if tag <= last:
+            raise self.malformed(f"tag {tag} behind tag {last}")
+
+    def check_end(self, field: Field, end: int) -> None:
+        """A tagged field ends where it says."""
+        if self.position != end:
+            raise self.malformed(f"tag {field.tag} ({field.name}) says it ends at byte {end}")
+
+
+class Forgiving(Reader):
+    """What a broker makes of a request's bytes: it overlooks oddities that leave no doubt about what follows."""
+
+    def varint(self) -> int:
+        """Bits above the 32nd fall away."""
+        number = 0
+        for index in range(VARINT_BYTES_MAX):
+            (byte,) = self.take(1)
+            number |= (byte & 0x7F) << 7 * index
+            if byte < 0x80:
+                return number & 0xFFFF_FFFF
+        raise self.malformed(f"a varint of more than {VARINT_BYTES_MAX} bytes")
+
+    def size(self, layout: struct.Struct, version: Version) -> int:
+        """Anything negative is null."""
+        size = signed(self.varint() - 1) if version.is_flexible else self.number(layout)
+        return max(size, -1)
+
+    def boolean(self) -> bool:
+        """Any byte but 0 is true."""
+        return self.number(INT8) != 0
+
+    def text(self, taken: bytes) -> str:
+        """What is not UTF-8 is replaced; longer than can be said again, it is refused."""
+        text = taken.decode("utf-8", "replace")
+        if len(text.encode()) > STRING_BYTES_MAX:
+            raise self.malformed(f"a string of more than {STRING_BYTES_MAX} bytes")
+        return text
+
+    def count_of_tags(self) -> int:
+        """None, if negative."""
+        return signed(self.varint())
+
+    def check_order(self, tag: int, last: int) -> None:
+        """Any order will do; the last counts."""
+
+    def check_end(self, field: Field, end: int) -> None:
+        """It ends where its type says."""
+
+
+def signed(number: int) -> int:
+    """The number that these 32 bits are with a sign."""
+    return (number + 2**31) % 2**32 - 2**31
+
 
 def decode(data: bytes, api_key: int, api_version: int, kind: Kind, position: int = 0) -> Any:
     """The message that the bytes from `position` on are, to the last of them. Malformed if they are none."""
@@ -144,20 +219,18 @@ def read_struct(reader: Reader, name: str, version: Version) -> Any:
 
 
 def read_tags(reader: Reader, known: Mapping[int, Field], version: Version) -> dict[str, Any]:
-    """The tagged fields: in ascending order, none of them twice, each as long as it says."""
+    """The tagged fields, those that are known by name: in ascending order, none of them twice, each as long as it says."""
     held: dict[str, Any] = {}
     last = -1
-    for _ in range(reader.varint()):
+    for _ in range(reader.count_of_tags()):
         tag, size = reader.varint(), reader.varint()
-        if tag <= last:
-            raise reader.malformed(f"tag {tag} behind tag {last}")
+        reader.check_order(tag, last)
         last, end = tag, reader.position + size
         if tag not in known:
             reader.take(size)
             continue
         held[known[tag].name] = read_field(reader, known[tag], version)
-        if reader.position != end:
-            raise reader.malformed(f"tag {tag} ({known[tag].name}) says it ends at byte {end}")
+        reader.check_end(known[tag], end)
     return held
 
 
@@ -179,9 +252,9 @@ def read_field(reader: Reader, field: Field, version: Version) -> Any:
 def is_present(reader: Reader) -> bool:
     """The byte before a struct that may be null."""
     sign = reader.number(INT8)
-    if sign not in (-1, 1):
+    if sign not in (-1, 1) and not isinstance(reader, Forgiving):
         raise reader.malformed(f"{sign} where 1 says that there is a struct, and -1 that there is none")
-    return sign == 1
+    return sign >= 0
 
 
 def read_array(reader: Reader, kind: str, is_nullable: bool, version: Version) -> tuple[Any, ...] | None:
@@ -208,15 +281,12 @@ def read_one(reader: Reader, kind: str, is_nullable: bool, version: Version) -> 
         return reader.number(NUMBERS[kind])
     match kind:
         case "bool":
-            byte = reader.number(INT8)
-            if byte not in (0, 1):
-                raise reader.malformed(f"{byte} is neither false nor true")
-            return byte == 1
+            return reader.boolean()
         case "uuid":
             return reader.take(UUID_BYTES)
         case "string":
             data = read_bytes(reader, INT16, is_nullable, version)
-            return text_of(reader, data) if data is not None else None
+            return reader.text(data) if data is not None else None
         case "records":
             return read_bytes(reader, INT32, is_nullable, version)
     raise AssertionError(f"nothing reads {kind}")
@@ -235,14 +305,6 @@ def expect_null(reader: Reader, is_nullable: bool) -> None:
     """A null is here; it is malformed where there may be none."""
     if not is_nullable:
         raise reader.malformed("null where none may be")
-
-
-def text_of(reader: Reader, taken: bytes) -> str:
-    """A string."""
-    try:
-        return taken.decode()
-    except UnicodeDecodeError as error:
-        raise reader.malformed(f"not UTF-8: {error.reason}") from None
 
 
 # Writing
@@ -342,11 +404,50 @@ def write_varint(out: bytearray, number: int) -> None:
 # Frames, without their length
 
 
-def request_frame(api_key: int, api_version: int, correlation_id: int, client_id: str | bytes | None, body: bytes) -> bytes:
-    """A request: its header, and a body."""
+ClientId = str | bytes | Raw | None
+
+
+def request_frame(
+    api_key: int, api_version: int, correlation_id: int, client_id: ClientId, body: bytes, tags: bytes | None = None
+) -> bytes:
+    """A request: its header, and a body. `tags`: what stands in place of the tagged fields of the header, or their absence."""
+    header = struct.pack(">hhi", api_key, api_version, correlation_id) + sized_name(client_id)
+    own = b"\x00" if has_flexible_header(api_key, api_version) else b""
+    return header + (own if tags is None else tags) + body
+
+
+def sized_name(client_id: ClientId) -> bytes:
+    """A client id behind its length, which is of the classic kind in every version."""
+    if isinstance(client_id, Raw):
+        return client_id.data
     name = client_id.encode() if isinstance(client_id, str) else client_id
-    header = struct.pack(">hhih", api_key, api_version, correlation_id, -1 if name is None else len(name)) + (name or b"")
-    return header + (b"\x00" if has_flexible_header(api_key, api_version) else b"") + body
+    return INT16.pack(-1 if name is None else len(name)) + (name or b"")
+
+
+@value
+class Request:
+    """A request as a broker reads it."""
+
+    api_key: int
+    api_version: int
+    client_id: str | None
+    message: Any  # None: of a key, or in a version, that nobody knows
+
+
+def read_request(frame: bytes) -> Request:
+    """The request in a frame, as a broker reads it. Malformed if it is none."""
+    reader = Forgiving(frame)
+    reader.path.append("header")
+    api_key, api_version, _ = reader.number(INT16), reader.number(INT16), reader.number(INT32)
+    size = reader.number(INT16)
+    client_id = reader.take(size).decode("utf-8", "replace") if size >= 0 else None
+    if has_flexible_header(api_key, api_version):
+        read_tags(reader, {}, Version(api_version, is_flexible=True))
+    if verdict(api_key, api_version) is not Verdict.SERVE:
+        return Request(api_key, api_version, client_id, None)
+    reader.path.clear()
+    message = read_struct(reader, message_class(api_key, "request").__name__, version_of(api_key, api_version))
+    return Request(api_key, api_version, client_id, message)
 
 
 def answer_body(frame: bytes, api_key: int, api_version: int) -> int:
