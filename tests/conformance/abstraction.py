@@ -2,7 +2,7 @@
 
 Ids stand for what they are ids of, times of the broker for "now", texts for whether there is one; how long a client should hold back is the
 broker's own affair; lists whose order nobody promises are sorted; record batches are compared by header, checksum and what is in them, since
-compressors differ. What is left must be equal, but for the errors that a rule allows a peer.
+compressors differ; of a batch that is cut, how much is there is nobody's promise. What is left must be equal, but for the errors that a rule allows a peer.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ UNORDERED: frozenset[tuple[type, str]] = frozenset(
         (m.FetchResponse, "responses"), (m.FetchableTopicResponse, "partitions"),
         (m.ListOffsetsResponse, "topics"), (m.ListOffsetsTopicResponse, "partitions"),
         (m.DeleteRecordsResponse, "topics"), (m.DeleteRecordsTopicResult, "partitions"),
+        (m.OffsetForLeaderEpochResponse, "topics"), (m.OffsetForLeaderTopicResult, "partitions"),
         (m.DescribeProducersResponse, "topics"), (m.TopicResponse, "partitions"), (m.PartitionResponse, "active_producers"),
     }
 )  # fmt: skip
@@ -45,6 +46,15 @@ KEYS = ("name", "topic", "topic_id", "index", "partition_index", "partition", "p
 def wall_clock_ms() -> int:
     """The time."""
     return time.time_ns() // 1_000_000
+
+
+def by_topic(fetched: dict[str, Any]) -> dict[str, Any]:
+    """A Fetch answer with the partitions of a topic in one entry, into however many they were put."""
+    entries: dict[tuple[str, str], dict[str, Any]] = {}
+    for topic in fetched["responses"]:
+        entry = entries.setdefault((topic["topic"], topic["topic_id"]), topic | {"partitions": []})
+        entry["partitions"] = sorted([*entry["partitions"], *topic["partitions"]], key=by_key)
+    return fetched | {"responses": list(entries.values())}
 
 
 def by_key(entry: Any) -> tuple[str, str]:
@@ -77,6 +87,8 @@ class Abstraction:
             return self.topic_id(message)
         if name == "producer_id":
             return self.producer_id(message)
+        if name == "session_id":
+            return self.session(message)
         if name == "records" and message is not None:
             return self.records(message)
         return message
@@ -89,7 +101,7 @@ class Abstraction:
             if one.name not in DROPPED:
                 held = self.of(getattr(message, one.name), one.name)
                 found[one.name] = sorted(held, key=by_key) if (kind, one.name) in UNORDERED and held else held
-        return found
+        return by_topic(found) if kind is m.FetchResponse else found
 
     def time(self, at_ms: int) -> Any:
         """A time, before the story or ahead of it; or "now"."""
@@ -100,6 +112,8 @@ class Abstraction:
         """An id by its topic."""
         if topic_id == ZERO_UUID:
             return "none"
+        if topic_id in self.view.old_ids:
+            return f"old id of {self.view.old_ids[topic_id]}"
         return next((f"id of {topic}" for topic, known in self.view.topic_ids.items() if known == topic_id), topic_id.hex())
 
     def producer_id(self, producer_id: int) -> Any:
@@ -107,10 +121,15 @@ class Abstraction:
         known = self.view.producer_ids
         return f"producer {known.index(producer_id)}" if producer_id in known else producer_id
 
+    def session(self, session_id: int) -> Any:
+        """A fetch session by the order in which they were begun."""
+        known = self.view.sessions
+        return f"session {known.index(session_id)}" if session_id in known else session_id
+
     def records(self, data: bytes) -> Any:
-        """The batches, and how many bytes of another there are."""
-        whole, cut = stored_batches(data)
-        return [*map(self.batch, whole), *([f"{cut} bytes of a batch"] if cut else [])]
+        """The whole batches. How much of another follows is each broker's own."""
+        whole, _ = stored_batches(data)
+        return [self.batch(one) for one in whole]
 
     def batch(self, batch: Stored) -> dict[str, Any]:
         """A batch by its header, whether its checksum is right, and a digest of its records."""

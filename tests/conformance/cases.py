@@ -10,7 +10,7 @@ from enum import Enum
 from typing import Any
 
 from fiducial.conformance.oracle import KEYS
-from fiducial.conformance.symbols import Batch, IdOf, Name, Records
+from fiducial.conformance.symbols import Batch, IdOf, Name, Records, SessionId, words
 from fiducial.models import messages as m
 from fiducial.models.apis import APIS
 from fiducial.models.partition import EARLIEST_TIMESTAMP
@@ -28,7 +28,7 @@ class Verdict(Enum):
     PASS = "pass"
     INFO = "info"  # it does otherwise, and nothing says that it may not
     NONSTRICT = "nonstrict"  # it does otherwise, as a rule allows a peer
-    UNSUPPORTED_SETUP = "unsupported-setup"  # the topics of the story are not to be had
+    UNSUPPORTED_SETUP = "unsupported-setup"  # the topics of the story are not to be had, or the broker is set up otherwise
     INCONCLUSIVE = "inconclusive"  # the broker, or the way to it, failed: nobody knows
     FAIL = "fail"
     SUITE_ERROR = "suite-error"  # the judge failed
@@ -37,24 +37,88 @@ class Verdict(Enum):
 SEVERITY = list(Verdict)
 
 
+class Direction:
+    """In the place of a request: what else happens in a story."""
+
+    #: What it asks of the broker.
+    requests: tuple[type, ...] = ()
+
+
+@value
+class TimePasses(Direction):
+    """Nobody asks anything for so long."""
+
+    ms: int
+
+    def __str__(self) -> str:
+        return f"{self.ms} ms pass"
+
+
+@value
+class Awaited(Direction):
+    """The request that was left waiting on the step's connection gets its answer."""
+
+    def __str__(self) -> str:
+        return "the answer to what waits"
+
+
+@value
+class Removed(Direction):
+    """A topic is deleted."""
+
+    topic: str
+
+    requests = (m.DeleteTopicsRequest,)
+
+    def __str__(self) -> str:
+        return f"topic {self.topic} is deleted"
+
+
+@value
+class MadeAnew(Direction):
+    """A topic is deleted, and created again as it was."""
+
+    topic: str
+
+    requests = (m.DeleteTopicsRequest, m.CreateTopicsRequest)
+
+    def __str__(self) -> str:
+        return f"topic {self.topic} is deleted and created again"
+
+
 @value
 class Step:
-    """One request of a story. `version`: None is the one that is being judged, or the newest that both know. `connection`: which of several."""
+    """One request of a story, or a direction. `version`: None is the one that is being judged, or the newest that both know. `connection`: which of several."""
 
     body: Any
     version: int | None = None
     client_id: str | None = CLIENT_ID
     connection: int = 1
+    waits: bool = False  # the story goes on while it waits for its answer, which `Awaited` brings
+    until: bool = False  # the broker has looked after its logs, and is asked until it answers as it should, or the time is over
 
     @property
-    def api_key(self) -> int:
+    def api_key(self) -> int | None:
         """The request's key."""
-        return KEYS[type(self.body)]
+        return None if isinstance(self.body, Direction) else KEYS[type(self.body)]
+
+    @property
+    def api_keys(self) -> frozenset[int]:
+        """All that it asks of a broker."""
+        asked = self.body.requests if isinstance(self.body, Direction) else (type(self.body),)
+        return frozenset(KEYS[one] for one in asked)
 
     @property
     def expects_answer(self) -> bool:
         """A produce without acks gets none."""
         return not (isinstance(self.body, m.ProduceRequest) and self.body.acks == 0)
+
+    def told(self, version: int | None = None) -> str:
+        """The step in words."""
+        if self.api_key is None:
+            return str(self.body)
+        name = APIS[self.api_key].name if version is None else f"{APIS[self.api_key].name} v{version}"
+        return f"{name} {words(self.body)}{', which waits' if self.waits else ''}{', again and again' if self.until else ''}"
 
 
 @value
@@ -78,7 +142,8 @@ class Case:
     topics: tuple[tuple[str, Topic], ...] = PLAIN
     producers: int = 0  # that are given ids before the story begins
     sweep: type | None = m.ProduceRequest  # the request that is told in every version
-    is_info: bool = False  # whatever comes of it: Kafka itself does not keep the rule here
+    settings: tuple[tuple[str, int], ...] = ()  # of the broker, each with the greatest value under which the story can be told
+    is_info: bool = False  # whatever comes of it: Kafka itself does not keep the rule here, or it shows only by what is each broker's own
     deadline_s: float = DEADLINE_S
 
     @property
@@ -89,7 +154,7 @@ class Case:
     @property
     def api_keys(self) -> frozenset[int]:
         """All that it asks."""
-        return frozenset(step.api_key for step in self.story)
+        return frozenset(key for step in self.story for key in step.api_keys)
 
     @property
     def api_names(self) -> frozenset[str]:
@@ -129,10 +194,40 @@ def data(records: Any, topic: str = "a", index: int = 0) -> m.TopicProduceData:
 
 def fetch(offset: int = 0, *, topic: str = "a", index: int = 0, **step: Any) -> Step:
     """All that one partition has from an offset on, without waiting."""
+    return fetch_from(wanted(offset, topic=topic, index=index), **step)
+
+
+def fetch_from(
+    *topics: m.FetchTopic,
+    max_wait_ms: int = 0,
+    min_bytes: int = 0,
+    max_bytes: int = FETCH_BYTES,
+    isolation_level: int = 0,
+    replica_id: int = -1,
+    session: tuple[int | SessionId, int] = (0, -1),
+    forgotten: tuple[m.ForgottenTopic, ...] = (),
+    **step: Any,
+) -> Step:
+    """A whole Fetch request. `session`: its id, and the epoch of the request in it."""
+    session_id: Any = session[0]
+    state = m.ReplicaState(replica_id)
+    request = m.FetchRequest(
+        None, replica_id, state, max_wait_ms, min_bytes, max_bytes, isolation_level, session_id, session[1], topics, forgotten
+    )
+    return Step(request, **step)
+
+
+def wanted(offset: int = 0, *, topic: str = "a", index: int = 0, limit: int = FETCH_BYTES, leader_epoch: int = -1, last_epoch: int = -1) -> m.FetchTopic:
+    """A topic with one partition in a Fetch request."""
     name: Any = Name(topic)
     topic_id: Any = IdOf(topic)
-    partition = m.FetchPartition(index, fetch_offset=offset, partition_max_bytes=FETCH_BYTES)
-    return Step(m.FetchRequest(max_bytes=FETCH_BYTES, topics=(m.FetchTopic(topic=name, topic_id=topic_id, partitions=(partition,)),)), **step)
+    partition = m.FetchPartition(index, leader_epoch, offset, last_epoch, partition_max_bytes=limit)
+    return m.FetchTopic(name, topic_id, (partition,))
+
+
+def awaited(connection: int) -> Step:
+    """The answer to what was left waiting on a connection."""
+    return Step(Awaited(), connection=connection)
 
 
 def list_offsets(timestamp: Any = EARLIEST_TIMESTAMP, *, topic: str = "a", index: int = 0, **step: Any) -> Step:

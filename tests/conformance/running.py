@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from fiducial.conformance.abstraction import Abstraction, Difference, differences, wall_clock_ms
-from fiducial.conformance.cases import SEVERITY, Case, Step, Topic, Verdict
+from fiducial.conformance.cases import SEVERITY, Awaited, Case, MadeAnew, Removed, Step, TimePasses, Topic, Verdict
 from fiducial.conformance.client import (
     Answer,
     Broken,
@@ -24,8 +24,9 @@ from fiducial.conformance.client import (
     Transcript,
     Unreachable,
 )
-from fiducial.conformance.oracle import KEYS, Expected, Oracle
-from fiducial.conformance.symbols import View, spoken, words
+from fiducial.conformance.oracle import KEYS, Expected
+from fiducial.conformance.script import Script
+from fiducial.conformance.symbols import View, spoken
 from fiducial.conformance.target import SetupFailed, SetupRefused, Target
 from fiducial.models import messages as m
 from fiducial.models.apis import API_VERSIONS, APIS
@@ -35,6 +36,10 @@ from fiducial.models.specification import Level
 from fiducial.models.state import Cluster
 
 THE_END, NOTHING = "the end of the connection", "nothing"
+#: So long a broker is given to take in a request whose answer is not awaited yet.
+ARRIVAL_S = 0.05
+#: Between two times that the same is asked.
+PAUSE_S = 0.02
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,7 @@ class Result:
     case: Case
     tellings: list[Telling]
     seconds: float = 0.0
+    known: str = ""  # why it is known to fail, and until when (see `baseline`)
 
     @property
     def worst(self) -> Telling:
@@ -84,10 +90,6 @@ class Result:
     def versions(self) -> list[int]:
         """The versions in which that came of it."""
         return [one.version for one in self.tellings if one.verdict is self.verdict and one.version is not None]
-
-
-class Unexpected(Exception):
-    """The oracle does not do what a story needs: the suite is wrong."""
 
 
 class Judge:
@@ -138,6 +140,9 @@ class Judge:
             return [untold(Verdict.NOT_APPLICABLE, f"{', '.join(missing)} not advertised")]
         if case.producers and not self.target.serves(KEYS[m.InitProducerIdRequest]):
             return [untold(Verdict.NOT_APPLICABLE, "InitProducerId not advertised")]
+        for name, most in case.settings:
+            if (there := self.target.setting(name)) is None or there > most:
+                return [untold(Verdict.UNSUPPORTED_SETUP, f"{name} is {'not told' if there is None else there}, and {most} at most is needed")]
         versions = self.versions(case)
         names = [self.names(case, index) for index in range(len(versions))]
         wanted = {each[called]: topic for each in names for called, topic in case.topics if topic.partitions}
@@ -161,50 +166,29 @@ class Judge:
     def tell(self, case: Case, version: int | None, names: dict[str, str], ids: dict[str, bytes]) -> Telling:
         """Tell the story once."""
         telling = Telling(version)
-        begun_ms = wall_clock_ms()
-        theirs = View(begun_ms, names, {called: ids[name] for called, name in names.items() if name in ids})
-        ours = View(begun_ms, names)
-        oracle = self.oracle(case, ours)
+        cluster = Cluster("fiducialfiducialfiduci", self.target.node_id, self.target.host, self.target.port)
+        script = Script(case, cluster, self.settings, names, wall_clock_ms)
+        theirs = View(script.view.begun_ms, names, {called: ids[name] for called, name in names.items() if name in ids})
         theirs.producer_ids += self.producer_ids(case.producers)
-        with Conversation(self.target, Deadline(case.deadline_s), telling.transcript) as conversation:
+        with Conversation(self.target, case, theirs, telling.transcript) as conversation:
             for number, step in enumerate(case.story, 1):
                 asked = self.version_of(case, step, version)
-                now = wall_clock_ms()
-                expected = oracle.ask(spoken(step.body, ours), asked, now=now, client_id=step.client_id, connection=step.connection)
-                heard = conversation.ask(step, asked, spoken(step.body, theirs))
-                remember(ours, expected.message)
-                remember(theirs, heard.message if isinstance(heard, Answer) else None)
+                expected = script.expected(step, asked)
+                wanted = abstract(expected, script.view)
+                heard = conversation.heard(step, asked, wanted)
                 if isinstance(heard, Silence) and not self.target.is_lively():
                     finding = Finding(Verdict.INCONCLUSIVE, f"no answer within {heard.waited_s:g} s, and none on another connection either")
                 else:
-                    finding = self.weighed(case, expected, abstract(expected, ours), abstract_heard(heard, theirs))
+                    finding = self.weighed(case, expected, wanted, abstract_heard(heard, theirs))
                 if SEVERITY.index(finding.verdict) > SEVERITY.index(telling.verdict):
-                    telling.finding = replace(finding, step=number, told=f"{APIS[step.api_key].name} v{asked} {words(step.body)}")
+                    telling.finding = replace(finding, step=number, told=step.told(asked))
                 if not goes_on(finding):
                     break
         return telling
 
-    def oracle(self, case: Case, view: View) -> Oracle:
-        """One with the topics and producers of a story, which its view then knows."""
-        cluster = Cluster("fiducialfiducialfiduci", self.target.node_id, self.target.host, self.target.port)
-        oracle = Oracle(cluster, self.settings, seed=1)
-        now = wall_clock_ms()
-        for called, topic in case.topics:
-            if not topic.partitions:
-                continue
-            configs = tuple(m.CreatableTopicConfig(*one) for one in topic.config)
-            wanted = m.CreatableTopic(view.names[called], topic.partitions, 1, (), configs)
-            (made,) = oracle.ask(m.CreateTopicsRequest((wanted,)), APIS[19].max_version, now=now).message.topics
-            if made.error_code != Error.NONE:
-                raise Unexpected(f"the oracle does not make topic {called}: {made.error_message}")
-            view.topic_ids[called] = made.topic_id
-        for _ in range(case.producers):
-            remember(view, oracle.ask(m.InitProducerIdRequest(None), APIS[22].max_version, now=now).message)
-        return oracle
-
-    def version_of(self, case: Case, step: Step, version: int | None) -> int:
-        """The version that a step is asked in."""
-        if step.version is not None:
+    def version_of(self, case: Case, step: Step, version: int | None) -> int | None:
+        """The version that a step is asked in; None if it is no request."""
+        if step.version is not None or step.api_key is None:
             return step.version
         if version is not None and case.sweep is not None and step.api_key == KEYS[case.sweep]:
             return version
@@ -235,30 +219,80 @@ def goes_on(finding: Finding) -> bool:
 
 
 class Conversation:
-    """The connections of one telling, each made when it is needed."""
+    """The broker's part in one telling: the connections, each made when it is needed, and what the broker gave out."""
 
-    def __init__(self, target: Target, deadline: Deadline, transcript: Transcript) -> None:
+    def __init__(self, target: Target, case: Case, view: View, transcript: Transcript) -> None:
         self.target = target
-        self.deadline = deadline
+        self.topics = dict(case.topics)
+        self.view = view
+        self.deadline = Deadline(case.deadline_s)
         self.transcript = transcript
         self.connections: dict[int, Connection] = {}
 
-    def ask(self, step: Step, version: int, message: Any) -> Heard | None:
-        """What comes back; None for nothing, where nothing is awaited."""
-        connection = self.connections.get(step.connection)
-        if connection is None:
-            connection = Connection(self.target.host, self.target.port, self.deadline, self.transcript)
-            self.connections[step.connection] = connection
-        connection.send(step.api_key, version, message, client_id=step.client_id)
-        if step.expects_answer:
-            heard: Heard | None = connection.receive()
-        else:  # whether an error ends the connection shows when the next request is answered, or not
-            connection.expect_nothing()
-            after = connection.ask(API_VERSIONS, 0, m.ApiVersionsRequest())
-            heard = None if isinstance(after, Answer) else after
-        if isinstance(heard, Closed | Silence | Broken):
-            self.connections.pop(step.connection).close()
+    def heard(self, step: Step, version: int | None, wanted: Any) -> Heard | None:
+        """What comes of a step; None for nothing, where nothing is awaited. `wanted`: what should come, as it is compared."""
+        match step.body:
+            case TimePasses(ms):
+                time.sleep(ms / 1000)
+                return None
+            case Removed(topic):
+                self.remove(topic)
+                return None
+            case MadeAnew(topic):
+                self.make_anew(topic)
+                return None
+            case Awaited():
+                return self.listened(step.connection)
+        heard = self.asked(step, version)
+        while step.until and not self.deadline.has_passed and abstract_heard(heard, self.view) != wanted:
+            time.sleep(PAUSE_S)
+            heard = self.asked(step, version)
         return heard
+
+    def asked(self, step: Step, version: int | None) -> Heard | None:
+        """What comes back if a request is sent."""
+        assert step.api_key is not None and version is not None
+        connection = self.connection(step.connection)
+        connection.send(step.api_key, version, spoken(step.body, self.view), client_id=step.client_id)
+        if step.waits:
+            time.sleep(ARRIVAL_S)
+            return None
+        if step.expects_answer:
+            return self.listened(step.connection)
+        # Whether an error ends the connection shows when the next request is answered, or not.
+        connection.expect_nothing()
+        after = connection.ask(API_VERSIONS, 0, m.ApiVersionsRequest())
+        return None if isinstance(after, Answer) else self.ended(step.connection, after)
+
+    def listened(self, number: int) -> Heard:
+        """The answer on a connection, or what came instead."""
+        heard = self.connection(number).receive()
+        if isinstance(heard, Answer):
+            self.view.has_given(heard.message)
+            return heard
+        return self.ended(number, heard)
+
+    def ended(self, number: int, heard: Heard) -> Heard:
+        """What was heard; the connection is of no use any more."""
+        self.connections.pop(number).close()
+        return heard
+
+    def connection(self, number: int) -> Connection:
+        """One of several."""
+        if number not in self.connections:
+            self.connections[number] = Connection(self.target.host, self.target.port, self.deadline, self.transcript)
+        return self.connections[number]
+
+    def remove(self, topic: str) -> None:
+        """A topic of the story goes."""
+        self.target.delete_topic(self.view.names[topic])
+        self.view.has_lost(topic)
+
+    def make_anew(self, topic: str) -> None:
+        """A topic of the story goes, and comes again."""
+        name = self.view.names[topic]
+        self.remove(topic)
+        self.view.topic_ids[topic] = self.target.make_topics({name: self.topics[topic]})[name]
 
     def __enter__(self) -> Conversation:
         return self
@@ -266,12 +300,6 @@ class Conversation:
     def __exit__(self, *_: object) -> None:
         for connection in self.connections.values():
             connection.close()
-
-
-def remember(view: View, message: Any) -> None:
-    """An id that was given out."""
-    if isinstance(message, m.InitProducerIdResponse) and message.error_code == Error.NONE:
-        view.producer_ids.append(message.producer_id)
 
 
 def abstract(expected: Expected, view: View) -> Any:

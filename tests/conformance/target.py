@@ -5,8 +5,10 @@ Nothing here is judged. What cannot be had is SetupRefused, and no story is told
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterable, Mapping
+from functools import cached_property
 from typing import Any
 
 from fiducial.conformance.cases import CLIENT_ID, Topic
@@ -18,7 +20,7 @@ from fiducial.models.apis import API_VERSIONS, APIS
 from fiducial.models.config_requests import Resource
 from fiducial.models.errors import RETRIABLE, Error
 from fiducial.models.partition import LATEST_TIMESTAMP
-from fiducial.models.settings import TOPIC, SettingError, Settings, parse
+from fiducial.models.settings import BROKER, TOPIC, SettingError, Settings, parse
 from fiducial.models.values import ZERO_UUID
 
 SETUP_TIMEOUT_S = 30.0
@@ -27,6 +29,10 @@ REMOVAL_TIMEOUT_S = 5.0
 LIVELY_S = 3.0
 #: Between two looks at whether a topic is there.
 PAUSE_S = 0.01
+
+NUMBER = re.compile(r"-?[0-9]+")
+#: Of the broker's own settings, those that decide what it answers.
+DECIDING = ("fetch.max.bytes", "producer.id.expiration.ms")
 
 
 class SetupRefused(Exception):
@@ -149,6 +155,24 @@ class Target:
         answer = self.ask(m.ListOffsetsRequest(-1, 0, topics, int(SETUP_TIMEOUT_S * 1000)))
         return all(part.error_code == Error.NONE for topic in answer.topics for part in topic.partitions)
 
+    def delete_topic(self, name: str) -> None:
+        """A topic away, and nobody knows of it any more."""
+        (gone,) = self.ask(m.DeleteTopicsRequest((m.DeleteTopicState(name),), (name,), int(SETUP_TIMEOUT_S * 1000))).responses
+        if gone.error_code != Error.NONE:
+            raise SetupRefused(f"DeleteTopics answers {error_name(gone.error_code)}: {gone.error_message or name}")
+        give_up = Deadline(SETUP_TIMEOUT_S)
+        while not self.is_unknown(name):
+            if give_up.has_passed:
+                raise SetupFailed(f"topic {name} is still there {SETUP_TIMEOUT_S:g} s after it was deleted")
+            time.sleep(PAUSE_S)
+
+    def is_unknown(self, name: str) -> bool:
+        """Is there no such topic, neither in the metadata nor as a log?"""
+        wanted = (m.ListOffsetsTopic(name, (m.ListOffsetsPartition(0, timestamp=LATEST_TIMESTAMP),)),)
+        (topic,) = self.ask(m.ListOffsetsRequest(-1, 0, wanted, int(SETUP_TIMEOUT_S * 1000))).topics
+        (known,) = self.ask(m.MetadataRequest((m.MetadataRequestTopic(name=name),), allow_auto_topic_creation=False)).topics
+        return Error.NONE not in (topic.partitions[0].error_code, known.error_code)
+
     def remove_topics(self, names: Iterable[str]) -> None:
         """Topics away, if the broker lets us: no story depends on it."""
         named = tuple(names)
@@ -160,7 +184,7 @@ class Target:
             self.close()
 
     def topic_defaults(self, name: str) -> Settings:
-        """The settings that give the oracle's topics the defaults that this topic has; ours, where the broker does not tell."""
+        """The settings that make the oracle answer as this broker should, its topics with the defaults that this topic has; ours, where it does not tell."""
         given: dict[str, str] = {}
         try:
             (found,) = self.ask(m.DescribeConfigsRequest((m.DescribeConfigsResource(Resource.TOPIC, name, None),))).results
@@ -170,7 +194,23 @@ class Target:
             known = TOPIC.get(entry.name)
             if known is not None and known.synonym and entry.value not in (None, known.default) and accepts(known.synonym, entry.value):
                 given[known.synonym] = entry.value
-        return parse(given)
+        told = {name: str(there) for name in DECIDING if (there := self.setting(name)) is not None}
+        return parse(given | {name: text for name, text in told.items() if text != BROKER[name].default and accepts(name, text)})
+
+    # Settings
+
+    def setting(self, name: str) -> int | None:
+        """A number among the broker's own settings, None if it does not tell."""
+        try:
+            return self.settings.get(name)
+        except SetupRefused:
+            return None
+
+    @cached_property
+    def settings(self) -> dict[str, int]:
+        """The numbers among the broker's own settings."""
+        (found,) = self.ask(m.DescribeConfigsRequest((m.DescribeConfigsResource(Resource.BROKER, str(self.node_id), None),))).results
+        return {entry.name: int(entry.value) for entry in found.configs if entry.value is not None and NUMBER.fullmatch(entry.value)}
 
     # Producers
 

@@ -1,0 +1,97 @@
+"""What the oracle says to each step of a story: the script that a broker is held against.
+
+It depends on nothing that the broker answers, only on the story, the version, the broker's settings and the time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from fiducial.conformance.cases import Awaited, Case, MadeAnew, Removed, Step, TimePasses, Topic
+from fiducial.conformance.oracle import Expected, Oracle
+from fiducial.conformance.symbols import View, spoken
+from fiducial.models import messages as m
+from fiducial.models.apis import APIS
+from fiducial.models.errors import Error
+from fiducial.models.settings import Settings
+from fiducial.models.state import Cluster
+
+CREATE_TOPICS, DELETE_TOPICS, INIT_PRODUCER_ID = APIS[19], APIS[20], APIS[22]
+#: The connection on which what a story needs is asked for.
+BEHIND_THE_SCENES = 0
+
+NOTHING = Expected(None)
+
+
+class Unexpected(Exception):
+    """The oracle does not do what a story needs: the suite is wrong."""
+
+
+class Script:
+    """The oracle's part in one telling. `names`: what the topics of the story are called; `clock`: the time in ms."""
+
+    def __init__(self, case: Case, cluster: Cluster, settings: Settings, names: Mapping[str, str], clock: Callable[[], int]) -> None:
+        self.case = case
+        self.clock = clock
+        self.view = View(clock(), dict(names))
+        self.oracle = Oracle(cluster, settings, seed=1)
+        self.topics = dict(case.topics)
+        for called, topic in case.topics:
+            if topic.partitions:
+                self.make(called, topic)
+        for _ in range(case.producers):
+            self.view.has_given(self.ask(m.InitProducerIdRequest(None), INIT_PRODUCER_ID.max_version))
+
+    def ask(self, request: Any, version: int) -> Any:
+        """What is answered to a request that is no step."""
+        return self.oracle.ask(request, version, now=self.clock(), connection=BEHIND_THE_SCENES).message
+
+    def make(self, called: str, topic: Topic) -> None:
+        """A topic of the story."""
+        configs = tuple(m.CreatableTopicConfig(*one) for one in topic.config)
+        wanted = m.CreatableTopic(self.view.names[called], topic.partitions, 1, (), configs)
+        (made,) = self.ask(m.CreateTopicsRequest((wanted,)), CREATE_TOPICS.max_version).topics
+        if made.error_code != Error.NONE:
+            raise Unexpected(f"the oracle does not make topic {called}: {made.error_message}")
+        self.view.topic_ids[called] = made.topic_id
+
+    def remove(self, called: str) -> None:
+        """A topic of the story goes."""
+        name = self.view.names[called]
+        (gone,) = self.ask(m.DeleteTopicsRequest((m.DeleteTopicState(name),), (name,)), DELETE_TOPICS.max_version).responses
+        if gone.error_code != Error.NONE:
+            raise Unexpected(f"the oracle does not delete topic {called}: {gone.error_message}")
+        self.view.has_lost(called)
+
+    def expected(self, step: Step, version: int | None) -> Expected:
+        """What comes of a step, told in a version."""
+        match step.body:
+            case TimePasses():
+                return NOTHING
+            case Removed(topic):
+                self.remove(topic)
+                return NOTHING
+            case MadeAnew(topic):
+                self.remove(topic)
+                self.make(topic, self.topics[topic])
+                return NOTHING
+            case Awaited():
+                return self.heard(step)
+            case _:
+                return self.answer(step, version)
+
+    def answer(self, step: Step, version: int | None) -> Expected:
+        """What a request is answered, as far as anybody listens."""
+        assert version is not None
+        if step.until:
+            self.oracle.keep_house(now=self.clock())
+        asked = spoken(step.body, self.view)
+        self.oracle.begin(asked, version, now=self.clock(), client_id=step.client_id, connection=step.connection)
+        return NOTHING if step.waits else self.heard(step)
+
+    def heard(self, step: Step) -> Expected:
+        """The answer that comes on the step's connection, however long it takes."""
+        expected = self.oracle.awaited(step.connection, now=self.clock())
+        self.view.has_given(expected.message)
+        return expected
