@@ -104,6 +104,25 @@ def test_junit_counts_as_the_exit_status_does_and_holds_no_forbidden_character()
     assert strict.attrib["failures"] == "2"
 
 
+#: What the schema that CI servers go by (the xunit plugin's junit-10.xsd) says of the elements that are written: attributes, those that must be, children.
+SCHEMA: dict[str, tuple[set[str], set[str], set[str]]] = {
+    "testsuites": (set(), set(), {"testsuite"}),
+    "testsuite": ({"name", "tests", "failures", "errors", "skipped", "time"}, {"name", "tests", "failures", "errors"}, {"testcase"}),
+    "testcase": ({"name", "time", "classname"}, {"name"}, {"failure", "error", "skipped", "system-out"}),
+    **dict.fromkeys(("failure", "error", "skipped"), ({"type", "message"}, set(), set())),
+    "system-out": (set(), set(), set()),
+}
+
+
+def test_junit_is_of_the_schema_that_servers_go_by() -> None:
+    root = ElementTree.fromstring(junit([PASSED, *(result(verdict) for verdict in Verdict)], RULES, "host:1", is_strict=True))
+    assert root.tag == "testsuites"
+    for element in root.iter():
+        attributes, needed, children = SCHEMA[element.tag]
+        assert needed <= element.attrib.keys() <= attributes and {child.tag for child in element} <= children
+        assert re.fullmatch(r"[0-9]+\.[0-9]{3}", element.attrib.get("time", "0.000"))
+
+
 # The command line
 
 

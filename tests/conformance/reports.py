@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 from xml.etree import ElementTree
 
+from fiducial.conformance.badge import badge
 from fiducial.conformance.cases import Case, Verdict
 from fiducial.conformance.client import Entry
 from fiducial.conformance.running import Finding, Result, Telling
@@ -42,10 +43,21 @@ def exit_status(results: Sequence[Result], rules: Rules, *, is_strict: bool) -> 
     """0 every MUST held, 1 a MUST failed or nobody knows, 2 nothing was judged, 4 only SHOULD failed and that counts."""
     if all(one.verdict in UNTOLD for one in results):
         return NOTHING_JUDGED
-    failed = {rules[one.case.rule].level for one in results if one.verdict is Verdict.FAIL}
+    failed = {rules[one.case.rule].level for one in results if counts(one)}
     if Level.MUST in failed or any(one.verdict in UNKNOWN for one in results):
         return MUST_FAILED
     return ONLY_SHOULD_FAILED if failed and is_strict else HELD
+
+
+def counts(result: Result) -> bool:
+    """Did it fail, and was that not known?"""
+    return result.verdict is Verdict.FAIL and not result.known
+
+
+def badge_of(results: Sequence[Result], rules: Rules, status: int) -> str:
+    """The badge of a run that ended with this exit status."""
+    broken = {one.case.rule for one in results if counts(one) and rules[one.case.rule].level is Level.MUST}
+    return badge(status, len(broken), sum(one.verdict not in UNTOLD for one in results))
 
 
 # For people
@@ -66,7 +78,8 @@ class Text:
         """What came of a case, in a line."""
         where = in_versions(result)
         verdict = self.painted(result.verdict.value, COLOURS.get(result.verdict, 0))
-        return f"{verdict}  {result.case.id}{f'  ({where})' if where else ''}"
+        known = f"  ({result.known})" if result.known else ""
+        return f"{verdict}  {result.case.id}{f'  ({where})' if where else ''}{known}"
 
     def listed(self, case: Case) -> str:
         """A case in the list of all."""
@@ -93,19 +106,22 @@ class Text:
 
     def report(self, results: Sequence[Result]) -> Iterator[str]:
         """All that is worth telling, the worst last."""
-        for verdicts, told in (({Verdict.NONSTRICT, Verdict.INFO, Verdict.UNSUPPORTED_SETUP}, self.brief), (UNKNOWN, self.failure), ({Verdict.FAIL}, self.failure)):
-            for result in results:
-                if result.verdict in verdicts:
-                    yield from (*told(result), "")
+        brief = [one for one in results if one.verdict in (Verdict.NONSTRICT, Verdict.INFO, Verdict.UNSUPPORTED_SETUP) or one.known]
+        at_length = [*(one for one in results if one.verdict in UNKNOWN), *filter(counts, results)]
+        for told, some in ((self.brief, brief), (self.failure, at_length)):
+            for result in some:
+                yield from (*told(result), "")
         yield self.summary(results)
 
     def summary(self, results: Sequence[Result]) -> str:
         """How many of each."""
-        counts = Counter(one.verdict for one in results)
-        told = [self.painted(f"{counts[one]} {one.value}", COLOURS.get(one, 0)) for one in Verdict if counts[one]]
+        many = Counter(one.verdict for one in results)
+        told = [self.painted(f"{many[one]} {one.value}", COLOURS.get(one, 0)) for one in Verdict if many[one]]
         seconds = sum(one.seconds for one in results)
-        failed = dict.fromkeys(one.case.rule for one in results if one.verdict is Verdict.FAIL)
-        broken = f"; broken: {', '.join(failed)}" if failed else ""
+        known = sum(bool(one.known) for one in results)
+        broken = f", of which {known} known" if known else ""
+        if failed := dict.fromkeys(one.case.rule for one in filter(counts, results)):
+            broken += f"; broken: {', '.join(failed)}"
         return f"{len(results)} case{'s' if len(results) != 1 else ''} in {seconds:.1f} s: {', '.join(told) or 'none'}{broken}"
 
 
@@ -123,7 +139,7 @@ def story_lines(case: Case, telling: Telling) -> Iterator[str]:
     """The story up to the step that decided it."""
     for number, step in enumerate(case.story[: telling.finding.step], 1):
         is_last = number == telling.finding.step
-        yield f"{'►' if is_last else ' '} {number}. {telling.finding.told if is_last else f'{APIS[step.api_key].name} {words(step.body)}'}"
+        yield f"{'►' if is_last else ' '} {number}. {telling.finding.told if is_last else step.told()}"
 
 
 def finding_lines(finding: Finding) -> Iterator[str]:
@@ -180,6 +196,7 @@ def as_data(result: Result, rules: Rules) -> dict[str, Any]:
     }
     if result.verdict is not Verdict.PASS:
         found |= {"note": finding.note, "step": finding.step, "told": finding.told}
+        found |= {"known": result.known} if result.known else {}
         found["differences"] = [{"place": one.place, "expected": one.expected, "got": one.got} for one in finding.differences]
         found["transcript"] = [entry_as_data(entry) for entry in telling.transcript.entries]
     return found
@@ -201,19 +218,19 @@ def junit(results: Sequence[Result], rules: Rules, target: str, *, is_strict: bo
     """JUnit XML. What does not count for the exit status is no failure here either."""
     text = Text(rules, is_coloured=False)
     suite = ElementTree.Element("testsuite", name=f"fiducial conform {target}")
-    counts: Counter[str] = Counter()
+    kinds: Counter[str] = Counter()
     for result in results:
         made = ElementTree.SubElement(suite, "testcase", classname=result.case.rule, name=result.case.id, time=f"{result.seconds:.3f}")
         kind = junit_kind(result, rules, is_strict)
         lines = text.failure(result) if result.verdict in UNKNOWN | {Verdict.FAIL} else text.brief(result)
         if kind:
-            counts[kind] += 1
-            message = result.worst.finding.note or "; ".join(map(told_shortly, result.worst.finding.differences[:1]))
+            kinds[kind] += 1
+            message = result.known or result.worst.finding.note or "; ".join(map(told_shortly, result.worst.finding.differences[:1]))
             ElementTree.SubElement(made, kind, message=xml_text([message]), type=result.verdict.value).text = xml_text(lines)
         elif result.verdict is not Verdict.PASS:
             ElementTree.SubElement(made, "system-out").text = xml_text(lines)
     seconds = f"{sum(one.seconds for one in results):.3f}"
-    suite.attrib |= {"tests": str(len(results)), "failures": str(counts["failure"]), "errors": str(counts["error"]), "skipped": str(counts["skipped"]), "time": seconds}
+    suite.attrib |= {"tests": str(len(results)), "failures": str(kinds["failure"]), "errors": str(kinds["error"]), "skipped": str(kinds["skipped"]), "time": seconds}
     root = ElementTree.Element("testsuites")
     root.append(suite)
     ElementTree.indent(root)
@@ -228,7 +245,7 @@ def junit_kind(result: Result, rules: Rules, is_strict: bool) -> str:
     if result.verdict in UNTOLD:
         return "skipped"
     if result.verdict is Verdict.FAIL:
-        return "failure" if is_strict or rules[result.case.rule].level is Level.MUST else "skipped"
+        return "failure" if counts(result) and (is_strict or rules[result.case.rule].level is Level.MUST) else "skipped"
     return ""
 
 

@@ -33,6 +33,7 @@ examples:
   fiducial serve --listen 127.0.0.1:0 --set num.partitions=3 --set log.retention.hours=1
   fiducial serve --data /var/lib/fiducial --set log.flush.interval.messages=1
   fiducial serve --config server.properties
+  fiducial serve --reference --flaw P29
   kcat -b 127.0.0.1:9092 -t greetings -P <<< hello && kcat -b 127.0.0.1:9092 -t greetings -C -e
 """
 
@@ -50,6 +51,18 @@ not judged: --list shows what is.
   inconclusive       the broker, or the way to it, failed
   suite-error        the judge failed
 
+A baseline lists failures that do not count, each with a reason and the day from which on it counts again; what has expired, or does not fail
+any more, is said:
+
+  [[known]]
+  case = "LOG-BATCH-9/*"      # a case; a rule, which is all its cases; or a pattern of either
+  reason = "broken since 2.1, see issue 77"
+  expires = 2027-01-31
+
+JSON lines (-o json): first {"target", "cases", "seed"}; then each case as it ends: {"case", "rules", "level", "verdict", "versions", "seconds"},
+and, if it did not pass, {"note", "step", "told", "known" (why, if the baseline has it), "differences": [{"place", "expected", "got"}], "transcript":
+[{"ms", "connection", "what", "told", "bytes" (hexadecimal)}]}; at last {"verdicts" (how many of each), "exit_status"}.
+
 Exit status 0: every MUST that was judged held; 1: a MUST failed, or a case was inconclusive or a suite-error; 2: a command line that is
 not accepted, or no case was told; 3: the broker cannot be reached, or no more; 4: only SHOULD failed, with --strict. NO_COLOR turns colours off.
 
@@ -57,7 +70,8 @@ examples:
   fiducial conform 127.0.0.1:9092
   fiducial conform 127.0.0.1:9092 --rule 'IDEM-*' --level MUST
   fiducial conform 127.0.0.1:9092 --rule LOG-BATCH-9/wrong-checksum -o json
-  fiducial conform 127.0.0.1:9092 --junit conform.xml
+  fiducial conform 127.0.0.1:9092 --junit conform.xml --html conform.html --badge conform.svg
+  fiducial conform 127.0.0.1:9092 --baseline known.toml
   fiducial conform --list
 """
 
@@ -94,6 +108,8 @@ def parser() -> argparse.ArgumentParser:
     serve.add_argument("--data", metavar="DIR", help="where to keep data (default: ./fiducial-data; the reference broker keeps it in memory)")
     serve.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting; wins over --config; may be repeated")
     serve.add_argument("--config", type=Path, metavar="FILE", help="a file of settings, in the format of Kafka's server.properties")
+    serve.add_argument("--flaw", action="append", default=[], metavar="NAME", help="have a bug on purpose, with --reference, to see who notices; may be repeated")
+    serve.add_argument("--list-flaws", action="store_true", help="list the bugs that --flaw can switch on, and serve nothing")
     about = "Judge a broker, any that speaks Kafka's protocol, by the rules of the specification."
     conform = commands.add_parser("conform", help="judge a broker", description=about, epilog=CONFORM_EXAMPLES, **raw)
     conform.add_argument("target", nargs="?", metavar="HOST:PORT", help="the broker to judge")
@@ -104,7 +120,10 @@ def parser() -> argparse.ArgumentParser:
     conform.add_argument("--strict", action="store_true", help="a SHOULD that fails counts")
     conform.add_argument("--seed", type=int, metavar="N", help="shuffle the cases so (default: in the order of --list)")
     conform.add_argument("-o", "--output", choices=("text", "json"), default="text", help="a report to read, or JSON lines (default: %(default)s)")
+    conform.add_argument("--baseline", type=Path, metavar="FILE", help="failures that are known, with reason and expiry date (TOML, see below)")
+    conform.add_argument("--html", type=Path, metavar="FILE", help="write a page to read there too: one file, needs nothing from elsewhere")
     conform.add_argument("--junit", type=Path, metavar="FILE", help="write JUnit XML there too")
+    conform.add_argument("--badge", type=Path, metavar="FILE", help="write a badge (SVG) there too")
     about = "Check everything: lint, models explored and proved, Apache Kafka as referee, tests."
     verify = commands.add_parser("verify", help="check everything", description=about, epilog=VERIFY_EXAMPLES, **raw)
     verify.add_argument("--long", action="store_true", help="the long campaigns")

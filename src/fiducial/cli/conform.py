@@ -10,12 +10,14 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from datetime import UTC, date, datetime
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 from fiducial.cli import USAGE
-from fiducial.conformance import reports, suite
+from fiducial.conformance import baseline, page, reports, suite
+from fiducial.conformance.baseline import BaselineError, Known
 from fiducial.conformance.cases import Case, Verdict
 from fiducial.conformance.client import Unreachable
 from fiducial.conformance.reports import NOTHING_JUDGED, UNREACHABLE, Rules, Text
@@ -44,7 +46,8 @@ def conform(options: argparse.Namespace) -> int:
         if options.list:
             print("\n".join(json.dumps(listed(case, rules)) if options.output == "json" else text.listed(case) for case in chosen))
             return 0
-        check_writable(options.junit)
+        for file in (options.junit, options.html, options.badge):
+            check_writable(file)
         return judged(options, chosen, rules, text)
     except Refused as reason:
         print(f"fiducial conform: {reason}", file=sys.stderr)
@@ -69,6 +72,14 @@ def check_writable(file: Path | None) -> None:
             file.touch()
     except OSError as error:
         raise Refused(f"cannot write {file}: {error.strerror}") from None
+
+
+def known_failures(file: Path | None) -> tuple[Known, ...]:
+    """What the baseline lists. Refused if there is none in the file."""
+    try:
+        return () if file is None else baseline.read(file.read_text())
+    except (OSError, UnicodeError, BaselineError) as error:
+        raise Refused(f"cannot read {file}: {error}") from None
 
 
 def selected(cases: list[Case], rules: Rules, options: argparse.Namespace) -> list[Case]:
@@ -98,6 +109,7 @@ def listed(case: Case, rules: Rules) -> dict[str, Any]:
 def judged(options: argparse.Namespace, cases: Sequence[Case], rules: Rules, text: Text) -> int:
     """Tell the cases to the broker, and report."""
     host, port = address(options.target)
+    known, today = known_failures(options.baseline), date.today()
     try:
         target = Target(host, port)
         judge = Judge(target, {name: rule.level for name, rule in rules.items()})
@@ -109,7 +121,8 @@ def judged(options: argparse.Namespace, cases: Sequence[Case], rules: Rules, tex
     progress = Progress(len(cases), is_seen=sys.stderr.isatty() and not (is_json and sys.stdout.isatty()))
     if is_json:
         print(json.dumps({"target": options.target, "cases": len(cases), "seed": options.seed}), flush=True)
-    for result in told(judge, cases, progress):
+    for found in told(judge, cases, progress):
+        result = baseline.weighed(found, known, today)
         results.append(result)
         if is_json:
             print(json.dumps(reports.as_data(result, rules)), flush=True)
@@ -119,13 +132,26 @@ def judged(options: argparse.Namespace, cases: Sequence[Case], rules: Rules, tex
         print(json.dumps({"verdicts": counts, "exit_status": status}))
     else:
         print("\n".join(text.report(results)))
-    if options.junit is not None:
-        options.junit.write_bytes(reports.junit(results, rules, options.target, is_strict=options.strict))
+    write_files(options, results, rules, status)
+    for remark in baseline.remarks(results, known, today):
+        print(f"fiducial conform: {remark}", file=sys.stderr)
     if status == UNREACHABLE:
         print(f"fiducial conform: {options.target} does not answer any more; {len(cases) - len(results)} cases were not told", file=sys.stderr)
     if status == NOTHING_JUDGED:
         print("fiducial conform: nothing was judged: what the cases need is not to be had of this broker", file=sys.stderr)
     return status
+
+
+def write_files(options: argparse.Namespace, results: Sequence[Result], rules: Rules, status: int) -> None:
+    """The reports that were asked for as files."""
+    if options.junit is not None:
+        options.junit.write_bytes(reports.junit(results, rules, options.target, is_strict=options.strict))
+    if options.badge is not None:
+        options.badge.write_text(reports.badge_of(results, rules, status))
+    if options.html is not None:
+        summary = Text(rules, is_coloured=False).summary(results)
+        cards = [page.card_of(result, rules, options.target) for result in results]
+        options.html.write_text(page.page(cards, target=options.target, told=summary, at=f"{datetime.now(UTC):%d %B %Y, %H:%M} UTC"))
 
 
 def told(judge: Judge, cases: Sequence[Case], progress: Progress) -> Iterator[Result]:
