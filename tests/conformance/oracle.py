@@ -10,9 +10,10 @@ from typing import Any
 
 from fiducial.conformance import batches, codec
 from fiducial.conformance.batches import Sent
-from fiducial.models import broker, events
+from fiducial.conformance.codec import Malformed
+from fiducial.models import apis, broker, events
 from fiducial.models import messages as m
-from fiducial.models.apis import APIS
+from fiducial.models.apis import API_VERSIONS, APIS, Verdict
 from fiducial.models.batches import Slice
 from fiducial.models.rules import LADDERS
 from fiducial.models.settings import Settings
@@ -40,6 +41,9 @@ class Expected:
         return frozenset((int(rung.error), int(code)) for rung in rungs for code in rung.also)
 
 
+THE_END = Expected(None, closes=True)
+
+
 @value
 class Asked:
     """A request whose answer nobody has heard yet."""
@@ -57,6 +61,7 @@ class Oracle:
         self.logs: dict[tuple[Uuid, int], list[tuple[int, bytes]]] = {}  # of each partition the batches, by base offset
         self.tickets = 0
         self.asked: dict[int, Asked] = {}  # by connection
+        self.behind: dict[int, list[codec.Request | Expected]] = {}  # by connection, what stands behind that
         self.answers: dict[int, Expected] = {}  # by ticket, those that nobody has heard yet
         self.timers: dict[int, int] = {}  # by ticket: when (ms) it is answered in any case
 
@@ -66,13 +71,28 @@ class Oracle:
         return self.awaited(connection, now=now)
 
     def begin(self, request: Any, api_version: int, *, now: int, client_id: str | None = None, connection: int = 1) -> None:
-        """Take in a request on a connection on which none waits."""
-        assert connection not in self.asked, f"a request waits on connection {connection}"
-        self.tickets += 1
+        """Take in a request; if another waits on its connection, it stands behind that."""
         key = KEYS[type(request)]
-        self.asked[connection] = Asked(self.tickets, key, api_version)
-        seen = with_records(codec.as_seen(request, key, api_version, "request"))
-        self.step(events.Request(self.tickets, connection, client_id, api_version, seen), now)
+        self.take_in(codec.Request(key, api_version, client_id, codec.as_seen(request, key, api_version, "request")), connection, now)
+
+    def hear(self, frame: bytes, size_bytes: int, *, now: int, connection: int = 1) -> None:
+        """Take in a frame that announces a size, whatever it holds."""
+        is_refused = apis.size_is_refused(size_bytes, self.broker.settings.socket_request_max_bytes)
+        self.take_in(THE_END if is_refused else arrived(frame), connection, now)
+
+    def take_in(self, arrived: codec.Request | Expected, connection: int, now: int) -> None:
+        """Let the model decide a request, unless it has to stand behind another; what is none of the model's business comes with its outcome."""
+        if connection in self.asked:
+            self.behind.setdefault(connection, []).append(arrived)
+            return
+        self.tickets += 1
+        if isinstance(arrived, Expected):
+            self.asked[connection] = Asked(self.tickets, API_VERSIONS, 0)
+            self.answers[self.tickets] = arrived
+        else:
+            self.asked[connection] = Asked(self.tickets, arrived.api_key, arrived.api_version)
+            body = with_records(arrived.message)
+            self.step(events.Request(self.tickets, connection, arrived.client_id, arrived.api_version, body), now)
 
     def left_ms(self, connection: int, *, now: int) -> int:
         """How long the request on a connection still waits if nothing happens; 0, if it is answered."""
@@ -86,6 +106,10 @@ class Oracle:
             self.step(events.Timer(asked.ticket), max(now, self.timers[asked.ticket]))
         self.timers.pop(asked.ticket, None)
         expected = self.answers.pop(asked.ticket)
+        behind = self.behind.pop(connection, [])
+        if not expected.closes:
+            for one in behind:
+                self.take_in(one, connection, now)
         if expected.message is None:
             return expected
         return changed(expected, message=codec.as_seen(expected.message, asked.api_key, asked.api_version, "response"))
@@ -137,6 +161,21 @@ class Oracle:
             return None
         log = self.logs.get((wanted.topic_id, wanted.partition), [])
         return b"".join(data for base_offset, data in log if base_offset >= wanted.base_offset)[: wanted.size_bytes]
+
+
+def arrived(frame: bytes) -> codec.Request | Expected:
+    """The request in a frame; if there is none that is served, what becomes of it."""
+    try:
+        request = codec.read_request(frame)
+    except Malformed:
+        return THE_END
+    match apis.verdict(request.api_key, request.api_version):
+        case Verdict.SERVE:
+            return request
+        case Verdict.TELL_VERSIONS:
+            return Expected(apis.unsupported())
+        case Verdict.CLOSE:
+            return THE_END
 
 
 def with_records(request: Any) -> Any:
