@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from random_messages import Layout, Messages, entity_of, every_layout, written_by_kio
 
+from fiducial import reference
 from fiducial.conformance import codec
 from fiducial.conformance.codec import Malformed, Raw, Tagged
 from fiducial.conformance.layouts import STRUCTS
 from fiducial.models import messages as m
 from fiducial.models.apis import APIS
 from fiducial.models.values import ZERO_UUID
+from fiducial.reference.codec import Reader
+from fiducial.reference.core import Header, read_body
 
 LAYOUTS = [pytest.param(one, id=f"{one.api.name}-{one.kind}-v{one.version}") for one in every_layout()]
 
@@ -138,3 +142,55 @@ def test_an_answer_has_tags_in_its_header_where_its_request_has_but_never_that_o
 def test_a_request_frame_has_a_name_and_perhaps_tags() -> None:
     assert codec.request_frame(0, 9, 7, "me", b"body") == bytes.fromhex("0000 0009 00000007 0002") + b"me\x00body"
     assert codec.request_frame(0, 8, 7, None, b"") == bytes.fromhex("0000 0008 00000007 ffff")
+
+
+@pytest.mark.parametrize(
+    ("key", "version", "body"),
+    [
+        pytest.param(3, 8, "ffffffff 02 00 00", id="any byte but 0 is true"),
+        pytest.param(3, 8, "fffffff0 01 00 00", id="any negative length of an array is null"),
+        pytest.param(3, 8, "00000001 0002 fffe 01 00 00", id="what is not UTF-8 is replaced"),
+        pytest.param(3, 8, "00000000 01 00 00 abcd", id="bytes behind it"),
+        pytest.param(3, 9, "8180808000 01 00 00 00", id="a varint longer than it need be"),
+        pytest.param(3, 9, "81808080f0 00", id="a varint that does not end"),
+        pytest.param(3, 9, "81808080 70 01 00 00 00", id="bits above the 32nd"),
+        pytest.param(3, 9, "01 01 00 00 02 0701aa 0300", id="tags out of order"),
+        pytest.param(3, 9, "01 01 00 00 ffffffff0f", id="a negative count of tags"),
+        pytest.param(3, 9, "01 01 00 00 01 0702aa", id="a tag beyond the frame"),
+        pytest.param(3, 0, "ffffffff", id="null where none may be"),
+        pytest.param(3, 8, "7fffffff", id="an array without its elements"),
+        pytest.param(1, 12, "ffffffff 00000000 00000000 00000000 00 00000000 ffffffff 01 01 01 02 0003 0261 0002 0262", id="a known tag of a wrong size, twice"),
+        pytest.param(75, 0, "01 000007d0 05 026100000000 00 00", id="a struct that is there, said oddly"),
+        pytest.param(18, 3, "ffff03" + "61" * 65534 + "0261 00", id="a string that is too long"),
+    ],
+)
+def test_a_broker_forgives_what_it_must(key: int, version: int, body: str) -> None:
+    """As the reference broker's codec does, which is another."""
+    frame = codec.request_frame(key, version, 7, b"\xff", bytes.fromhex(body))
+    assert outcome(lambda: codec.read_request(frame).message) == outcome(lambda: read_body(header(key, version), Reader(frame[len(frame) - len(bytes.fromhex(body)) :])))
+
+
+def header(key: int, version: int) -> Header:
+    """A header with nothing else of interest."""
+    return Header(key, version, 7, None)
+
+
+def outcome(read: Callable[[], Any]) -> Any:
+    """What was read; None if it is malformed."""
+    try:
+        return read()
+    except (Malformed, reference.codec.Malformed):
+        return None
+
+
+@pytest.mark.parametrize(
+    ("tail", "client_id"),
+    [("fff0", None), ("8000", None), ("0000", ""), ("0002 fffe", "\ufffd\ufffd"), ("0002 ff", Malformed), ("ff", Malformed)],
+)
+def test_any_client_id_is_taken(tail: str, client_id: Any) -> None:
+    frame = bytes.fromhex("0012 0000 00000007" + tail)
+    if client_id is Malformed:
+        with pytest.raises(Malformed, match="header, byte"):
+            codec.read_request(frame)
+    else:
+        assert codec.read_request(frame).client_id == client_id
