@@ -41,7 +41,7 @@ from fastpath.folders import (
     talk,
 )
 from fiducial.fastpath.batch import batches
-from fiducial.fastpath.data import DataError
+from fiducial.fastpath.data import LOG_STARTS, DataError
 from fiducial.models import messages as m
 from fiducial.models.config_requests import Operation, Resource
 from fiducial.models.errors import Error
@@ -218,6 +218,22 @@ def test_a_topic_made_anew_begins_at_0_whatever_one_of_its_name_came_to(tmp_path
     assert (look_up(ours, "a", -2)[1], look_up(ours, "a", -1)[1]) == (0, 9)
 
 
+def test_nor_if_the_crash_came_before_the_checkpoints_forgot_it(tmp_path: Path) -> None:
+    ours = Ours(tmp_path / "ours")
+    create(ours, "a")
+    produce_times(ours, "a", [NOW] * 10)
+    delete_records(ours, "a", 7)
+    kept = (ours.path / LOG_STARTS).read_bytes()
+    delete(ours, "a")
+    ours.crash()
+    (ours.path / LOG_STARTS).write_bytes(kept)
+    ours = Ours(ours.path)
+    create(ours, "a")
+    produce_times(ours, "a", [NOW] * 9)
+    ours = restarted(ours, Ours.crash)
+    assert (look_up(ours, "a", -2)[1], look_up(ours, "a", -1)[1]) == (0, 9)
+
+
 # What is read at a start
 
 
@@ -269,7 +285,7 @@ def test_what_is_recovered_is_read_through_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", ["index", "timeindex"])
-@pytest.mark.parametrize("fault", ["missing", "half an entry more", "beyond the log", "inside a batch"])
+@pytest.mark.parametrize("fault", ["missing", "half an entry more", "beyond the log", "of another batch"])
 def test_an_index_that_does_not_fit_is_made_anew(tmp_path: Path, suffix: str, fault: str) -> None:
     ours = Ours(tmp_path / "ours")
     create(ours, "a", **SMALL)
@@ -287,7 +303,10 @@ def test_an_index_that_does_not_fit_is_made_anew(tmp_path: Path, suffix: str, fa
             case "beyond the log":
                 file.write_bytes(file.read_bytes() + struct.pack(">ii" if suffix == "index" else ">qi", 2**30, 2**30))
             case _:
-                file.write_bytes(file.read_bytes() + struct.pack(">ii" if suffix == "index" else ">qi", 7, -1 if suffix == "timeindex" else 71))
+                data = bytearray(file.read_bytes())
+                if data:
+                    data[-5 if suffix == "index" else -1] += 1 if suffix == "index" else 100  # the offset of the last entry
+                file.write_bytes(data)
     ours = Ours(ours.path)
     assert not before.differs_from(seen(ours, "a"))
     ours.stop()

@@ -14,34 +14,35 @@ import hashlib
 import itertools
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
 from typing import Any
 
 from differential.targets import answer_of, request_frame
+from immutables import Map
 
 from faults import images
 from faults.disk import Operation
 from faults.images import Image, Shadow
-from faults.run import CLUSTER, Key, Run, Step, batches_of, produce_request, sent
+from faults.run import CLUSTER, Key, Known, Run, Step, batches_of, produce_request, sent
 from fiducial.fastpath.batch import batches
 from fiducial.fastpath.node import Node
 from fiducial.models import messages as m
 from fiducial.models.errors import Error
-from fiducial.models.idempotence import Written
+from fiducial.models.idempotence import ProducerIds
 from fiducial.models.kernels import sequence_after
 from fiducial.models.partition import Partition
 from fiducial.models.restarts import Kept, Stop, allowed_after_crash, must_be_kept
+from fiducial.models.state import Broker
 from fiducial.models.topics import Topics
+from fiducial.models.values import changed
 from fiducial.reference.records import with_checksum
 
 FETCH, PRODUCE, INIT_PRODUCER_ID = 1, 0, 22
 SIZE_MAX = 2**31 - 1
-
-#: (epoch, window) of a producer; when it wrote last is not compared: recovery does not know it.
-Known = tuple[int, tuple[Written, ...]]
 
 
 class Violation(AssertionError):
@@ -56,7 +57,7 @@ class Seen:
     end: int
     epochs: tuple[tuple[int, int], ...]
     leader_epoch: int
-    producers: dict[int, Known]
+    producers: dict[int, Known]  # when they wrote last is not compared: recovery does not know it
     batches: tuple[tuple[int, int, int, bytes], ...]  # base offset, last offset, leader epoch, digest of all from the attributes on
 
 
@@ -67,6 +68,15 @@ class Found:
     topics: Topics
     next_producer_id: int
     partitions: dict[Key, Seen]
+
+
+@dataclass(frozen=True)
+class Lossy:
+    """An image on which logs were shorter than they had been, what came of it, and where those logs had ended."""
+
+    image: Image
+    broker: Broker
+    ends: dict[Key, int]
 
 
 @dataclass
@@ -92,21 +102,31 @@ class Report:
 
 def asked(node: Node, key: int, version: int, message: Any, now: int) -> Any:
     """The answer of a broker to a request."""
-    data = sent(node.frame(1, bytearray(request_frame(key, version, message)), now))
+    data = sent(node.frame(1, request_frame(key, version, message), now))
     return answer_of(data[4:], key, version)
 
 
+def fetched(node: Node, name: str, index: int, offset: int, max_bytes: int, now: int) -> Any:
+    """What a fetch at an offset returns, of one partition."""
+    wanted = m.FetchTopic(name, partitions=(m.FetchPartition(index, fetch_offset=offset, partition_max_bytes=max_bytes),))
+    request = m.FetchRequest(max_wait_ms=0, min_bytes=0, max_bytes=SIZE_MAX, session_id=0, session_epoch=-1, topics=(wanted,))
+    (answer,) = asked(node, FETCH, 12, request, now).responses[0].partitions
+    return answer
+
+
 def read_log(node: Node, name: str, index: int, start: int, end: int, now: int) -> bytes:
-    """Every byte from log start to log end, as a consumer reads it."""
+    """Every byte from log start to log end, as a consumer reads it; then each batch alone, as the index finds it."""
     read, offset = b"", start
     while offset < end:
-        wanted = m.FetchTopic(name, partitions=(m.FetchPartition(index, fetch_offset=offset, partition_max_bytes=SIZE_MAX),))
-        request = m.FetchRequest(max_wait_ms=0, min_bytes=0, max_bytes=SIZE_MAX, session_id=0, session_epoch=-1, topics=(wanted,))
-        (answer,) = asked(node, FETCH, 12, request, now).responses[0].partitions
+        answer = fetched(node, name, index, offset, SIZE_MAX, now)
         if answer.error_code != 0 or answer.high_watermark != end or answer.log_start_offset != start or not answer.records:
             raise Violation(f"{name}-{index}, {start} to {end}, cannot be read at {offset}: {answer}")
         read += bytes(answer.records)
         offset = batches(bytes(answer.records))[-1].last_offset + 1
+    for batch in batches(read):
+        answer = fetched(node, name, index, batch.last_offset, 1, now)
+        if bytes(answer.records) != batch.data:
+            raise Violation(f"{name}-{index} at {batch.last_offset}: {answer}, not the batch at {batch.base_offset}")
     return read
 
 
@@ -159,33 +179,48 @@ class Check:
         self.run, self.work = run, work
         self.report = report if report is not None else Report()
         self.known: dict[bytes, Found] = {}  # by digest of the image
-        self.allowed: dict[tuple[int, Key, Stop, int], dict[tuple[int, int], list[Seen]]] = {}
+        self.allowed: dict[tuple[int, Key, Stop, int], dict[tuple[int, int], list[tuple[Seen, Partition]]]] = {}
+        self.lossy: list[Lossy] = []
         self.folders = itertools.count()
-        last = run.steps[-1]
-        total = len(run.disk.operations)
-        self.steps = [*run.steps, Step("the end", total, total + 1, last.after, last.after, dict(run.moments), dict(run.safe))]
 
-    def every_crash(self, *, cuts: int, random: Random, every: int = 1) -> None:
-        """A kill and power cuts before each operation, and after the last; `cuts` images of power cuts at each `every`-th."""
-        shadow = Shadow(self.run.image)
-        operations: Sequence[Operation | None] = [*self.run.disk.operations, None]
+    def every_crash(self, *, cuts: int, random: Random) -> None:
+        """A kill and power cuts before each operation, and after the last: `cuts` images of these at most."""
+        run = self.run
+        shadow, total = Shadow(run.image), len(run.disk.operations)
+        operations: Sequence[Operation | None] = [*run.disk.operations, None]
+        steps = [*run.steps, Step("the end", total, total + 1, run.broker, run.broker, dict(run.moments), dict(run.safe))]
         for number, operation in enumerate(operations):
-            step = next(step for step in self.steps if step.begin <= number < step.end)
+            step = next(step for step in steps if step.begin <= number < step.end)
             self.report.crashes += 1
-            self.all_of(images.after_kill(shadow, operation), step, Stop.KILLED)
-            if number % every == 0:
-                self.all_of(images.after_power_cut(shadow, cuts, random), step, Stop.POWER_CUT)
+            for image in images.after_kill(shadow, operation):
+                self.one(image, step, Stop.KILLED)
+            for image in images.after_power_cut(shadow, cuts, random):
+                self.one(image, step, Stop.POWER_CUT)
             if operation is not None:
                 shadow.do(operation)
 
-    def all_of(self, made: Iterable[Image], step: Step, stop: Stop) -> None:
-        """Every image of one crash."""
-        for image in made:
-            self.report.images[stop] += 1
-            try:
-                self.judge(self.found_on(image), step, stop)
-            except Exception as error:
-                raise Violation(f"{stop.value} in step “{step.title}” ({step.begin} to {step.end}): {error}") from error
+    def one(self, image: Image, step: Step, stop: Stop) -> None:
+        """One image of a crash."""
+        self.report.images[stop] += 1
+        shorter = self.report.shorter
+        try:
+            broker = self.judge(self.found_on(image), step, stop)
+        except Exception as error:
+            raise Violation(f"{stop.value} in step “{step.title}” ({step.begin} to {step.end}): {error}") from error
+        if self.report.shorter > shorter:
+            were = {key: here.log.end for key, here in step.before.partitions.items() if key in broker.partitions}
+            ends = {key: end for key, end in were.items() if broker.partitions[key].log.end < end}
+            self.lossy.append(Lossy(image, broker, ends))
+
+    def act_after(self, lossy: Lossy) -> Run:
+        """A run on what a crash of this run has left."""
+        folder = self.work / str(next(self.folders))
+        images.write(lossy.image, folder)
+        run = self.run
+        found = lossy.broker.partitions.items()
+        not_opened: Map[Key, Partition] = Map({key: changed(here, leader_epoch=here.leader_epoch - 1) for key, here in found})
+        broker = changed(lossy.broker, partitions=not_opened)
+        return Run(folder, run.settings, broker, run.now + 1, run.starts + 10, dict(run.stored), dict(run.sent), deepcopy(run.ever))
 
     def found_on(self, image: Image) -> Found:
         """What a broker finds on an image, at its first start and at its second, and that it then does what it must."""
@@ -215,8 +250,8 @@ class Check:
 
     # What it is
 
-    def judge(self, found: Found, step: Step, stop: Stop) -> None:
-        """Every part of what was found is allowed."""
+    def judge(self, found: Found, step: Step, stop: Stop) -> Broker:
+        """Every part of what was found is allowed; the model of it."""
         if found.topics not in (step.before.topics, step.after.topics):
             raise Violation(f"topics {found.topics}, not {step.before.topics}")
         if found.next_producer_id not in (step.before.producer_ids.reserved, step.after.producer_ids.reserved):
@@ -224,20 +259,23 @@ class Check:
         expected = {(topic.topic_id, index) for topic in found.topics.by_name.values() for index in range(topic.partitions)}
         if expected != found.partitions.keys():
             raise Violation(f"partitions {found.partitions.keys()}, not {expected}")
-        for key, one in found.partitions.items():
-            self.judge_partition(key, one, step, stop)
+        partitions = {key: self.judge_partition(key, one, step, stop) for key, one in found.partitions.items()}
+        ids = ProducerIds(found.next_producer_id, found.next_producer_id)
+        return changed(step.before, topics=found.topics, producer_ids=ids, partitions=Map(partitions))
 
-    def judge_partition(self, key: Key, one: Seen, step: Step, stop: Stop) -> None:
-        """One partition is one of those that are allowed."""
+    def judge_partition(self, key: Key, one: Seen, step: Step, stop: Stop) -> Partition:
+        """One partition is one of those that are allowed; which one."""
         allowed = self.allowed_here(key, step, stop, one.leader_epoch)
-        if not any(agrees(one, other, self.forgotten(key, step)) for other in allowed.get((one.start, one.end), [])):
-            there = {marks: [vars(other) for other in others] for marks, others in allowed.items() if marks[1] == one.end}
-            raise Violation(f"{key[1]} of {step.after.topics.by_id.get(key[0])} is {vars(one)}; allowed are {sorted(allowed)}, and there {there}")
         before = step.before.partitions.get(key)
         if before is not None and one.end < before.log.end:
             self.report.shorter += 1
+        for other, value in allowed.get((one.start, one.end), []):
+            if self.agrees(key, one, other):
+                return value
+        there = {marks: [vars(other) for other, _ in others] for marks, others in allowed.items() if marks[1] == one.end}
+        raise Violation(f"{key[1]} of {step.after.topics.by_id.get(key[0])} is {vars(one)}; allowed are {sorted(allowed)}, and there {there}")
 
-    def allowed_here(self, key: Key, step: Step, stop: Stop, leader_epoch: int) -> dict[tuple[int, int], list[Seen]]:
+    def allowed_here(self, key: Key, step: Step, stop: Stop, leader_epoch: int) -> dict[tuple[int, int], list[tuple[Seen, Partition]]]:
         """What a partition may be after a crash in this step, by log start and end."""
         place = (step.begin, key, stop, leader_epoch)
         if place not in self.allowed:
@@ -255,7 +293,7 @@ class Check:
                 values = allowed_after_crash(moments, kept, leader_epoch, self.run.now)
             self.allowed[place] = {}
             for value in values:
-                self.allowed[place].setdefault((value.log.start, value.log.end), []).append(self.shown(key, value))
+                self.allowed[place].setdefault((value.log.start, value.log.end), []).append((self.shown(key, value), value))
         return self.allowed[place]
 
     def shown(self, key: Key, here: Partition) -> Seen:
@@ -267,13 +305,11 @@ class Check:
         epochs = tuple((entry.epoch, entry.start_offset) for entry in here.log.epochs)
         return Seen(here.log.start, here.log.end, epochs, here.leader_epoch, known, stored)
 
-    def forgotten(self, key: Key, step: Step) -> dict[int, list[Known]]:
-        """What each producer of a partition had been at some moment."""
-        known: dict[int, list[Known]] = {}
-        for moment in step.moments.get(key, ()):
-            for producer, entry in moment.producers.items():
-                known.setdefault(producer, []).append((entry.epoch, entry.window))
-        return known
+    def agrees(self, key: Key, one: Seen, other: Seen) -> bool:
+        """Is what is seen what is allowed? Producers that had been forgotten may be back, as they were."""
+        back = one.producers.keys() - other.producers.keys()
+        known = {producer: known for producer, known in one.producers.items() if producer not in back}
+        return replace(one, producers=known) == other and all(one.producers[producer] in self.run.ever[key, producer] for producer in back)
 
     # What it does
 
@@ -304,21 +340,6 @@ class Check:
             raise Violation(f"{name}-{key[1]}: a batch gets {answer}, not {error.name} and {offset}")
 
 
-def agrees(one: Seen, other: Seen, forgotten: dict[int, list[Known]]) -> bool:
-    """Is what is seen what is allowed? Producers that had been forgotten may be back, as they were."""
-    back = {producer: known for producer, known in one.producers.items() if producer not in other.producers}
-    known = {producer: known for producer, known in one.producers.items() if producer in other.producers}
-    marks = (one.start, one.end, one.epochs, one.leader_epoch, one.batches) == (other.start, other.end, other.epochs, other.leader_epoch, other.batches)
-    return marks and known == other.producers and all(was in forgotten.get(producer, ()) for producer, was in back.items())
-
-
 def with_sequence(data: bytes, epoch: int, sequence: int) -> bytes:
     """The batch of the same producer under another epoch and sequence."""
     return with_checksum(data[:51] + epoch.to_bytes(2, "big", signed=True) + sequence.to_bytes(4, "big", signed=True) + data[57:])
-
-
-def crashes(run: Run, work: Path, *, cuts: int, seed: int, every: int = 1, report: Report | None = None) -> Report:
-    """Check every crash of a run."""
-    check = Check(run, work, report)
-    check.every_crash(cuts=cuts, random=Random(seed), every=every)
-    return check.report

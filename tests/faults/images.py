@@ -4,7 +4,8 @@ A killed process leaves exactly what it did: `after_kill`. A power cut leaves wh
 already brought to the disk: `after_power_cut`. What it may have brought there:
     names       of each folder, its changes up to some point (creations, renames, removals), each folder for itself; at least up to its last sync
     sizes       of each file, its changes up to some point (writes, truncations); at least up to its last sync
-    bytes       of each write up to that point, all of them, or none: then there are zeros, or what was there before; of the last, any first part
+    bytes       of each write up to that point, all of them, or none: then there are zeros, or what was there before; of the last, any first part,
+                with the size that it would have whole, or without
 This is more than ext4 or XFS does: their journals keep the order between files and folders as well.
 """
 
@@ -166,15 +167,18 @@ class Variant:
     count: int
     missing: frozenset[int] = frozenset()
     torn_bytes: int | None = None
+    has_size: bool = False
 
     def content(self, file: File) -> bytes:
         """The file then."""
         operations = file.pending[: self.count]
-        if self.torn_bytes is not None:
-            last = operations[-1]
-            assert isinstance(last, Write)
-            operations = [*operations[:-1], Write(last.file, last.position, last.data[: self.torn_bytes])]
-        return applied(file.durable, operations, self.missing)
+        if self.torn_bytes is None:
+            return applied(file.durable, operations, self.missing)
+        *before, last = operations
+        assert isinstance(last, Write)
+        part = Write(last.file, last.position, last.data[: self.torn_bytes])
+        whole = applied(file.durable, operations, frozenset({len(before)}))
+        return applied(whole if self.has_size else applied(file.durable, before), [part])
 
 
 def variants(file: File) -> list[Variant]:
@@ -186,7 +190,8 @@ def variants(file: File) -> list[Variant]:
         losses = {frozenset(writes), *(frozenset({number}) for number in writes)} - {frozenset()}
         found += [Variant(count, missing) for missing in losses]
         if isinstance(last, Write):
-            found += [Variant(count, torn_bytes=size) for size in (*TORN_BYTES, len(last.data) - 1) if 0 < size < len(last.data)]
+            sizes = [size for size in (*TORN_BYTES, len(last.data) - 1) if 0 < size < len(last.data)]
+            found += [Variant(count, torn_bytes=size, has_size=has_size) for size in sizes for has_size in (False, True)]
         found.append(Variant(count))
     return found
 

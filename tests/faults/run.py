@@ -12,6 +12,7 @@ Both are asked the same and must answer the same. A step that the model takes wh
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,14 +21,18 @@ from typing import Any
 
 from differential.encode import Item, encoded
 from differential.targets import answer_of, request_frame
+from immutables import Map
 
 from faults.disk import Disk
 from faults.images import Image, read
-from fiducial.fastpath.node import Action, Node, Send
+from fiducial.fastpath.core import StorageFailed
+from fiducial.fastpath.node import Action, Hangup, Node, Send
 from fiducial.models import messages as m
 from fiducial.models.apis import APIS
 from fiducial.models.batches import StoredBatch
 from fiducial.models.broker import new_broker
+from fiducial.models.errors import Error
+from fiducial.models.idempotence import Written
 from fiducial.models.kernels import sequence_after
 from fiducial.models.partition import Partition
 from fiducial.models.restarts import forces_before_answer, forces_by_now, reopened, restarted
@@ -46,6 +51,8 @@ BY_NAME = {0: 12, 1: 12}
 RESOURCE_TOPIC, SET = 2, 0
 
 Key = tuple[Uuid, int]
+#: (epoch, window) of a producer.
+Known = tuple[int, tuple[Written, ...]]
 
 
 @dataclass(frozen=True)
@@ -76,15 +83,22 @@ class Refused(AssertionError):
     """A request of the script got an error."""
 
 
+class Failed(Exception):
+    """The disk failed, and the broker said so: by KAFKA_STORAGE_ERROR, by the end of the connection, or by ending itself."""
+
+
 @dataclass
 class Run:
-    """One broker. `broker` and `image` say what is there to begin with: nothing, or what a crash has left."""
+    """One broker, on an empty folder, or on what a crash has left: then `broker` is what it will find."""
 
     folder: Path
     settings: Settings = field(default_factory=lambda: parse({}))
     broker: Broker = field(default_factory=lambda: new_broker(CLUSTER, parse({}), 1))
     now: int = NOON_MS
     starts: int = 0
+    stored: dict[tuple[Key, int], bytes] = field(default_factory=dict)  # by base offset: the batches, from their attributes on
+    sent: dict[tuple[Key, int, int, int], bytes] = field(default_factory=dict)  # by producer, epoch, first sequence: as they were sent
+    ever: dict[tuple[Key, int], list[Known]] = field(default_factory=lambda: defaultdict(list))  # by producer: all that it was known by
 
     def __post_init__(self) -> None:
         self.folder.mkdir(exist_ok=True)
@@ -93,11 +107,13 @@ class Run:
         self.node: Node | None = None
         self.core = Core(CLUSTER, self.settings, 1)
         self.steps: list[Step] = []
+        self.failed: Step | None = None  # the step in which the disk failed
         self.moments: dict[Key, tuple[Partition, ...]] = {key: (here,) for key, here in self.broker.partitions.items()}
         self.safe: dict[Key, Safe] = {key: Safe(here.log.start, here.log.end) for key, here in self.broker.partitions.items()}
-        self.stored: dict[tuple[Key, int], bytes] = {}  # by base offset: the batches, from their attributes on
-        self.sent: dict[tuple[Key, int, int, int], bytes] = {}  # by producer, epoch, first sequence: the batches, as they were sent
         self.sequences: dict[tuple[Key, int, int], int] = {}  # by producer and epoch: the next one
+        for key, here in self.broker.partitions.items():
+            for producer, entry in here.producers.items():
+                self.sequences[key, producer, entry.epoch] = sequence_after(entry.last_sequence, 1)
 
     # Steps
 
@@ -106,7 +122,13 @@ class Run:
         """One step: the block asks the broker, and brings the model to where it then is."""
         before, begin = self.broker, len(self.disk.operations)
         moments, safe, was_running = dict(self.moments), dict(self.safe), self.node is not None
-        yield
+        try:
+            yield
+        except (Failed, StorageFailed):
+            end = len(self.disk.operations)
+            self.failed = Step(title, begin, end, before, self.core.broker, moments, safe, is_start=not was_running)
+            self.broker = self.core.broker = before
+            raise Failed from None
         if self.node is not None and was_running:
             self.broker = self.core.broker
             self.learn(before, flushes=flushes, deletes=deletes)
@@ -127,6 +149,7 @@ class Run:
                 continue
             if here is not was:
                 self.moments[key] = (*self.moments[key], here)
+                self.remember(key, here)
             safe = self.safe[key]
             unforced, since = safe.unforced_records + here.log.end - was.log.end, safe.since_ms if safe.unforced_records else self.now
             forces = unforced > 0 and (
@@ -136,6 +159,12 @@ class Run:
             end = here.log.end if forces else max(safe.end, start)
             self.safe[key] = Safe(start, end, 0 if forces else unforced, since)
 
+    def remember(self, key: Key, here: Partition) -> None:
+        """What the partition knows of its producers may come back after it was forgotten."""
+        for producer, entry in here.producers.items():
+            if (known := (entry.epoch, entry.window)) not in self.ever[key, producer]:
+                self.ever[key, producer].append(known)
+
     def start(self) -> None:
         """Start the broker on its folder."""
         assert self.node is None
@@ -144,16 +173,29 @@ class Run:
             self.node = Node(self.folder, CLUSTER, self.settings, self.starts, self.now, simulation=self.disk)
             partitions = EMPTY
             for key, here in self.broker.partitions.items():
-                partitions = partitions.set(key, reopened(here, here.leader_epoch + 1))
+                partitions = partitions.set(key, self.with_found(key, reopened(here, here.leader_epoch + 1)))
             self.broker = changed(restarted(self.broker, partitions), chance=Chance(self.starts))
             self.core.broker = self.broker
+
+    def with_found(self, key: Key, here: Partition) -> Partition:
+        """The partition as the broker has found it after a start: recovery does not know when a producer wrote last, nor whom silence had made
+        forgotten."""
+        assert self.node is not None
+        found = dict(self.node.core.producers(*key))
+        for producer, entry in found.items():
+            known = here.producers.get(producer)
+            assert (entry.epoch, entry.window) in ([(known.epoch, known.window)] if known is not None else self.ever[key, producer])
+        assert set(here.producers) <= set(found)
+        return changed(here, producers=Map(found))
 
     def stop(self) -> None:
         """Stop it cleanly."""
         assert self.node is not None
         with self.step("stop"):
-            self.node.stop()
-            self.node = None
+            node, self.node = self.node, None
+            node.stop()
+            if node.core.storage_error:
+                raise Failed
 
     def kill(self) -> None:
         """Leave everything as it is."""
@@ -172,9 +214,11 @@ class Run:
         self.now += REQUEST_MS
         (expected,) = self.core.frame(1, frame, self.now)
         assert isinstance(expected, ModelSend)
-        answered = sent(self.node.frame(1, bytearray(frame), self.now))
-        assert answered == expected.data, f"{message}: {answered!r}, not {expected.data!r}"
-        return answer_of(answered[4:], key, version)
+        (action,) = self.node.frame(1, frame, self.now)
+        if self.disk.fault is not None and says_failed(action, key, version):
+            raise Failed
+        assert isinstance(action, Send) and action.data == expected.data, f"{message}: {action!r}, not {expected.data!r}"
+        return answer_of(action.data[4:], key, version)
 
     def create(self, name: str, partitions: int = 1, **config: str) -> None:
         """Create a topic; configuration names with _ for dots."""
@@ -211,11 +255,12 @@ class Run:
         data = encoded(items, producer=(producer, epoch if producer >= 0 else -1, sequence))
         offset = self.broker.partitions[key].log.end
         self.stored[key, offset] = data[21:]
+        if producer >= 0:
+            self.sent[key, producer, epoch, sequence] = data
         with self.step(f"produce {count} to {name}-{index} at {offset}"):
             (answer,) = accepted(self.ask(produce_request(name, index, data)).responses[0].partition_responses)
             assert answer.base_offset == offset
         if producer >= 0:
-            self.sent[key, producer, epoch, sequence] = data
             self.sequences[key, producer, epoch] = sequence_after(sequence, count)
 
     def resend(self, name: str, index: int, producer: int, epoch: int, sequence: int) -> None:
@@ -244,6 +289,7 @@ class Run:
         with self.step("housekeeping"):
             self.core.housekeeping(self.now)
             self.node.housekeeping(self.now)
+            self.node.core.check_storage()
 
     def flush(self, later_ms: int = 0) -> None:
         """What the driver does from time to time: force what has waited for flush.ms, and write down how far the logs are on the disk."""
@@ -260,6 +306,16 @@ def produce_request(name: str, index: int, data: bytes) -> m.ProduceRequest:
     """One batch for one partition."""
     records: Any = data  # the field holds bytes as well
     return m.ProduceRequest(None, -1, 1000, (m.TopicProduceData(name, partition_data=(m.PartitionProduceData(index, records),)),))
+
+
+def says_failed(action: Action, key: int, version: int) -> bool:
+    """Does the broker say that the disk failed?"""
+    if isinstance(action, Hangup):
+        return action.reason.startswith("the disk failed")
+    if key != KEYS[m.ProduceRequest]:
+        return False
+    answer = answer_of(action.data[4:], key, version)
+    return bool(answer.responses[0].partition_responses[0].error_code == Error.KAFKA_STORAGE_ERROR)
 
 
 def sent(actions: list[Action]) -> bytes:

@@ -2,69 +2,170 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from errno import EIO
+from collections import Counter
+from collections.abc import Callable
+from errno import EIO, ENOSPC
 from pathlib import Path
-from typing import Any
 
 import pytest
 from differential.encode import Item, encoded
 from differential.targets import answer_of, request_frame
 
-from faults.check import asked, read_log
-from faults.disk import Disk, Failure, Sync, is_of
-from faults.run import CLUSTER, NOON_MS, produce_request
+from faults.check import Check, asked, fetched, read_log
+from faults.disk import Disk, Failure, Fault, Sync, full, is_of, nth
+from faults.histories import SMALL
+from faults.run import CLUSTER, KEYS, NOON_MS, Failed, Run, Step, produce_request, says_failed
+from fiducial.fastpath.core import StorageFailed
 from fiducial.fastpath.node import Hangup, Node, Send
 from fiducial.models import messages as m
 from fiducial.models.errors import Error
+from fiducial.models.restarts import Stop
 from fiducial.models.settings import parse
 
-PRODUCE, CREATE_TOPICS = 0, 19
+PRODUCE, CREATE_TOPICS = KEYS[m.ProduceRequest], KEYS[m.CreateTopicsRequest]
+
+
+# Every operation
+
+
+def story(run: Run) -> None:
+    """Every kind of file operation, in few steps."""
+    run.start()
+    run.create("safe", 1, **SMALL, flush_messages="1")
+    run.create("quick", 1, **SMALL)
+    for _ in range(5):
+        run.produce("quick", producer=5)
+    run.produce("safe", producer=5)
+    run.produce("safe", producer=6, count=3)
+    run.flush(100)
+    run.delete_records("safe", 0, 2)
+    run.configure("quick", "retention.bytes", "100")
+    run.keep_house()
+    run.draw_producer_id()
+    run.delete("quick")
+    run.stop()
+    run.start()
+    run.produce("safe", producer=5)
+    run.kill()
+    run.start()
+    run.stop()
+
+
+def told(work: Path, fault: Fault) -> Run:
+    """The story on a disk that fails; how far it came."""
+    run = Run(work)
+    run.disk.fault = fault
+    try:
+        story(run)
+    except Failed:
+        if run.node is not None:
+            stays_offline(run)
+            run.node.close()
+    return run
+
+
+def stays_offline(run: Run) -> None:
+    """No batch is taken and no topic made, nothing is tried on the disk, and all that could be read can be."""
+    assert run.node is not None and run.failed is not None
+    so_far = run.disk.asked
+    for topic_id, index in run.node.core.partitions():
+        name = run.node.broker.topics.by_id[topic_id]
+        frame = request_frame(PRODUCE, 12, produce_request(name, index, encoded([Item(run.now)])))
+        (action,) = run.node.frame(1, frame, run.now)
+        assert isinstance(action, Send) and says_failed(action, PRODUCE, 12)
+        (start, high_watermark, _, _), *_ = run.node.core.marks(topic_id, index)
+        read_log(run.node, name, index, start, high_watermark, run.now)
+        before = run.failed.before.partitions.get((topic_id, index))
+        assert before is None or high_watermark >= before.log.end
+    create = m.CreateTopicsRequest((m.CreatableTopic("another", 1, 1),), 60_000, False)
+    (action,) = run.node.frame(1, request_frame(CREATE_TOPICS, 7, create), run.now)
+    assert isinstance(action, Hangup)
+    run.node.housekeeping(run.now)
+    with pytest.raises(StorageFailed):
+        run.node.checkpoint()
+    assert run.disk.asked == so_far
+
+
+def ends_well(run: Run, work: Path) -> None:
+    """The disk is sound again: a start finds what the rules allow after a kill in the step that failed."""
+    run.disk.fault = None
+    check = Check(run, work)
+    total = len(run.disk.operations)
+    step = run.failed or Step("the end", total, total, run.broker, run.broker, dict(run.moments), dict(run.safe))
+    check.judge(check.started(run.folder), step, Stop.KILLED)
+
+
+KINDS: dict[str, Callable[[int], Fault]] = {
+    "EIO": lambda number: nth(number, Failure(EIO)),
+    "EIO behind a part of the write": lambda number: nth(number, Failure(EIO, written_bytes=20)),
+    "no room for a while": lambda number: nth(number, Failure(ENOSPC)),
+    "no room": full,
+    "EIO from then on": lambda number: lambda at, _operation: Failure(EIO) if at >= number else None,
+}
+
+
+@pytest.mark.rule("LOG-RESTART-12")
+def test_whichever_operation_fails_nothing_that_was_answered_is_lost(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    where: Counter[str] = Counter()
+    number = asked_for = 0
+    while number <= asked_for:
+        for kind, fault in KINDS.items():
+            run = told(work / f"{number}-{kind}", fault(number))
+            asked_for = run.disk.asked
+            ends_well(run, work)
+            where[run.failed.title.split()[0] if run.failed else "nobody noticed"] += 1
+        number += 1
+    with capsys.disabled():
+        print(f"\n{number} operations failed in {len(KINDS)} ways; noticed in: {', '.join(f'{step} {count}' for step, count in where.most_common())}")
+    assert number > 250
+    assert {"start", "stop", "create", "produce", "delete", "flush", "checkpoint", "housekeeping", "retention.bytes", "a"} <= set(where)
+
+
+# One by one
 
 
 class Broker:
-    """One on a disk that can fail, with topics that are forced to the disk before every answer, and one that is not."""
+    """One on a disk that can fail, with a topic that is forced to the disk before every answer, and one that is not."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        folder.mkdir(exist_ok=True)
+        folder.mkdir()
         self.disk = Disk(folder)
         self.node = Node(folder, CLUSTER, parse({}), 1, NOON_MS, simulation=self.disk)
+        self.create("safe", flush_messages="1")
+        self.create("quick")
 
     def create(self, name: str, **config: str) -> None:
         """A topic of one partition; configuration names with _ for dots."""
         configs = tuple(m.CreatableTopicConfig(key.replace("_", "."), text) for key, text in config.items())
-        answer = asked(self.node, CREATE_TOPICS, 7, m.CreateTopicsRequest((m.CreatableTopic(name, 1, 1, configs=configs),), 60_000, False), NOON_MS)
-        assert answer.topics[0].error_code == 0
+        topic = m.CreatableTopic(name, 1, 1, configs=configs)
+        (made,) = asked(self.node, CREATE_TOPICS, 7, m.CreateTopicsRequest((topic,), 60_000, False), NOON_MS).topics
+        assert made.error_code == 0
 
-    def produce(self, name: str, *, producer: tuple[int, int, int] = (-1, -1, -1)) -> Error | None:
+    def produce(self, name: str, *, producer: tuple[int, int, int] = (-1, -1, -1), connection: int = 1) -> Error | None:
         """What one record gets; None if its connection ends."""
         frame = request_frame(PRODUCE, 12, produce_request(name, 0, encoded([Item(NOON_MS)], producer=producer)))
-        (action,) = self.node.frame(1, bytearray(frame), NOON_MS)
+        (action,) = (one for one in self.node.frame(connection, frame, NOON_MS) if one.connection == connection)
         if isinstance(action, Hangup):
             return None
-        assert isinstance(action, Send)
-        answer: Any = answer_of(action.data[4:], PRODUCE, 12)
+        answer = answer_of(action.data[4:], PRODUCE, 12)
         return Error(answer.responses[0].partition_responses[0].error_code)
 
-    def end(self, name: str) -> int:
-        """The log end."""
-        return self.node.core.marks(self.node.broker.topics.by_name[name].topic_id, 0)[0][2]
+    def marks(self, name: str) -> tuple[int, int]:
+        """High watermark and log end."""
+        _, high_watermark, end, _ = self.node.core.marks(self.node.broker.topics.by_name[name].topic_id, 0)[0]
+        return high_watermark, end
 
     def restart(self) -> None:
         """A crash, a disk that is sound, a start."""
         self.node.close()
-        self.disk.fault = None
+        self.disk.fault, self.disk.reads_fail = None, False
         self.node = Node(self.folder, CLUSTER, parse({}), 1, NOON_MS, simulation=self.disk)
 
 
 @pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Broker]:
-    made = Broker(tmp_path / "data")
-    made.create("safe", flush_messages="1")
-    made.create("quick")
-    yield made
-    made.node.close()
+def broker(work: Path) -> Broker:
+    return Broker(work / "data")
 
 
 @pytest.mark.rule("LOG-RESTART-12")
@@ -73,10 +174,77 @@ def test_after_a_failed_sync_nothing_is_written_and_reads_go_on(broker: Broker) 
     broker.disk.fault = is_of(Sync, Failure(EIO))
     assert broker.produce("safe") is None
     broker.disk.fault = None
-    done = list(broker.disk.operations)
+    so_far = broker.disk.asked
     assert broker.produce("safe") == broker.produce("quick") == Error.KAFKA_STORAGE_ERROR
-    assert broker.disk.operations == done
+    assert broker.disk.asked == so_far and len(broker.disk.failed_syncs) == 1
     assert len(read_log(broker.node, "safe", 0, 0, 1, NOON_MS)) == len(read_log(broker.node, "quick", 0, 0, 1, NOON_MS)) > 0
     broker.restart()
     assert broker.produce("safe") == broker.produce("quick") == Error.NONE
-    assert broker.end("quick") == 2 and broker.end("safe") in (2, 3)
+    assert broker.marks("quick") == (2, 2) and broker.marks("safe") in ((2, 2), (3, 3))
+
+
+@pytest.mark.rule("LOG-RESTART-5", "LOG-RESTART-12")
+def test_what_could_not_be_forced_to_the_disk_is_seen_by_nobody(broker: Broker) -> None:
+    waiting = m.FetchRequest(
+        max_wait_ms=500,
+        min_bytes=1,
+        max_bytes=10_000,
+        session_id=0,
+        session_epoch=-1,
+        topics=(m.FetchTopic("safe", partitions=(m.FetchPartition(0, fetch_offset=0, partition_max_bytes=10_000),)),),
+    )
+    assert broker.node.frame(2, request_frame(1, 12, waiting), NOON_MS) == []
+    broker.disk.fault = is_of(Sync, Failure(EIO))
+    assert broker.produce("safe") is None
+    assert broker.marks("safe") == (0, 1)
+    assert not fetched(broker.node, "safe", 0, 0, 10_000, NOON_MS).records
+    (answer,) = broker.node.expire(NOON_MS + 500)
+    assert isinstance(answer, Send) and not answer_of(answer.data[4:], 1, 12).responses[0].partitions[0].records
+
+
+@pytest.mark.rule("LOG-RESTART-12")
+def test_a_failed_flush_takes_the_log_directory_offline_and_is_not_tried_again(broker: Broker) -> None:
+    broker.create("often", flush_ms="0")
+    assert broker.produce("often") == Error.NONE
+    broker.disk.fault = is_of(Sync, Failure(EIO))
+    segments = broker.node.core.unsynced(NOON_MS)
+    assert len(segments) == 1
+    with pytest.raises(StorageFailed):
+        broker.node.synced(segments, broker.node.core.sync([segment[4] for segment in segments]))
+    assert broker.produce("often") == broker.produce("safe") == Error.KAFKA_STORAGE_ERROR
+    assert len(read_log(broker.node, "often", 0, 0, 1, NOON_MS)) > 0
+    broker.node.stop()
+    assert len(broker.disk.failed_syncs) == 1
+    assert not (broker.folder / ".kafka_cleanshutdown").exists()
+
+
+@pytest.mark.rule("LOG-RESTART-12")
+def test_a_resend_is_not_taken_for_safe_while_the_disk_is_not(broker: Broker) -> None:
+    assert broker.produce("safe", producer=(5, 0, 0)) == Error.NONE
+    broker.disk.fault = is_of(Sync, Failure(EIO))
+    assert broker.produce("safe", producer=(5, 0, 1)) is None
+    assert broker.produce("safe", producer=(5, 0, 0)) == broker.produce("safe", producer=(5, 0, 1)) == Error.KAFKA_STORAGE_ERROR
+
+
+@pytest.mark.rule("LOG-RESTART-12")
+def test_a_segment_that_cannot_be_read_costs_only_who_reads_it(broker: Broker) -> None:
+    assert broker.produce("safe") == Error.NONE
+    broker.disk.reads_fail = True
+    wanted = m.FetchTopic("safe", partitions=(m.FetchPartition(0, fetch_offset=0, partition_max_bytes=10_000),))
+    fetch = m.FetchRequest(max_wait_ms=0, min_bytes=1, max_bytes=10_000, session_id=0, session_epoch=-1, topics=(wanted,))
+    (action,) = broker.node.frame(1, request_frame(1, 12, fetch), NOON_MS)
+    if isinstance(action, Send):
+        assert answer_of(action.data[4:], 1, 12).responses[0].partitions[0].error_code == Error.KAFKA_STORAGE_ERROR
+    assert broker.produce("safe") == Error.NONE
+    broker.disk.reads_fail = False
+    assert len(read_log(broker.node, "safe", 0, 0, 2, NOON_MS)) > 0
+
+
+@pytest.mark.rule("LOG-RESTART-12")
+def test_a_start_on_a_disk_that_fails_says_so_and_lets_go_of_the_folder(broker: Broker) -> None:
+    broker.node.close()
+    broker.disk.fault = full()
+    with pytest.raises(StorageFailed, match="the log directory is offline"):
+        Node(broker.folder, CLUSTER, parse({}), 1, NOON_MS, simulation=broker.disk)
+    broker.disk.fault = None
+    Node(broker.folder, CLUSTER, parse({}), 1, NOON_MS, simulation=broker.disk).stop()
