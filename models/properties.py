@@ -504,7 +504,7 @@ def the_next_batch_is_never_out_of_order(step: Step) -> bool:
     return not is_next or not is_refused_by_sequence(step.outcome)
 
 
-@states("RetentionKeepsProducers", "LOG-RETAIN-7", events=(Retain, DeleteRecords), witness=lambda step: isinstance(step.event, Retain | DeleteRecords) and bool(step.before.partition.producers))
+@states("RetentionKeepsProducers", "IDEM-EXPIRE-2", events=(Retain, DeleteRecords), witness=lambda step: isinstance(step.event, Retain | DeleteRecords) and bool(step.before.partition.producers))
 def letting_records_go_forgets_no_producer(step: Step) -> bool:
     """Retention and DeleteRecords leave every producer known."""
     if not isinstance(step.event, Retain | DeleteRecords):

@@ -39,6 +39,8 @@ def address(listen: str) -> tuple[str, int]:
 
 def serve(options: argparse.Namespace) -> int:
     """Start a broker and serve until SIGINT or SIGTERM; 2 for a setting that is not accepted."""
+    if options.list_flaws:
+        return list_flaws()
     try:
         host, port = address(options.listen)
         given = settings(options.config, options.set)
@@ -47,10 +49,32 @@ def serve(options: argparse.Namespace) -> int:
                 raise SettingError("--data: the reference broker keeps its data in memory")
             from fiducial.reference import server as reference
 
-            return reference.run(host, port, given)
+            return serve_flawed(host, port, given, options.flaw) if options.flaw else reference.run(host, port, given)
+        if options.flaw:
+            raise SettingError("--flaw: only the reference broker can have one (--reference)")
         from fiducial.fastpath import server as fastpath
 
         return fastpath.run(host, port, Path(options.data or DATA), given)
     except SettingError as error:
         print(f"fiducial serve: {error}", file=sys.stderr)
         return USAGE
+
+
+def list_flaws() -> int:
+    """Print what can be wrong on purpose."""
+    from fiducial.reference import flaws
+
+    print("\n".join(map(flaws.listed, flaws.FLAWS.values())))
+    return 0
+
+
+def serve_flawed(host: str, port: int, given: dict[str, str], names: list[str]) -> int:
+    """Serve with something wrong, and say so; SettingError for a name of no flaw."""
+    from fiducial.reference import flaws, server
+
+    for name in names:
+        if name not in flaws.FLAWS:
+            raise SettingError(f"--flaw takes one of --list-flaws, not {name!r}")
+        print(f"fiducial serve: FLAWED on purpose: {flaws.listed(flaws.FLAWS[name])}", file=sys.stderr, flush=True)
+    with flaws.switched_on(names):
+        return server.run(host, port, given)
