@@ -24,9 +24,11 @@ from fiducial.models.values import ZERO_UUID, value
 #: A time so near to the judge's clock is the broker's own "now": the clocks of two machines differ.
 NOW_MS = 1_800_000
 
-TEXTS = frozenset({"error_message", "batch_index_error_message"})
+TEXTS = frozenset({"error_message", "batch_index_error_message", "cluster_id", "documentation", "log_dir"})
 TIMES = frozenset({"log_append_time_ms", "timestamp", "last_timestamp"})
-DROPPED = frozenset({"throttle_time_ms", "node_endpoints"})
+DROPPED = frozenset({"throttle_time_ms", "node_endpoints", "total_bytes", "usable_bytes"})
+#: Fields that hold the name of a topic, where it is one.
+NAMES = frozenset({"name", "topic", "topic_name", "resource_name"})
 
 #: Lists whose order nobody promises.
 UNORDERED: frozenset[tuple[type, str]] = frozenset(
@@ -36,11 +38,18 @@ UNORDERED: frozenset[tuple[type, str]] = frozenset(
         (m.ListOffsetsResponse, "topics"), (m.ListOffsetsTopicResponse, "partitions"),
         (m.DeleteRecordsResponse, "topics"), (m.DeleteRecordsTopicResult, "partitions"),
         (m.OffsetForLeaderEpochResponse, "topics"), (m.OffsetForLeaderTopicResult, "partitions"),
+        (m.MetadataResponse, "topics"), (m.MetadataResponseTopic, "partitions"),
+        (m.CreateTopicsResponse, "topics"), (m.DeleteTopicsResponse, "responses"), (m.CreatePartitionsResponse, "results"),
+        (m.DescribeConfigsResponse, "results"), (m.DescribeConfigsResult, "configs"),
+        (m.IncrementalAlterConfigsResponse, "responses"), (m.AlterConfigsResponse, "responses"), (m.ListConfigResourcesResponse, "config_resources"),
+        (m.DescribeLogDirsResult, "topics"), (m.DescribeLogDirsTopic, "partitions"),
         (m.DescribeProducersResponse, "topics"), (m.TopicResponse, "partitions"), (m.PartitionResponse, "active_producers"),
     }
 )  # fmt: skip
 #: What tells the entries of a list apart.
-KEYS = ("name", "topic", "topic_id", "index", "partition_index", "partition", "producer_id")
+KEYS = (
+    "name", "topic", "topic_name", "topic_id", "index", "partition_index", "partition", "resource_type", "resource_name", "producer_id",
+)  # fmt: skip
 
 
 def wall_clock_ms() -> int:
@@ -81,7 +90,7 @@ class Abstraction:
             return self.time(message)
         if name == "error_code":
             return error_name(message)
-        if name in ("name", "topic"):
+        if name in NAMES:
             return self.topics.get(message, message)
         if name == "topic_id":
             return self.topic_id(message)

@@ -180,6 +180,7 @@ FAULTS: Mapping[str, Callable[[int], dict[str, Any]]] = {
     "small max timestamp": lambda n: {"max_timestamp": 1},
     "large max timestamp": lambda n: {"max_timestamp": 2**62},
     "no max timestamp": lambda n: {"max_timestamp": -1},
+    "append time bit, late": lambda n: {"attributes": 0x08, "max_timestamp": 1_500_000_000_000},
     "append time bit, no max timestamp": lambda n: {"attributes": 0x08, "max_timestamp": -1},
     "codec 5": lambda n: {"attributes": 5, "packed": bytes(20)},
     "garbage": lambda n: {"packed": b"\xff" * 30},

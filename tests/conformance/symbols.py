@@ -35,15 +35,19 @@ class View:
     topic_ids: dict[str, bytes] = field(default_factory=dict)  # what a story calls a topic -> its id
     producer_ids: list[int] = field(default_factory=list)  # in the order in which they were given
     sessions: list[int] = field(default_factory=list)  # of fetches, likewise
+    epochs: dict[int, int] = field(default_factory=dict)  # of each session the epoch that its next request must carry
     old_ids: dict[bytes, str] = field(default_factory=dict)  # ids of topics that are gone -> what a story called them
+    node_id: int = 1  # the broker's own
 
     def has_given(self, message: Any) -> None:
         """Note the id that an answer gives out, if it gives one."""
         match message:
             case m.InitProducerIdResponse(error_code=Error.NONE):
                 self.producer_ids.append(message.producer_id)
-            case m.FetchResponse(session_id=session) if session and session not in self.sessions:
-                self.sessions.append(session)
+            case m.FetchResponse(session_id=session) if session:
+                if session not in self.sessions:
+                    self.sessions.append(session)
+                self.epochs[session] = self.epochs.get(session, 0) + 1
             case _:
                 pass
 
@@ -87,16 +91,70 @@ class IdOf(Symbol):
 
 
 @value
+class OldIdOf(Symbol):
+    """The id that a topic had before it went."""
+
+    topic: str
+
+    def spoken(self, view: View) -> bytes:
+        return next((known for known, topic in reversed(view.old_ids.items()) if topic == self.topic), UNKNOWN_ID)
+
+    def __str__(self) -> str:
+        return f"old id of {self.topic}"
+
+
+@value
+class Node(Symbol):
+    """The broker's own id, or another that no broker has."""
+
+    beside: int = 0
+
+    def spoken(self, view: View) -> int:
+        return view.node_id + self.beside
+
+    def __str__(self) -> str:
+        return f"its id{f' and {self.beside}' if self.beside else ''}"
+
+
+@value
+class NodeName(Symbol):
+    """The same, as the name of a resource."""
+
+    beside: int = 0
+
+    def spoken(self, view: View) -> str:
+        return str(view.node_id + self.beside)
+
+    def __str__(self) -> str:
+        return str(Node(self.beside))
+
+
+@value
 class SessionId(Symbol):
-    """A fetch session, by the order in which they were begun; a strange one, if there were not so many."""
+    """A fetch session, by the order in which they were begun, a negative number counted from the newest; a strange one, if there were not so many."""
 
     number: int = 0
 
     def spoken(self, view: View) -> int:
-        return view.sessions[self.number] if self.number < len(view.sessions) else STRANGE_SESSION
+        there = len(view.sessions)
+        return view.sessions[self.number] if -there <= self.number < there else STRANGE_SESSION
 
     def __str__(self) -> str:
         return f"session {self.number}"
+
+
+@value
+class SessionEpoch(Symbol):
+    """The epoch that a session expects next, or one beside it."""
+
+    number: int = 0
+    skew: int = 0
+
+    def spoken(self, view: View) -> int:
+        return view.epochs.get(SessionId(self.number).spoken(view), 1) + self.skew
+
+    def __str__(self) -> str:
+        return f"next{self.skew:+d}" if self.skew else "next"
 
 
 @value
@@ -136,13 +194,14 @@ class Batch:
     epoch: int = 0
     sequence: int = 0
     fault: str = ""
+    repeat: int = 1  # how often the records stand in it
 
     def data(self, view: View) -> bytes:
         """The bytes for a broker."""
         how: dict[str, Any] = {"codec": self.codec} if self.codec else {}
         if self.producer is not None:
             how["producer"] = self.producer_id(view, self.producer), self.epoch, self.sequence
-        return batches.faulty([record.item(view) for record in self.records], self.fault, **how)
+        return batches.faulty([record.item(view) for record in self.records] * self.repeat, self.fault, **how)
 
     @staticmethod
     def producer_id(view: View, producer: int) -> int:
@@ -152,7 +211,7 @@ class Batch:
         return producer if producer < 0 else STRANGE_PRODUCER + producer
 
     def __str__(self) -> str:
-        count = len(self.records)
+        count = len(self.records) * self.repeat
         parts = [f"{count} record{'s' if count != 1 else ''}", CODECS[self.codec]]
         if self.producer is not None:
             parts.append(f"producer {self.producer} epoch {self.epoch} sequence {self.sequence}")
@@ -182,7 +241,7 @@ class Records(Symbol):
 
     def __str__(self) -> str:
         told = " and then ".join(map(str, self.batches)) or "no batch"
-        told += f", and behind it {self.behind.hex()}" if self.behind else ""
+        told += f", and behind it {words(self.behind)}" if self.behind else ""
         return f"({told})" if self.cut is None else f"({self.cut} bytes of {told})"
 
 
