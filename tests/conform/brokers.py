@@ -14,10 +14,12 @@ from fiducial.conformance.abstraction import wall_clock_ms
 from fiducial.models.apis import APIS
 from fiducial.models.settings import parse
 from fiducial.models.state import Cluster
-from fiducial.reference.core import Core, Hangup, Send
+from fiducial.reference.core import Action, Core, Hangup, Send, Wake
 
 NO_SETTINGS: Mapping[str, str] = {}
 HANG_UP, SAY_NOTHING = "hang up", "say nothing"
+#: A broker that looks after its logs so often does it at each request.
+OFTEN_MS = 1000
 
 #: What becomes of an answer on its way: another message, other bytes, HANG_UP or SAY_NOTHING. Given: API key, version, message.
 Tamper = Callable[[int, int, Any], Any]
@@ -39,6 +41,8 @@ class Broker:
         self.flaw = flaw
         self.lock = threading.Lock()
         self.connections: list[socket.socket] = []
+        self.asked: dict[int, bytes] = {}  # by connection, the request that is under way
+        self.timers: dict[int, threading.Timer] = {}  # by ticket
 
     def accept(self) -> None:
         """Let everybody in."""
@@ -60,15 +64,42 @@ class Broker:
                 connection.sendall(answer)
 
     def answer(self, number: int, frame: bytes) -> bytes | None:
-        """What is sent back, None for the end of the connection."""
+        """What is sent back at once, None for the end of the connection."""
+        self.asked[number] = frame
         with self.lock, self.flaw():
             try:
-                (action,) = (one for one in self.core.frame(number, frame, wall_clock_ms()) if isinstance(one, Send | Hangup))
+                actions = self.core.frame(number, frame, wall_clock_ms())
+                if self.core.broker.settings.log_retention_check_interval_ms <= OFTEN_MS:
+                    actions += self.core.housekeeping(wall_clock_ms())
             except Exception:  # as the reference broker's server does: a fault costs the connection
                 return None
-        if isinstance(action, Hangup):
-            return None
-        return self.tampered(frame, action.data) if action.data else b""
+            at_once: bytes | None = b""
+            for action in actions:
+                if isinstance(action, Hangup):
+                    return None
+                if isinstance(action, Send) and action.connection == number:
+                    at_once = self.tampered(frame, action.data) if action.data else b""
+                else:
+                    self.do(action)
+        return at_once
+
+    def do(self, action: Action) -> None:
+        """What concerns a request that waits."""
+        if isinstance(action, Send):
+            answer = self.tampered(self.asked[action.connection], action.data)
+            with suppress(OSError):
+                self.connections[action.connection - 1].sendall(answer or b"")
+        elif isinstance(action, Wake) and action.at_ms is not None:
+            self.timers[action.ticket] = threading.Timer((action.at_ms - wall_clock_ms()) / 1000, self.wake, (action.ticket,))
+            self.timers[action.ticket].start()
+        elif isinstance(action, Wake):
+            self.timers.pop(action.ticket).cancel()
+
+    def wake(self, ticket: int) -> None:
+        """The time of a request that waits is up."""
+        with self.lock, self.flaw():
+            for action in self.core.timer(ticket, wall_clock_ms()):
+                self.do(action)
 
     def tampered(self, frame: bytes, answer: bytes) -> bytes | None:
         """The answer as it arrives."""
@@ -100,6 +131,8 @@ def serving(
     finally:
         broker.listener.shutdown(socket.SHUT_RDWR)
         broker.listener.close()
+        for timer in broker.timers.values():
+            timer.cancel()
         for connection in broker.connections:
             connection.close()
         thread.join(10)
