@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import attrs
@@ -19,14 +19,21 @@ from fiducial.conformance.oracle import Allowed
 from fiducial.conformance.symbols import View, error_name
 from fiducial.models import messages as m
 from fiducial.models.batches import ATTRIBUTE_LOG_APPEND_TIME
+from fiducial.models.errors import Error
 from fiducial.models.values import ZERO_UUID, value
 
 #: A time so near to the judge's clock is the broker's own "now": the clocks of two machines differ.
 NOW_MS = 1_800_000
 
-TEXTS = frozenset({"error_message", "batch_index_error_message", "cluster_id", "documentation", "log_dir"})
+TEXTS = frozenset({"error_message", "batch_index_error_message", "cluster_id", "documentation", "log_dir", "host"})
 TIMES = frozenset({"log_append_time_ms", "timestamp", "last_timestamp"})
-DROPPED = frozenset({"throttle_time_ms", "node_endpoints", "total_bytes", "usable_bytes"})
+#: Disks and places differ, and so do the protocols beside ours that a broker announces.
+DROPPED = frozenset(
+    {
+        "throttle_time_ms", "node_endpoints", "total_bytes", "usable_bytes", "rack", "supported_features", "finalized_features",
+        "finalized_features_epoch", "zk_migration_ready",
+    }
+)  # fmt: skip
 #: Fields that hold the name of a topic, where it is one.
 NAMES = frozenset({"name", "topic", "topic_name", "resource_name"})
 
@@ -38,7 +45,7 @@ UNORDERED: frozenset[tuple[type, str]] = frozenset(
         (m.ListOffsetsResponse, "topics"), (m.ListOffsetsTopicResponse, "partitions"),
         (m.DeleteRecordsResponse, "topics"), (m.DeleteRecordsTopicResult, "partitions"),
         (m.OffsetForLeaderEpochResponse, "topics"), (m.OffsetForLeaderTopicResult, "partitions"),
-        (m.MetadataResponse, "topics"), (m.MetadataResponseTopic, "partitions"),
+        (m.MetadataResponse, "brokers"), (m.MetadataResponseTopic, "partitions"), (m.DescribeClusterResponse, "brokers"),
         (m.CreateTopicsResponse, "topics"), (m.DeleteTopicsResponse, "responses"), (m.CreatePartitionsResponse, "results"),
         (m.DescribeConfigsResponse, "results"), (m.DescribeConfigsResult, "configs"),
         (m.IncrementalAlterConfigsResponse, "responses"), (m.AlterConfigsResponse, "responses"), (m.ListConfigResourcesResponse, "config_resources"),
@@ -49,6 +56,7 @@ UNORDERED: frozenset[tuple[type, str]] = frozenset(
 #: What tells the entries of a list apart.
 KEYS = (
     "name", "topic", "topic_name", "topic_id", "index", "partition_index", "partition", "resource_type", "resource_name", "producer_id",
+    "node_id", "broker_id",
 )  # fmt: skip
 
 
@@ -64,6 +72,34 @@ def by_topic(fetched: dict[str, Any]) -> dict[str, Any]:
         entry = entries.setdefault((topic["topic"], topic["topic_id"]), topic | {"partitions": []})
         entry["partitions"] = sorted([*entry["partitions"], *topic["partitions"]], key=by_key)
     return fetched | {"responses": list(entries.values())}
+
+
+def in_any_folder(described: dict[str, Any]) -> dict[str, Any]:
+    """A DescribeLogDirs answer with the logs of all folders in one."""
+    first, *others = described["results"] or [{"topics": []}]
+    entries: dict[str, dict[str, Any]] = {}
+    for topic in (topic for folder in (first, *others) for topic in folder["topics"]):
+        entry = entries.setdefault(topic["name"], topic | {"partitions": []})
+        entry["partitions"] = sorted([*entry["partitions"], *topic["partitions"]], key=by_key)
+    return described | {"results": [first | {"topics": sorted(entries.values(), key=by_key)}] if described["results"] else []}
+
+
+def errors_last(metadata: dict[str, Any]) -> dict[str, Any]:
+    """A Metadata answer without the order of its topics, but for one thing."""
+    failed = [topic["error_code"] != Error.NONE.name for topic in metadata["topics"]]
+    return metadata | {"topics": sorted(metadata["topics"], key=by_key), "topics in error": "last" if failed == sorted(failed) else "in between"}
+
+
+def keys_ascend(versions: dict[str, Any]) -> dict[str, Any]:
+    """An ApiVersions answer, and whether it is in order."""
+    keys = [entry["api_key"] for entry in versions["api_keys"]]
+    return versions | {"keys": "ascend" if keys == sorted(set(keys)) else "do not ascend"}
+
+
+#: What is made of answers of a class.
+SHAPES: Mapping[type, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    m.FetchResponse: by_topic, m.DescribeLogDirsResponse: in_any_folder, m.MetadataResponse: errors_last, m.ApiVersionsResponse: keys_ascend,
+}  # fmt: skip
 
 
 def by_key(entry: Any) -> tuple[str, str]:
@@ -92,6 +128,8 @@ class Abstraction:
             return error_name(message)
         if name in NAMES:
             return self.topics.get(message, message)
+        if name == "port":
+            return "a port" if message > 0 else message
         if name == "topic_id":
             return self.topic_id(message)
         if name == "producer_id":
@@ -110,7 +148,9 @@ class Abstraction:
             if one.name not in DROPPED:
                 held = self.of(getattr(message, one.name), one.name)
                 found[one.name] = sorted(held, key=by_key) if (kind, one.name) in UNORDERED and held else held
-        return by_topic(found) if kind is m.FetchResponse else found
+        if kind is m.ApiVersion and (message.min_version, message.max_version) == self.view.advertised.get(message.api_key):
+            found["max_version"] = "as it says elsewhere"
+        return SHAPES[kind](found) if kind in SHAPES else found
 
     def time(self, at_ms: int) -> Any:
         """A time, before the story or ahead of it; or "now"."""
@@ -123,7 +163,7 @@ class Abstraction:
             return "none"
         if topic_id in self.view.old_ids:
             return f"old id of {self.view.old_ids[topic_id]}"
-        return next((f"id of {topic}" for topic, known in self.view.topic_ids.items() if known == topic_id), topic_id.hex())
+        return next((f"id of {topic}" for topic, known in self.view.topic_ids.items() if known == topic_id), "some id")
 
     def producer_id(self, producer_id: int) -> Any:
         """A producer by the order in which ids were given."""

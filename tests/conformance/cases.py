@@ -9,12 +9,14 @@ from __future__ import annotations
 from enum import Enum
 from typing import Any
 
+from fiducial.conformance import codec
+from fiducial.conformance.codec import ClientId
 from fiducial.conformance.oracle import KEYS
 from fiducial.conformance.symbols import Batch, IdOf, Name, Records, SessionId, words
 from fiducial.models import messages as m
 from fiducial.models.apis import APIS
 from fiducial.models.partition import EARLIEST_TIMESTAMP
-from fiducial.models.values import value
+from fiducial.models.values import changed, value
 
 CLIENT_ID = "fiducial-conform"
 DEADLINE_S = 10.0
@@ -63,6 +65,14 @@ class Awaited(Direction):
 
 
 @value
+class SideEnds(Direction):
+    """Our side of the step's connection ends; what was asked before is awaited still, and behind it the end."""
+
+    def __str__(self) -> str:
+        return "our side of the connection ends"
+
+
+@value
 class Removed(Direction):
     """A topic is deleted."""
 
@@ -87,26 +97,54 @@ class MadeAnew(Direction):
 
 
 @value
+class Bytes:
+    """In place of a request: its key, and the bytes of its body, whatever its layout is."""
+
+    api_key: int
+    data: bytes = b""
+
+
+@value
+class Odd:
+    """What is odd about the frame of a request; what is not given is as it should be."""
+
+    correlation_id: int | None = None
+    tags: bytes | None = None  # in place of the tagged fields of its header
+    keep: int | None = None  # so many of its bytes; if negative, all but so many
+    behind: bytes = b""
+    size: int | None = None  # the length that it announces
+    piece: int = 0  # so many bytes of it are sent at a time
+
+
+NOTHING_ODD = Odd()
+
+
+@value
 class Step:
     """One request of a story, or a direction. `version`: None is the one that is being judged, or the newest that both know. `connection`: which of several."""
 
     body: Any
     version: int | None = None
-    client_id: str | None = CLIENT_ID
+    client_id: ClientId = CLIENT_ID
     connection: int = 1
+    odd: Odd = NOTHING_ODD
+    is_pipelined: bool = False  # it is sent together with what comes next on its connection; `Awaited` brings its answer
     waits: bool = False  # the story goes on while it waits for its answer, which `Awaited` brings
     until: bool = False  # the broker has looked after its logs, and is asked until it answers as it should, or the time is over
 
     @property
     def api_key(self) -> int | None:
         """The request's key."""
-        return None if isinstance(self.body, Direction) else KEYS[type(self.body)]
+        if isinstance(self.body, Direction):
+            return None
+        return self.body.api_key if isinstance(self.body, Bytes) else KEYS[type(self.body)]
 
     @property
     def api_keys(self) -> frozenset[int]:
-        """All that it asks of a broker."""
-        asked = self.body.requests if isinstance(self.body, Direction) else (type(self.body),)
-        return frozenset(KEYS[one] for one in asked)
+        """All that it asks of a broker, of what there is."""
+        if isinstance(self.body, Direction):
+            return frozenset(KEYS[one] for one in self.body.requests)
+        return frozenset({self.api_key} & APIS.keys()) if self.api_key is not None else frozenset()
 
     @property
     def expects_answer(self) -> bool:
@@ -117,16 +155,26 @@ class Step:
         """The step in words."""
         if self.api_key is None:
             return str(self.body)
-        name = APIS[self.api_key].name if version is None else f"{APIS[self.api_key].name} v{version}"
-        return f"{name} {words(self.body)}{', which waits' if self.waits else ''}{', again and again' if self.until else ''}"
+        name = APIS[self.api_key].name if self.api_key in APIS else f"API {self.api_key}"
+        how = f", its frame: {words(self.odd)}" if self.odd != NOTHING_ODD else ""
+        how += ", together with what comes next" if self.is_pipelined else ", which waits" if self.waits else ", again and again" if self.until else ""
+        return f"{name if version is None else f'{name} v{version}'} {words(self.body)}{how}"
+
+    def frame(self, body: Any, version: int, correlation_id: int) -> bytes:
+        """What is sent, without its length. `body`: the step's, as it is spoken to whom it is sent."""
+        assert self.api_key is not None
+        data = body.data if isinstance(body, Bytes) else codec.encode(body, self.api_key, version, "request")
+        frame = codec.request_frame(self.api_key, version, correlation_id, self.client_id, data, self.odd.tags)
+        return frame[: self.odd.keep] + self.odd.behind
 
 
 @value
 class Topic:
-    """A topic that a story needs; without partitions: only a name, which no topic has."""
+    """A topic that a story needs; without partitions: only a name, which no topic has until the story makes one. `characters`: how many a name has at least."""
 
     config: tuple[tuple[str, str], ...] = ()
     partitions: int = 1
+    characters: int = 0
 
 
 PLAIN = (("a", Topic()),)
@@ -144,6 +192,9 @@ class Case:
     sweep: type | None = m.ProduceRequest  # the request that is told in every version
     settings: tuple[tuple[str, int], ...] = ()  # of the broker, each with the greatest value under which the story can be told
     is_info: bool = False  # whatever comes of it: Kafka itself does not keep the rule here, or it shows only by what is each broker's own
+    is_destructive: bool = False  # others may see what it does: told only where that is allowed
+    needs_one_node: bool = False  # it would be another story in a cluster of several
+    afterwards: tuple[Any, ...] = ()  # requests that undo what it did, whatever came of it
     deadline_s: float = DEADLINE_S
 
     @property
@@ -228,6 +279,12 @@ def wanted(offset: int = 0, *, topic: str = "a", index: int = 0, limit: int = FE
 def awaited(connection: int) -> Step:
     """The answer to what was left waiting on a connection."""
     return Step(Awaited(), connection=connection)
+
+
+def pipelined(*steps: Step, answers: int | None = None) -> tuple[Step, ...]:
+    """Requests on one connection, sent together, and the answers; so many, if it ends before the last."""
+    expected = sum(step.expects_answer for step in steps) if answers is None else answers
+    return *(changed(step, is_pipelined=True) for step in steps), *[awaited(steps[0].connection)] * expected
 
 
 def list_offsets(timestamp: Any = EARLIEST_TIMESTAMP, *, topic: str = "a", index: int = 0, **step: Any) -> Step:

@@ -144,6 +144,7 @@ class Connection:
         self.transcript.connections += 1
         self.number = self.transcript.connections
         self.outstanding: deque[Asked] = deque()
+        self.held = b""
         self.correlation_id = 0
         try:
             self.socket = socket.create_connection((host, port), timeout=deadline.left_s(CONNECT_TIMEOUT_S))
@@ -163,11 +164,8 @@ class Connection:
     def send_bytes(self, data: bytes, told: str = "", message: Any = None) -> None:
         """Bytes as they are. Whether they arrive shows in what is heard afterwards."""
         self.note("sent", data, told, message)
-        try:
-            self.socket.settimeout(self.deadline.left_s())
-            self.socket.sendall(data)
-        except OSError as error:  # the end of the connection, or of the time: listening tells which
-            self.note(f"could not send it all: {error}")
+        self.held += data
+        self.flush()
 
     def next_id(self) -> int:
         """A correlation id that was not used here yet."""
@@ -178,17 +176,25 @@ class Connection:
         """A request; its answer is outstanding from now on."""
         asked = Asked(self.next_id(), api_key, api_version)
         frame = codec.request_frame(api_key, api_version, asked.correlation_id, client_id, body)
-        self.outstanding.append(asked)
-        self.send_bytes(INT32.pack(len(frame)) + frame, str(asked), message)
+        self.hold(asked, INT32.pack(len(frame)) + frame, message)
+        self.flush()
 
-    def send_in_pieces(self, data: bytes, size: int, told: str = "", message: Any = None) -> None:
-        """Bytes as they are, so many at a time, each time a little later."""
-        self.note(f"sent, {size} bytes at a time:", data, told, message)
-        with suppress(OSError):  # see `send_bytes`
-            for begin in range(0, len(data), size):
+    def hold(self, asked: Asked, data: bytes, message: Any = None) -> None:
+        """A request in bytes, which goes out with the next `flush`; its answer is outstanding from now on."""
+        self.outstanding.append(asked)
+        self.held += data
+        self.note("sent", data, str(asked), message)
+
+    def flush(self, piece: int = 0) -> None:
+        """Send what is held; `piece`: so many bytes at a time, each time a little later."""
+        data, self.held = self.held, b""
+        try:
+            for begin in range(0, len(data), piece or len(data) or 1):
+                time.sleep(PIECE_PAUSE_S if piece else 0)
                 self.socket.settimeout(self.deadline.left_s())
-                self.socket.sendall(data[begin : begin + size])
-                time.sleep(PIECE_PAUSE_S)
+                self.socket.sendall(data[begin : begin + piece] if piece else data)
+        except OSError as error:  # the end of the connection, or of the time: listening tells which
+            self.note(f"could not send it all: {error}")
 
     def send(self, api_key: int, api_version: int, message: Any, *, client_id: ClientId = None) -> None:
         """A request by its message."""

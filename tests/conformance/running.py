@@ -8,13 +8,27 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from fiducial.conformance.abstraction import Abstraction, Difference, differences, wall_clock_ms
-from fiducial.conformance.cases import SEVERITY, Awaited, Case, MadeAnew, Removed, Step, TimePasses, Topic, Verdict
+from fiducial.conformance.cases import (
+    SEVERITY,
+    Awaited,
+    Case,
+    MadeAnew,
+    Removed,
+    SideEnds,
+    Step,
+    TimePasses,
+    Topic,
+    Verdict,
+)
 from fiducial.conformance.client import (
     Answer,
+    Asked,
     Broken,
     Closed,
     Connection,
@@ -24,7 +38,9 @@ from fiducial.conformance.client import (
     Transcript,
     Unreachable,
 )
+from fiducial.conformance.codec import INT32
 from fiducial.conformance.oracle import KEYS, Expected
+from fiducial.conformance.others import without_others
 from fiducial.conformance.script import Script
 from fiducial.conformance.symbols import View, spoken
 from fiducial.conformance.target import SetupFailed, SetupRefused, Target
@@ -34,12 +50,25 @@ from fiducial.models.errors import Error
 from fiducial.models.settings import Settings, parse
 from fiducial.models.specification import Level
 from fiducial.models.state import Cluster
+from fiducial.models.values import ZERO_UUID
 
 THE_END, NOTHING = "the end of the connection", "nothing"
 #: So long a broker is given to take in a request whose answer is not awaited yet.
 ARRIVAL_S = 0.05
 #: Between two times that the same is asked.
 PAUSE_S = 0.02
+#: Some brokers answer a change before all of them know of it (WIRE-TOPIC-43, WIRE-CONFIG-32): so long, questions behind one are asked again.
+PATIENCE_S = 5.0
+#: What can bring and take topics; what can change something that is asked about; and what asks, without changing anything.
+CHANGE_TOPICS = frozenset(KEYS[one] for one in (m.CreateTopicsRequest, m.DeleteTopicsRequest, m.MetadataRequest))
+CHANGES = CHANGE_TOPICS | {KEYS[one] for one in (m.CreatePartitionsRequest, m.IncrementalAlterConfigsRequest, m.AlterConfigsRequest)}
+QUESTIONS = frozenset(
+    KEYS[one]
+    for one in (
+        m.MetadataRequest, m.DescribeTopicPartitionsRequest, m.DescribeConfigsRequest, m.ListConfigResourcesRequest, m.ListOffsetsRequest,
+        m.DescribeLogDirsRequest,
+    )
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -93,11 +122,13 @@ class Result:
 
 
 class Judge:
-    """Tells cases to one broker. Levels by rule, from the specification."""
+    """Tells cases to one broker. Levels by rule, from the specification; `patience_s`: how long a change may take until it shows."""
 
-    def __init__(self, target: Target, levels: dict[str, Level]) -> None:
+    def __init__(self, target: Target, levels: dict[str, Level], *, patience_s: float = PATIENCE_S, is_allowed_all: bool = False) -> None:
         self.target = target
         self.levels = levels
+        self.patience_s = patience_s
+        self.is_allowed_all = is_allowed_all
         self.prefix = f"conform-{secrets.token_hex(4)}"
         self.settings = self.defaults()
         self.given: list[int] = []
@@ -138,6 +169,10 @@ class Judge:
         """One for each version of the request that is swept; one, if none is."""
         if missing := [APIS[key].name for key in sorted(case.api_keys) if not self.target.serves(key)]:
             return [untold(Verdict.NOT_APPLICABLE, f"{', '.join(missing)} not advertised")]
+        if case.is_destructive and not self.is_allowed_all:
+            return [untold(Verdict.NOT_APPLICABLE, "it changes what others see, and that is not allowed")]
+        if case.needs_one_node and self.target.nodes > 1:
+            return [untold(Verdict.UNSUPPORTED_SETUP, f"a cluster of one node is needed, and this one has {self.target.nodes}")]
         if case.producers and not self.target.serves(KEYS[m.InitProducerIdRequest]):
             return [untold(Verdict.NOT_APPLICABLE, "InitProducerId not advertised")]
         for name, most in case.settings:
@@ -150,7 +185,7 @@ class Judge:
         try:
             return [self.tell(case, version, each, ids) for version, each in zip(versions, names, strict=True)]
         finally:
-            self.target.remove_topics(wanted)
+            self.clear_up(case, [name for each in names for name in each.values()])
 
     def versions(self, case: Case) -> list[int | None]:
         """The versions to tell it in."""
@@ -159,7 +194,14 @@ class Judge:
     def names(self, case: Case, telling: int) -> dict[str, str]:
         """What the topics of a story are called in one telling."""
         slug = case.id.replace("/", ".").lower()
-        return {called: f"{self.prefix}-{slug}-{telling}-{called}" for called, _ in case.topics}
+        return {called: f"{self.prefix}-{slug}-{telling}-{called}".ljust(topic.characters, "x") for called, topic in case.topics}
+
+    def clear_up(self, case: Case, names: Sequence[str]) -> None:
+        """Leave the broker as it was, if it lets us."""
+        for request in case.afterwards:
+            with suppress(SetupFailed, SetupRefused, Unreachable):
+                self.target.ask(spoken(request, View(wall_clock_ms(), node_id=self.target.node_id)))
+        self.target.remove_topics(names)
 
     # A telling
 
@@ -168,14 +210,19 @@ class Judge:
         telling = Telling(version)
         cluster = Cluster("fiducialfiducialfiduci", self.target.node_id, self.target.host, self.target.port)
         script = Script(case, cluster, self.settings, names, wall_clock_ms)
-        theirs = View(script.view.begun_ms, names, {called: ids[name] for called, name in names.items() if name in ids})
+        known = {called: ids[name] for called, name in names.items() if name in ids}
+        theirs = View(script.view.begun_ms, names, known, node_id=self.target.node_id, advertised=self.target.advertised)
         theirs.producer_ids += self.producer_ids(case.producers)
-        with Conversation(self.target, case, theirs, telling.transcript) as conversation:
+        with Conversation(self.target, case, theirs, telling.transcript, self.patience_s) as conversation:
             for number, step in enumerate(case.story, 1):
                 asked = self.version_of(case, step, version)
                 expected = script.expected(step, asked)
                 wanted = abstract(expected, script.view)
                 heard = conversation.heard(step, asked, wanted)
+                if step.api_key in CHANGE_TOPICS:
+                    script.follow()
+                    conversation.follow(script.view)
+                    wanted = abstract(expected, script.view)
                 if isinstance(heard, Silence) and not self.target.is_lively():
                     finding = Finding(Verdict.INCONCLUSIVE, f"no answer within {heard.waited_s:g} s, and none on another connection either")
                 else:
@@ -196,6 +243,7 @@ class Judge:
 
     def weighed(self, case: Case, expected: Expected, wanted: Any, got: Any) -> Finding:
         """What is to be said of one step."""
+        wanted, got = without_others(wanted, got, dict(case.topics))
         found = tuple(differences(wanted, got))
         if not found:
             return Finding(Verdict.PASS)
@@ -221,8 +269,10 @@ def goes_on(finding: Finding) -> bool:
 class Conversation:
     """The broker's part in one telling: the connections, each made when it is needed, and what the broker gave out."""
 
-    def __init__(self, target: Target, case: Case, view: View, transcript: Transcript) -> None:
+    def __init__(self, target: Target, case: Case, view: View, transcript: Transcript, patience_s: float) -> None:
         self.target = target
+        self.patience_s = patience_s
+        self.has_changed = False  # the story changed something that may take a moment to show
         self.topics = dict(case.topics)
         self.view = view
         self.deadline = Deadline(case.deadline_s)
@@ -241,19 +291,37 @@ class Conversation:
             case MadeAnew(topic):
                 self.make_anew(topic)
                 return None
+            case SideEnds():
+                self.connection(step.connection).say_no_more()
+                return None
             case Awaited():
                 return self.listened(step.connection)
         heard = self.asked(step, version)
-        while step.until and not self.deadline.has_passed and abstract_heard(heard, self.view) != wanted:
+        until = self.deadline if step.until else Deadline(self.patience_s)
+        while (step.until or self.may_lag(step, heard)) and not until.has_passed and self.is_another(wanted, heard):
             time.sleep(PAUSE_S)
             heard = self.asked(step, version)
+        self.has_changed |= step.api_key in CHANGES
         return heard
+
+    def is_another(self, wanted: Any, heard: Heard | None) -> bool:
+        """Does what was heard differ in what is compared?"""
+        return any(True for _ in differences(*without_others(wanted, abstract_heard(heard, self.view), self.topics)))
+
+    def may_lag(self, step: Step, heard: Heard | None) -> bool:
+        """Is it a question, asked behind a change, that can be asked again?"""
+        return self.has_changed and step.api_key in QUESTIONS and isinstance(heard, Answer)
 
     def asked(self, step: Step, version: int | None) -> Heard | None:
         """What comes back if a request is sent."""
         assert step.api_key is not None and version is not None
         connection = self.connection(step.connection)
-        connection.send(step.api_key, version, spoken(step.body, self.view), client_id=step.client_id)
+        self.hold(step, version, connection)
+        if step.is_pipelined:
+            if not step.expects_answer:
+                connection.expect_nothing()
+            return None
+        connection.flush(step.odd.piece)
         if step.waits:
             time.sleep(ARRIVAL_S)
             return None
@@ -264,8 +332,30 @@ class Conversation:
         after = connection.ask(API_VERSIONS, 0, m.ApiVersionsRequest())
         return None if isinstance(after, Answer) else self.ended(step.connection, after)
 
+    def hold(self, step: Step, version: int, connection: Connection) -> None:
+        """A request in bytes, ready to go."""
+        assert step.api_key is not None
+        body, correlation_id = spoken(step.body, self.view), connection.next_id()
+        frame = step.frame(body, version, correlation_id)
+        size = len(frame) if step.odd.size is None else step.odd.size
+        asked = Asked(correlation_id if step.odd.correlation_id is None else step.odd.correlation_id, step.api_key, version)
+        connection.hold(asked, INT32.pack(size) + frame, body)
+
+    def follow(self, ours: View) -> None:
+        """Take note of the topics of the story that have come and gone; a broker may need a moment until it shows."""
+        until = Deadline(self.patience_s)
+        while (there := self.target.topic_ids(self.view.names)).keys() != ours.topic_ids.keys() and not until.has_passed:
+            time.sleep(PAUSE_S)
+        for called in self.view.names:
+            known = self.view.topic_ids.get(called)
+            if known is not None and there.get(called) != known:
+                self.view.has_lost(called)
+            if called in there and there[called] != ZERO_UUID:
+                self.view.topic_ids[called] = there[called]
+
     def listened(self, number: int) -> Heard:
         """The answer on a connection, or what came instead."""
+        self.connection(number).flush()
         heard = self.connection(number).receive()
         if isinstance(heard, Answer):
             self.view.has_given(heard.message)

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from fiducial.conformance.cases import Awaited, Case, MadeAnew, Removed, Step, TimePasses, Topic
-from fiducial.conformance.oracle import Expected, Oracle
+from fiducial.conformance.cases import Awaited, Case, MadeAnew, Removed, SideEnds, Step, TimePasses, Topic
+from fiducial.conformance.oracle import THE_END, Expected, Oracle
+from fiducial.conformance.others import SOMEBODY_ELSES
 from fiducial.conformance.symbols import View, spoken
 from fiducial.models import messages as m
 from fiducial.models.apis import APIS
@@ -20,6 +21,8 @@ from fiducial.models.state import Cluster
 CREATE_TOPICS, DELETE_TOPICS, INIT_PRODUCER_ID = APIS[19], APIS[20], APIS[22]
 #: The connection on which what a story needs is asked for.
 BEHIND_THE_SCENES = 0
+CORRELATION_ID = 1
+ADVERTISED = {api.key: (api.advertised_from, api.max_version) for api in APIS.values()}
 
 NOTHING = Expected(None)
 
@@ -34,9 +37,11 @@ class Script:
     def __init__(self, case: Case, cluster: Cluster, settings: Settings, names: Mapping[str, str], clock: Callable[[], int]) -> None:
         self.case = case
         self.clock = clock
-        self.view = View(clock(), dict(names))
+        self.view = View(clock(), dict(names), node_id=cluster.broker_id, advertised=ADVERTISED)
         self.oracle = Oracle(cluster, settings, seed=1)
+        self.ended: set[int] = set()  # the connections whose side of ours has ended
         self.topics = dict(case.topics)
+        self.ask(m.CreateTopicsRequest((m.CreatableTopic(SOMEBODY_ELSES, 1, 1),)), CREATE_TOPICS.max_version)
         for called, topic in case.topics:
             if topic.partitions:
                 self.make(called, topic)
@@ -59,7 +64,7 @@ class Script:
     def remove(self, called: str) -> None:
         """A topic of the story goes."""
         name = self.view.names[called]
-        (gone,) = self.ask(m.DeleteTopicsRequest((m.DeleteTopicState(name),), (name,)), DELETE_TOPICS.max_version).responses
+        (gone,) = self.ask(m.DeleteTopicsRequest((m.DeleteTopicState(name),), (name,), 1), DELETE_TOPICS.max_version).responses
         if gone.error_code != Error.NONE:
             raise Unexpected(f"the oracle does not delete topic {called}: {gone.error_message}")
         self.view.has_lost(called)
@@ -76,6 +81,9 @@ class Script:
                 self.remove(topic)
                 self.make(topic, self.topics[topic])
                 return NOTHING
+            case SideEnds():
+                self.ended.add(step.connection)
+                return NOTHING
             case Awaited():
                 return self.heard(step)
             case _:
@@ -86,12 +94,26 @@ class Script:
         assert version is not None
         if step.until:
             self.oracle.keep_house(now=self.clock())
-        asked = spoken(step.body, self.view)
-        self.oracle.begin(asked, version, now=self.clock(), client_id=step.client_id, connection=step.connection)
-        return NOTHING if step.waits else self.heard(step)
+        frame = step.frame(spoken(step.body, self.view), version, CORRELATION_ID)
+        self.oracle.hear(frame, len(frame) if step.odd.size is None else step.odd.size, now=self.clock(), connection=step.connection)
+        return NOTHING if step.waits or step.is_pipelined else self.heard(step)
 
     def heard(self, step: Step) -> Expected:
         """The answer that comes on the step's connection, however long it takes."""
+        if step.connection in self.ended and step.connection not in self.oracle.asked:
+            return THE_END
         expected = self.oracle.awaited(step.connection, now=self.clock())
+        if expected == NOTHING and isinstance(step.body, Awaited):
+            return self.heard(step)
         self.view.has_given(expected.message)
         return expected
+
+    def follow(self) -> None:
+        """Take note of the topics of the story that have come and gone."""
+        for called, name in self.view.names.items():
+            topic = self.oracle.broker.topics.by_name.get(name)
+            known = self.view.topic_ids.get(called)
+            if known is not None and (topic is None or topic.topic_id != known):
+                self.view.has_lost(called)
+            if topic is not None:
+                self.view.topic_ids[called] = topic.topic_id

@@ -5,7 +5,7 @@ So one story can be asked of the oracle and of any broker, at any time, and told
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,6 +38,7 @@ class View:
     epochs: dict[int, int] = field(default_factory=dict)  # of each session the epoch that its next request must carry
     old_ids: dict[bytes, str] = field(default_factory=dict)  # ids of topics that are gone -> what a story called them
     node_id: int = 1  # the broker's own
+    advertised: Mapping[int, tuple[int, int]] = field(default_factory=dict)  # by API key, the versions that it says it serves
 
     def has_given(self, message: Any) -> None:
         """Note the id that an answer gives out, if it gives one."""

@@ -49,21 +49,25 @@ class Target:
     def __init__(self, host: str, port: int) -> None:
         self.host, self.port = host, port
         self.connection: Connection | None = None
-        self.versions = self.advertised()
+        self.advertised = self.said_to_be_served()
+        self.versions = self.both_know()
         self.node_id, self.nodes = self.settle_on_a_node()
 
-    def advertised(self) -> dict[int, range]:
-        """The versions of each API that the broker says it serves and that have a layout here."""
+    def said_to_be_served(self) -> dict[int, tuple[int, int]]:
+        """The lowest and the highest version of each API that the broker says it serves."""
         heard = self.asked_for_versions(SETUP_TIMEOUT_S)
         if not isinstance(heard, Answer):
             raise Unreachable(f"{self.host}:{self.port} does not answer ApiVersions: {heard}")
+        return {entry.api_key: (entry.min_version, entry.max_version) for entry in heard.message.api_keys}
+
+    def both_know(self) -> dict[int, range]:
+        """The versions of each API that are said to be served and that have a layout here."""
         found: dict[int, range] = {}
-        for entry in heard.message.api_keys:
-            if entry.api_key in APIS:
-                known = APIS[entry.api_key]
-                versions = range(max(entry.min_version, known.min_version), min(entry.max_version, known.max_version) + 1)
+        for key, (lowest, highest) in self.advertised.items():
+            if key in APIS:
+                versions = range(max(lowest, APIS[key].min_version), min(highest, APIS[key].max_version) + 1)
                 if versions:
-                    found[entry.api_key] = versions
+                    found[key] = versions
         return found
 
     def asked_for_versions(self, patience_s: float) -> Heard:
@@ -172,6 +176,14 @@ class Target:
         (topic,) = self.ask(m.ListOffsetsRequest(-1, 0, wanted, int(SETUP_TIMEOUT_S * 1000))).topics
         (known,) = self.ask(m.MetadataRequest((m.MetadataRequestTopic(name=name),), allow_auto_topic_creation=False)).topics
         return Error.NONE not in (topic.partitions[0].error_code, known.error_code)
+
+    def topic_ids(self, names: Mapping[str, str]) -> dict[str, bytes]:
+        """Of these topics, by what a story calls them, those that there are, and their ids."""
+        asked = tuple(m.MetadataRequestTopic(name=name) for name in names.values())
+        if not asked:
+            return {}
+        there = {topic.name: topic.topic_id for topic in self.ask(m.MetadataRequest(asked, False)).topics if topic.error_code == Error.NONE}
+        return {called: there[name] for called, name in names.items() if name in there}
 
     def remove_topics(self, names: Iterable[str]) -> None:
         """Topics away, if the broker lets us: no story depends on it."""
