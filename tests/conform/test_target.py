@@ -79,6 +79,19 @@ def test_defaults_that_are_not_told_or_not_known_are_ours() -> None:
         assert target_of(broker).topic_defaults("t") == parse({})
 
 
+def test_hours_are_told_as_hours_and_what_was_changed_as_changed() -> None:
+    with serving(settings={"log_retention_hours": "5", "auto_create_topics_enable": "false"}) as broker:
+        found = target_of(broker)
+        found.make_topics({"t": Topic()})
+        changes = tuple(
+            m.IncrementalAlterConfigsRequestAlterConfigsResource(4, whose, (m.IncrementalAlterConfigsRequestAlterableConfig(name, 0, text),))
+            for whose, name, text in (("", "log.retention.bytes", "7"), ("1", "log.segment.bytes", "2000000"))
+        )
+        found.ask(m.IncrementalAlterConfigsRequest(changes))
+        assert found.topic_defaults("t") == parse({"log.retention.hours": "5", "auto.create.topics.enable": "false"})
+        assert found.changed_defaults("t").resources == changes
+
+
 def test_an_id_is_asked_for_until_it_is_there() -> None:
     asked: list[int] = []
 

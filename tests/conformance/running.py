@@ -130,18 +130,18 @@ class Judge:
         self.patience_s = patience_s
         self.is_allowed_all = is_allowed_all
         self.prefix = f"conform-{secrets.token_hex(4)}"
-        self.settings = self.defaults()
+        self.settings, self.changes = self.defaults()
         self.given: list[int] = []
 
-    def defaults(self) -> Settings:
-        """The settings that the oracle needs to have topics like the target's; ours, if no topic is to be had, for then no story is told."""
+    def defaults(self) -> tuple[Settings, m.IncrementalAlterConfigsRequest]:
+        """The settings, and their changes, that the oracle needs to have topics like the target's; ours, if no topic is to be had, for then no story is told."""
         name = f"{self.prefix}-probe"
         try:
             self.target.make_topics({name: Topic()})
         except SetupRefused:
-            return parse({})
+            return parse({}), m.IncrementalAlterConfigsRequest()
         try:
-            return self.target.topic_defaults(name)
+            return self.target.topic_defaults(name), self.target.changed_defaults(name)
         finally:
             self.target.remove_topics([name])
 
@@ -209,7 +209,7 @@ class Judge:
         """Tell the story once."""
         telling = Telling(version)
         cluster = Cluster("fiducialfiducialfiduci", self.target.node_id, self.target.host, self.target.port)
-        script = Script(case, cluster, self.settings, names, wall_clock_ms)
+        script = Script(case, cluster, self.settings, self.changes, names, wall_clock_ms)
         known = {called: ids[name] for called, name in names.items() if name in ids}
         theirs = View(script.view.begun_ms, names, known, node_id=self.target.node_id, advertised=self.target.advertised)
         theirs.producer_ids += self.producer_ids(case.producers)

@@ -18,7 +18,7 @@ from fiducial.models.errors import Error
 from fiducial.models.settings import Settings
 from fiducial.models.state import Cluster
 
-CREATE_TOPICS, DELETE_TOPICS, INIT_PRODUCER_ID = APIS[19], APIS[20], APIS[22]
+CREATE_TOPICS, DELETE_TOPICS, INIT_PRODUCER_ID, INCREMENTAL_ALTER_CONFIGS = APIS[19], APIS[20], APIS[22], APIS[44]
 #: The connection on which what a story needs is asked for.
 BEHIND_THE_SCENES = 0
 CORRELATION_ID = 1
@@ -32,15 +32,24 @@ class Unexpected(Exception):
 
 
 class Script:
-    """The oracle's part in one telling. `names`: what the topics of the story are called; `clock`: the time in ms."""
+    """The oracle's part in one telling. `changes`: of the settings; `names`: what the topics of the story are called; `clock`: the time in ms."""
 
-    def __init__(self, case: Case, cluster: Cluster, settings: Settings, names: Mapping[str, str], clock: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        case: Case,
+        cluster: Cluster,
+        settings: Settings,
+        changes: m.IncrementalAlterConfigsRequest,
+        names: Mapping[str, str],
+        clock: Callable[[], int],
+    ) -> None:
         self.case = case
         self.clock = clock
         self.view = View(clock(), dict(names), node_id=cluster.broker_id, advertised=ADVERTISED)
         self.oracle = Oracle(cluster, settings, seed=1)
         self.ended: set[int] = set()  # the connections whose side of ours has ended
         self.topics = dict(case.topics)
+        self.ask(changes, INCREMENTAL_ALTER_CONFIGS.max_version)
         self.ask(m.CreateTopicsRequest((m.CreatableTopic(SOMEBODY_ELSES, 1, 1),)), CREATE_TOPICS.max_version)
         for called, topic in case.topics:
             if topic.partitions:

@@ -17,10 +17,11 @@ from fiducial.conformance.oracle import KEYS
 from fiducial.conformance.symbols import error_name
 from fiducial.models import messages as m
 from fiducial.models.apis import API_VERSIONS, APIS
-from fiducial.models.config_requests import Resource
+from fiducial.models.config_requests import Operation, Resource
+from fiducial.models.configs import Source
 from fiducial.models.errors import RETRIABLE, Error
 from fiducial.models.partition import LATEST_TIMESTAMP
-from fiducial.models.settings import BROKER, TOPIC, SettingError, Settings, parse
+from fiducial.models.settings import BROKER, BROKER_ONLY, TOPIC, SettingError, Settings, parse
 from fiducial.models.values import ZERO_UUID
 
 SETUP_TIMEOUT_S = 30.0
@@ -32,7 +33,9 @@ PAUSE_S = 0.01
 
 NUMBER = re.compile(r"-?[0-9]+")
 #: Of the broker's own settings, those that decide what it answers.
-DECIDING = ("fetch.max.bytes", "producer.id.expiration.ms")
+DECIDING = frozenset(BROKER_ONLY) - {"broker.id", "connections.max.idle.ms", "log.retention.check.interval.ms"}
+#: Where a value comes from that was changed while the broker ran.
+CHANGED = (Source.DYNAMIC_BROKER, Source.DYNAMIC_CLUSTER)
 
 
 class SetupRefused(Exception):
@@ -197,32 +200,60 @@ class Target:
 
     def topic_defaults(self, name: str) -> Settings:
         """The settings that make the oracle answer as this broker should, its topics with the defaults that this topic has; ours, where it does not tell."""
-        given: dict[str, str] = {}
+        told = {name: text for name, text in self.settings.items() if name in DECIDING and text != BROKER[name].default and accepts(name, text)}
+        given = {
+            synonym: entry.value
+            for synonym, entry in self.defaults(name)
+            if entry.value not in (TOPIC[entry.name].default, parse(told).in_ms.get(synonym)) and entry.config_source not in CHANGED
+        }
+        return parse(told | given)
+
+    def changed_defaults(self, name: str) -> m.IncrementalAlterConfigsRequest:
+        """The changes, made while the broker ran, that this topic's defaults come from; the oracle is to make them too."""
+        found = [
+            (str(self.node_id) if entry.config_source == Source.DYNAMIC_BROKER else "", synonym, entry.value)
+            for synonym, entry in self.defaults(name)
+            if entry.config_source in CHANGED
+        ]
+        return m.IncrementalAlterConfigsRequest(
+            tuple(
+                m.IncrementalAlterConfigsRequestAlterConfigsResource(
+                    Resource.BROKER,
+                    whose,
+                    tuple(
+                        m.IncrementalAlterConfigsRequestAlterableConfig(setting, Operation.SET, text)
+                        for where, setting, text in found
+                        if where == whose
+                    ),
+                )
+                for whose in sorted({whose for whose, _, _ in found})
+            )
+        )
+
+    def defaults(self, name: str) -> list[tuple[str, m.DescribeConfigsResourceResult]]:
+        """What this topic does not set itself, by the broker's setting that it comes from, if the model knows it."""
+        described = [(TOPIC[entry.name].synonym, entry) for entry in self.configs(Resource.TOPIC, name) if entry.name in TOPIC]
+        return [(setting, entry) for setting, entry in described if setting and entry.value is not None and accepts(setting, entry.value)]
+
+    def configs(self, kind: Resource, name: str) -> tuple[m.DescribeConfigsResourceResult, ...]:
+        """The configurations of a resource; none, if the broker does not tell."""
         try:
-            (found,) = self.ask(m.DescribeConfigsRequest((m.DescribeConfigsResource(Resource.TOPIC, name, None),))).results
+            (found,) = self.ask(m.DescribeConfigsRequest((m.DescribeConfigsResource(kind, name, None),))).results
         except SetupRefused:
-            return parse({})
-        for entry in found.configs:
-            known = TOPIC.get(entry.name)
-            if known is not None and known.synonym and entry.value not in (None, known.default) and accepts(known.synonym, entry.value):
-                given[known.synonym] = entry.value
-        told = {name: str(there) for name in DECIDING if (there := self.setting(name)) is not None}
-        return parse(given | {name: text for name, text in told.items() if text != BROKER[name].default and accepts(name, text)})
+            return ()
+        return tuple(found.configs)
 
     # Settings
 
     def setting(self, name: str) -> int | None:
         """A number among the broker's own settings, None if it does not tell."""
-        try:
-            return self.settings.get(name)
-        except SetupRefused:
-            return None
+        text = self.settings.get(name)
+        return int(text) if text is not None and NUMBER.fullmatch(text) else None
 
     @cached_property
-    def settings(self) -> dict[str, int]:
-        """The numbers among the broker's own settings."""
-        (found,) = self.ask(m.DescribeConfigsRequest((m.DescribeConfigsResource(Resource.BROKER, str(self.node_id), None),))).results
-        return {entry.name: int(entry.value) for entry in found.configs if entry.value is not None and NUMBER.fullmatch(entry.value)}
+    def settings(self) -> dict[str, str]:
+        """The broker's own settings, as far as it tells."""
+        return {entry.name: entry.value for entry in self.configs(Resource.BROKER, str(self.node_id)) if entry.value is not None}
 
     # Producers
 
