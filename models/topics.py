@@ -414,7 +414,7 @@ def create_topics(
 
 def too_much(broker: Broker, drafts: tuple[Draft, ...]) -> Rung | None:
     """The rung that refuses a request for its size."""
-    single = [draft for draft in drafts if draft.times_named == 1]
+    single = [draft for draft in drafts if draft.times_named == 1 and draft.topic.name != METADATA_TOPIC]
     partitions = sum(max(count_of(broker, draft.topic), 0) for draft in single)
     sound = [draft.topic for draft in single if CREATE_CHECK.refusal(broker, draft) is None]
     records = sum(1 + count_of(broker, topic) + len(topic.configs) for topic in sound)

@@ -18,8 +18,9 @@ from conftest import Address, not_run
 from peers.kafka import Kafka, PeerUnavailable
 
 from differential.campaign import IS_LONG, Campaign, missing, requests_given, seed_given
-from differential.running import clear
-from differential.targets import ApacheKafka, Remote
+from differential.targets import ApacheKafka
+from fiducial.conformance.exploration.pairs import clear
+from fiducial.conformance.exploration.targets import Remote
 from fiducial.models.apis import APIS
 from fiducial.models.rules import LADDERS
 
@@ -64,7 +65,7 @@ OTHERWISE = dict.fromkeys(("rule WIRE-TOPIC-20", "rule WIRE-TOPIC-21"), 1)
 
 #: Apache Kafka looks at every log twenty times a second, from the start; only the first is a setting of ours too.
 HOUSEKEEPING = {"log.retention.check.interval.ms": "50"}
-AT_ONCE = {"log.initial.task.delay.ms": "0"}
+AT_ONCE = {"log.initial.task.delay.ms": "0", "log.cleaner.backoff.ms": "50"}
 
 
 def everything() -> dict[str, int]:

@@ -330,6 +330,8 @@ def test_nothing_is_done_for_who_does_not_wait(timeout_ms: int) -> None:
         ([topic("a", 9_998), topic("a/b", 3)], True),
         ([topic("a", 10_001), topic("b", -5)], True),
         ([topic("a", 9_998), topic("b", 10_001), topic("b", 10_001)], False),
+        ([topic("a", 9_998), topic("__cluster_metadata", 10_001)], False),
+        ([topic("__cluster_metadata", 1), topic("a", 10_000)], True),
     ],
 )
 def test_a_request_for_too_much_is_refused_as_a_whole(wanted: list[CreatableTopic], is_too_much: bool) -> None:
