@@ -6,6 +6,7 @@ from typing import Any
 
 from fiducial.conformance.cases import PLAIN, Case, Step, Topic, case, data, fetch, produce, produce_records, produce_to
 from fiducial.conformance.symbols import Ago, Batch, Record, Records, View
+from fiducial.models.batches import UNPACKED_BYTES_MAX
 from fiducial.models.values import changed
 
 HOUR_MS = 3_600_000
@@ -165,6 +166,7 @@ RECORDS = (
     *(taken(f"LOG-BATCH-23/{fault.replace(' ', '-')}", Batch(fault=fault)) for fault in ("delete horizon bit", "unused bits", "attributes of the second byte")),
     refused("LOG-BATCH-24/checksum-before-sequence", Batch(producer=0, sequence=-1, fault="wrong checksum")),
     case("LOG-BATCH-24/second-batch-before-its-checksum", *between(produce(SOUND, Batch(fault="wrong checksum")))),
+    refused("LOG-BATCH-25/packed-by-zstd", Batch((Record(content=bytes(UNPACKED_BYTES_MAX)),), ZSTD), sweep=None),
     refused("LOG-BATCH-26/no-time", Batch((Record(-2),)), topics=configured(compression_type="gzip")),
     refused("LOG-BATCH-26/no-epoch", Batch(producer=0, epoch=-1), topics=configured(compression_type="gzip")),
 )

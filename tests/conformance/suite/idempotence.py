@@ -6,7 +6,9 @@ from typing import Any
 
 from fiducial.conformance.cases import (
     Case,
+    MadeAnew,
     Step,
+    TimePasses,
     Topic,
     case,
     delete_records,
@@ -16,7 +18,7 @@ from fiducial.conformance.cases import (
     list_offsets,
     produce,
 )
-from fiducial.conformance.symbols import Ago, Batch, Record
+from fiducial.conformance.symbols import HOUR_MS, Ago, Batch, Record
 from fiducial.models import messages as m
 from fiducial.models.kernels import SEQUENCE_MAX
 from fiducial.models.partition import LATEST_TIMESTAMP
@@ -93,17 +95,44 @@ EPOCHS = (
     idempotent("IDEM-EPOCH-4/no-epoch", sent(5, epoch=-1), sent(9, epoch=-1), sent(5, epoch=-1), sent(7), sent(8)),
 )
 
+#: Producers are forgotten within the time of a story.
+SOON = (("producer.id.expiration.ms", 1000),)
+
 KNOWN = (
+    idempotent("IDEM-SEQ-7/made-anew", sent(0), sent(1), Step(MadeAnew("a")), sent(0), sent(2), sent(1)),
+    idempotent(
+        "IDEM-EXPIRE-1/silent",
+        sent(0),
+        sent(1),
+        Step(TimePasses(1_200)),
+        describe_producers(until=True),
+        sent(7),
+        sent(8),
+        settings=SOON,
+        sweep=None,
+    ),
+    idempotent(
+        "IDEM-EXPIRE-1/old-timestamps",
+        produce(Batch((Record(Ago(48 * HOUR_MS)),), producer=0)),
+        Step(TimePasses(300)),
+        produce(Batch((Record(Ago(48 * HOUR_MS)),), producer=0)),
+        sweep=None,
+        is_info=True,
+    ),
     idempotent("IDEM-EXPIRE-2/delete-records", sent(0), sent(1), delete_records(-1), sent(1), sent(3), sent(2)),
     case("IDEM-ID-1/each-asker", *[init_producer_id()] * 3, topics=(), sweep=m.InitProducerIdRequest),
     case("IDEM-ID-1/asks-with-an-id", init_producer_id(), init_producer_id(producer_id=1, epoch=0), topics=(), sweep=m.InitProducerIdRequest),
     case("IDEM-ID-3/no-epoch", init_producer_id(producer_id=1), topics=(), sweep=m.InitProducerIdRequest),
     case("IDEM-ID-3/no-id", init_producer_id(epoch=1), topics=(), sweep=m.InitProducerIdRequest),
+    case("IDEM-ID-5/no-coordinator", init_producer_id("fiducial-conform"), topics=(), sweep=m.InitProducerIdRequest),
     case("IDEM-ID-4/empty", init_producer_id(""), topics=(), sweep=m.InitProducerIdRequest),
     idempotent("IDEM-ID-6/never-given", sent(0, producer=1), sent(1, producer=1), sent(1, producer=1), sent(3, producer=1), producers=0),
     idempotent("IDEM-LIST-1/what-is-known", sent(0, 3), sent(9, producer=1), sent(3, acks=1), describe_producers(), producers=2),
     case("IDEM-LIST-2/invalid-name", Step(m.DescribeProducersRequest((m.DescribeProducersRequestTopicRequest("bad/name", (0,)),))), topics=(), sweep=None),
     case("IDEM-LIST-3/no-such-partition", describe_producers(index=1), sweep=None),
+    case("IDEM-LIST-3/no-such-topic", describe_producers(topic="absent"), topics=(("absent", Topic(partitions=0)),), sweep=None),
+    idempotent("IDEM-LIST-1/without-an-epoch", sent(5, epoch=-1), describe_producers(), sweep=None),
+    idempotent("IDEM-LIST-1/of-this-partition-and-epoch", sent(0), sent(5, index=1), sent(0, 2, epoch=3), describe_producers(), describe_producers(index=1), topics=TWO_PARTITIONS, sweep=None),
 )
 
 CASES: tuple[Case, ...] = (*SEQUENCES, *DUPLICATES, *EPOCHS, *KNOWN)

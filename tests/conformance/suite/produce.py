@@ -11,6 +11,7 @@ from fiducial.models.values import ZERO_UUID, changed
 
 SOUND, FAULTY = Batch(), Batch(fault="wrong checksum")
 TWO = Batch((Record(), Record()))
+OLD_FORMAT = Batch(fault="magic 1")
 TRANSACTIONAL = Batch(fault="transactional bit")
 
 TWO_PARTITIONS = (("a", Topic(partitions=2)),)
@@ -47,6 +48,7 @@ CASES: tuple[Case, ...] = (
         topics=(("a", Topic(partitions=2)), ("b", Topic())),
     ),
     case("LOG-PRODUCE-6/partition-named-twice", produce_to(parts("a", (0, SOUND), (0, TWO))), fetch()),
+    case("LOG-PRODUCE-6/a-refusal-is-overruled", produce_to(parts("a", (0, OLD_FORMAT), (0, TWO))), fetch(), is_info=True),
     case("LOG-PRODUCE-6/topic-named-twice", produce_to(data(Records()), data(Records((TWO,)))), fetch()),
     case(
         "LOG-PRODUCE-7/topic-named-twice",
