@@ -34,6 +34,8 @@ PAUSE_S = 0.01
 NUMBER = re.compile(r"-?[0-9]+")
 #: Of the broker's own settings, those that decide what it answers.
 DECIDING = frozenset(BROKER_ONLY) - {"broker.id", "connections.max.idle.ms", "log.retention.check.interval.ms"}
+#: What topics have of a setting of the broker that is not set.
+DEFAULTS = {row.synonym: row.default for row in TOPIC.values() if row.synonym}
 #: Where a value comes from that was changed while the broker ran.
 CHANGED = (Source.DYNAMIC_BROKER, Source.DYNAMIC_CLUSTER)
 
@@ -202,18 +204,18 @@ class Target:
         """The settings that make the oracle answer as this broker should, its topics with the defaults that this topic has; ours, where it does not tell."""
         told = {name: text for name, text in self.settings.items() if name in DECIDING and text != BROKER[name].default and accepts(name, text)}
         given = {
-            synonym: entry.value
-            for synonym, entry in self.defaults(name)
-            if entry.value not in (TOPIC[entry.name].default, parse(told).in_ms.get(synonym)) and entry.config_source not in CHANGED
+            setting: text
+            for setting, text, source in self.defaults(name)
+            if text not in (DEFAULTS[setting], parse(told).in_ms.get(setting)) and source not in CHANGED
         }
         return parse(told | given)
 
     def changed_defaults(self, name: str) -> m.IncrementalAlterConfigsRequest:
         """The changes, made while the broker ran, that this topic's defaults come from; the oracle is to make them too."""
         found = [
-            (str(self.node_id) if entry.config_source == Source.DYNAMIC_BROKER else "", synonym, entry.value)
-            for synonym, entry in self.defaults(name)
-            if entry.config_source in CHANGED
+            (str(self.node_id) if source == Source.DYNAMIC_BROKER else "", setting, text)
+            for setting, text, source in self.defaults(name)
+            if source in CHANGED
         ]
         return m.IncrementalAlterConfigsRequest(
             tuple(
@@ -230,10 +232,13 @@ class Target:
             )
         )
 
-    def defaults(self, name: str) -> list[tuple[str, m.DescribeConfigsResourceResult]]:
-        """What this topic does not set itself, by the broker's setting that it comes from, if the model knows it."""
-        described = [(TOPIC[entry.name].synonym, entry) for entry in self.configs(Resource.TOPIC, name) if entry.name in TOPIC]
-        return [(setting, entry) for setting, entry in described if setting and entry.value is not None and accepts(setting, entry.value)]
+    def defaults(self, name: str) -> list[tuple[str, str, int]]:
+        """What this topic does not set itself: the broker's setting that it comes from, if the model knows it, the value, and its source."""
+        return [
+            (TOPIC[entry.name].synonym, entry.value, entry.config_source)
+            for entry in self.configs(Resource.TOPIC, name)
+            if entry.name in TOPIC and entry.value is not None and accepts(TOPIC[entry.name].synonym, entry.value)
+        ]
 
     def configs(self, kind: Resource, name: str) -> tuple[m.DescribeConfigsResourceResult, ...]:
         """The configurations of a resource; none, if the broker does not tell."""
