@@ -92,6 +92,11 @@ READS = (
         fetch_from(wanted(index=7), isolation_level=READ_COMMITTED),
     ),
     fetched(
+        "LOG-READ-8/when-its-time-is-over",
+        fetch_from(wanted(), max_wait_ms=A_MOMENT_MS, min_bytes=1, isolation_level=READ_COMMITTED),
+        also=("LOG-FETCH-2",),
+    ),
+    fetched(
         "LOG-READ-8/where-nothing-is-read",
         produce(SOUND),
         produce(SOUND, index=1),

@@ -118,6 +118,7 @@ NEWS = (
 
 CHANGES = (
     fetched("LOG-SESSION-10/another-offset", produce(SOUND), produce(SOUND), begun(), incremental(1, wanted(1)), incremental(2), incremental(3, wanted(2)), incremental(4)),
+    fetched("LOG-SESSION-10/the-leader-epoch-stays", produce(SOUND), begun(wanted(leader_epoch=9)), incremental(1), incremental(2), also=("LOG-FETCH-8",)),
     fetched("LOG-SESSION-10/one-more", produce(SOUND, topic="b"), begun(), incremental(1, wanted(topic="b")), incremental(2), topics=TWO_TOPICS),
     fetched(
         "LOG-SESSION-10/forgotten",
