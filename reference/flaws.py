@@ -82,8 +82,11 @@ unseen("nothing is written that is not committed at once: the high watermark is 
 unseen("needs a log on disk", "A26")
 unseen("where a segment ends is the broker's own affair", "X2", "X8")
 
+#: Where a client sees others of their rules broken than the models do.
+SEEN_AS = {"A21": ("LOG-SESSION-10",), "X5": ("LOG-DELETE-3",)}
+
 FLAWS |= {
-    one.id: Flaw(one.id, one.issue, one.title, one.rules, functools.partial(of_models.switched_on, one))
+    one.id: Flaw(one.id, one.issue, one.title, SEEN_AS.get(one.id, one.rules), functools.partial(of_models.switched_on, one))
     for one in of_models.FLAWS.values()
     if one.replacement is not None and one.id not in UNSEEN
 }
@@ -303,7 +306,7 @@ def refuses_what_is_done(original: Around, here: Partition, offset: int) -> Any:
     return original(here, offset) or 0 <= offset < here.log.start
 
 
-@around(partition.is_beyond_high_watermark, "W3", "ours", "-1 does not stand for the high watermark", "LOG-DELETE-2")
+@around(partition.is_beyond_high_watermark, "W3", "ours", "-1 does not stand for the high watermark", "LOG-DELETE-4")
 def knows_no_minus_one(original: Around, here: Partition, offset: int) -> Any:
     return original(here, offset) or offset < 0
 
