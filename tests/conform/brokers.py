@@ -5,13 +5,14 @@ from __future__ import annotations
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import Any
 
 from fiducial.conformance import codec
 from fiducial.conformance.abstraction import wall_clock_ms
-from fiducial.models.apis import APIS
+from fiducial.models.apis import APIS, Verdict, size_is_refused, verdict
 from fiducial.models.settings import parse
 from fiducial.models.state import Cluster
 from fiducial.reference.core import Action, Core, Hangup, Send, Wake
@@ -20,6 +21,8 @@ NO_SETTINGS: Mapping[str, str] = {}
 HANG_UP, SAY_NOTHING = "hang up", "say nothing"
 #: A broker that looks after its logs so often does it at each request.
 OFTEN_MS = 1000
+#: Between two looks at whether a request still waits.
+PAUSE_S = 0.005
 
 #: What becomes of an answer on its way: another message, other bytes, HANG_UP or SAY_NOTHING. Given: API key, version, message.
 Tamper = Callable[[int, int, Any], Any]
@@ -57,11 +60,15 @@ class Broker:
         with connection, suppress(OSError, struct.error):
             while True:
                 (size,) = struct.unpack(">i", connection.recv(4, socket.MSG_WAITALL))
+                if size_is_refused(size, self.core.broker.settings.socket_request_max_bytes):
+                    return
                 frame = connection.recv(size, socket.MSG_WAITALL)
-                answer = self.answer(number, frame)
+                answer = self.answer(number, frame) if len(frame) == size else None
                 if answer is None:
                     return
                 connection.sendall(answer)
+                while number in {waiting.connection for waiting in list(self.core.waiting.values())}:
+                    time.sleep(PAUSE_S)
 
     def answer(self, number: int, frame: bytes) -> bytes | None:
         """What is sent back at once, None for the end of the connection."""
@@ -104,6 +111,8 @@ class Broker:
     def tampered(self, frame: bytes, answer: bytes) -> bytes | None:
         """The answer as it arrives."""
         key, version, correlation_id = struct.unpack_from(">hhi", frame)
+        if verdict(key, version) is Verdict.TELL_VERSIONS:
+            version = 0
         begin = codec.answer_body(answer[4:], key, version)
         given = self.tamper(key, version, codec.decode(answer[4:], key, version, "response", begin))
         if given in (HANG_UP, SAY_NOTHING):

@@ -160,11 +160,15 @@ class Step:
         how += ", together with what comes next" if self.is_pipelined else ", which waits" if self.waits else ", again and again" if self.until else ""
         return f"{name if version is None else f'{name} v{version}'} {words(self.body)}{how}"
 
+    def numbered(self, correlation_id: int) -> int:
+        """The correlation id that it has, where another would have this one."""
+        return correlation_id if self.odd.correlation_id is None else self.odd.correlation_id
+
     def frame(self, body: Any, version: int, correlation_id: int) -> bytes:
         """What is sent, without its length. `body`: the step's, as it is spoken to whom it is sent."""
         assert self.api_key is not None
         data = body.data if isinstance(body, Bytes) else codec.encode(body, self.api_key, version, "request")
-        frame = codec.request_frame(self.api_key, version, correlation_id, self.client_id, data, self.odd.tags)
+        frame = codec.request_frame(self.api_key, version, self.numbered(correlation_id), self.client_id, data, self.odd.tags)
         return frame[: self.odd.keep] + self.odd.behind
 
 

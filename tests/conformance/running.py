@@ -169,6 +169,8 @@ class Judge:
         """One for each version of the request that is swept; one, if none is."""
         if missing := [APIS[key].name for key in sorted(case.api_keys) if not self.target.serves(key)]:
             return [untold(Verdict.NOT_APPLICABLE, f"{', '.join(missing)} not advertised")]
+        if unserved := [step.told(step.version) for step in case.story if self.is_unserved(step)]:
+            return [untold(Verdict.NOT_APPLICABLE, f"not advertised: {unserved[0]}")]
         if case.is_destructive and not self.is_allowed_all:
             return [untold(Verdict.NOT_APPLICABLE, "it changes what others see, and that is not allowed")]
         if case.needs_one_node and self.target.nodes > 1:
@@ -186,6 +188,14 @@ class Judge:
             return [self.tell(case, version, each, ids) for version, each in zip(versions, names, strict=True)]
         finally:
             self.clear_up(case, [name for each in names for name in each.values()])
+
+    def is_unserved(self, step: Step) -> bool:
+        """Is it in a version that has a layout, and that the broker does not say it serves?"""
+        known = APIS.get(step.api_key) if step.api_key is not None else None
+        if known is None or step.version is None:
+            return False
+        lowest, highest = self.target.advertised[known.key]
+        return known.min_version <= step.version <= known.max_version and not lowest <= step.version <= highest
 
     def versions(self, case: Case) -> list[int | None]:
         """The versions to tell it in."""
@@ -292,6 +302,7 @@ class Conversation:
                 self.make_anew(topic)
                 return None
             case SideEnds():
+                self.connection(step.connection).flush()
                 self.connection(step.connection).say_no_more()
                 return None
             case Awaited():
@@ -338,8 +349,7 @@ class Conversation:
         body, correlation_id = spoken(step.body, self.view), connection.next_id()
         frame = step.frame(body, version, correlation_id)
         size = len(frame) if step.odd.size is None else step.odd.size
-        asked = Asked(correlation_id if step.odd.correlation_id is None else step.odd.correlation_id, step.api_key, version)
-        connection.hold(asked, INT32.pack(size) + frame, body)
+        connection.hold(Asked(step.numbered(correlation_id), step.api_key, version), INT32.pack(size) + frame, body)
 
     def follow(self, ours: View) -> None:
         """Take note of the topics of the story that have come and gone; a broker may need a moment until it shows."""

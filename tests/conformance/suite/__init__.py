@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 from fiducial.conformance.cases import Case
-from fiducial.conformance.suite import batches, deletion, fetch, idempotence, lookups, produce, segments, sessions
+from fiducial.conformance.suite import (
+    batches,
+    deletion,
+    fetch,
+    idempotence,
+    lookups,
+    produce,
+    segments,
+    sessions,
+    wire_frames,
+)
+
+ROOMS = (produce, batches, fetch, sessions, lookups, deletion, segments, idempotence, wire_frames)
 
 
 def every() -> dict[str, Case]:
     """All cases by id, in the order in which they are listed."""
-    cases = [*produce.CASES, *batches.CASES, *fetch.CASES, *sessions.CASES, *lookups.CASES, *deletion.CASES, *segments.CASES, *idempotence.CASES]
+    cases = [case for room in ROOMS for case in room.CASES]
     found = {case.id: case for case in cases}
     assert len(found) == len(cases), "two cases of one id"
     return found
