@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from conform.brokers import Broker, serving, without_api
+from fiducial.conformance import codec
 from fiducial.conformance.cases import Topic
-from fiducial.conformance.target import SetupRefused, Target
+from fiducial.conformance.target import SetupFailed, SetupRefused, Target
 from fiducial.models import messages as m
 from fiducial.models.errors import Error
 from fiducial.models.settings import parse
@@ -112,3 +113,22 @@ def test_an_id_that_is_refused_is_not_asked_for_again() -> None:
 
     with serving(refuses) as broker, pytest.raises(SetupRefused, match="InitProducerId answers CLUSTER_AUTHORIZATION_FAILED"):
         target_of(broker).new_producer_id()
+
+
+def test_an_answer_that_cannot_be_read_is_asked_for_in_an_older_version() -> None:
+    asked: list[int] = []
+
+    def writes_too_much(api_key: int, version: int, message: Any) -> Any:
+        if api_key != METADATA:
+            return message
+        asked.append(version)
+        return codec.encode(message, api_key, version, "response") + b"\x00" if version >= 9 else message
+
+    with serving(writes_too_much) as broker:
+        target_of(broker)
+    assert asked == [13, 12, 11, 10, 9, 8]
+
+
+def test_what_cannot_be_read_in_any_version_is_no_setup() -> None:
+    with serving(lambda api_key, _version, message: b"" if api_key == METADATA else message) as broker, pytest.raises(SetupFailed, match="Metadata v0 while setting up"):
+        target_of(broker)

@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import Any
 
 from fiducial.conformance.cases import CLIENT_ID, Topic
-from fiducial.conformance.client import Answer, Connection, Deadline, Heard, Unreachable
+from fiducial.conformance.client import Answer, Broken, Connection, Deadline, Heard, Unreachable
 from fiducial.conformance.oracle import KEYS
 from fiducial.conformance.symbols import error_name
 from fiducial.models import messages as m
@@ -108,19 +108,28 @@ class Target:
     # Asking, where every answer but one is in the way
 
     def ask(self, message: Any, patience_s: float = SETUP_TIMEOUT_S) -> Any:
-        """The answer to a request in the newest version."""
+        """The answer to a request, in the newest version that it can be read in: one that is spoilt is for a case to find, and no reason to judge nothing."""
         key = KEYS[type(message)]
         if not self.serves(key):
             raise SetupRefused(f"{APIS[key].name} is not served")
+        for version in reversed(self.versions[key]):
+            heard = self.heard(key, version, message, patience_s)
+            if not isinstance(heard, Broken):
+                break
+        if not isinstance(heard, Answer):
+            raise SetupFailed(f"{APIS[key].name} v{version} while setting up: {heard}")
+        return heard.message
+
+    def heard(self, api_key: int, version: int, message: Any, patience_s: float) -> Heard:
+        """What comes back on the connection for such questions, which ends with anything but an answer."""
         if self.connection is None:
             self.connection = Connection(self.host, self.port, Deadline(patience_s))
         self.connection.deadline = Deadline(patience_s)
-        heard = self.connection.ask(key, self.newest(key), message, client_id=CLIENT_ID)
+        heard = self.connection.ask(api_key, version, message, client_id=CLIENT_ID)
         self.connection.transcript.entries.clear()
         if not isinstance(heard, Answer):
             self.close()
-            raise SetupFailed(f"{APIS[key].name} v{self.newest(key)} while setting up: {heard}")
-        return heard.message
+        return heard
 
     def close(self) -> None:
         """No more questions, for now."""
