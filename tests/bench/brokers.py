@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any, Protocol
 
-from differential.targets import answer_of, receive, request_frame, send
+from differential.targets import answer_of, request_frame
 from peers.kafka import Kafka, ending_with_us, free_ports
+from raw_client import RawClient
 
 from fiducial.models import messages as m
 from fiducial.models.apis import APIS
@@ -130,9 +130,12 @@ class ApacheKafka(Kafka):
 def ask(broker: Broker, api_key: int, message: Any) -> Any:
     """The answer to one request in the newest version."""
     version = APIS[api_key].max_version
-    with socket.create_connection((broker.host, broker.port), timeout=PATIENCE_S) as connection:
-        send(connection, request_frame(api_key, version, message))
-        return answer_of(receive(connection), api_key, version)
+    with RawClient(broker.host, broker.port) as connection:
+        connection.socket.settimeout(PATIENCE_S)
+        connection.send(request_frame(api_key, version, message))
+        answer = connection.answer()
+    assert answer is not None, f"{broker.name} ended the connection"
+    return answer_of(answer, api_key, version)
 
 
 def create_topic(broker: Broker, name: str, partitions: int, **config: str) -> bytes:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, Literal
 
 from fiducial.conformance.layouts import STRUCTS, Field
@@ -72,6 +73,7 @@ def message_class(api_key: int, kind: Kind) -> type:
     return APIS[api_key].request if kind == "request" else APIS[api_key].response
 
 
+@cache
 def fields_of(name: str, version: Version) -> list[Field]:
     """The fields that a struct has in a version."""
     return [field for field in STRUCTS[name] if version.number in field.versions]

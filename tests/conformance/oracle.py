@@ -37,8 +37,13 @@ class Expected:
     @property
     def allowed(self) -> Allowed:
         """What a peer may answer instead, by the rules that refused (`Rung.also`)."""
-        rungs = (rung for ladder in LADDERS.values() for rung in ladder.rungs if rung.rule in self.rules)
-        return frozenset((int(rung.error), int(code)) for rung in rungs for code in rung.also)
+        return allowed_instead(self.rules)
+
+
+def allowed_instead(rules: tuple[str, ...]) -> Allowed:
+    """What a peer may answer where these rules refused."""
+    rungs = (rung for ladder in LADDERS.values() for rung in ladder.rungs if rung.rule in rules)
+    return frozenset((int(rung.error), int(code)) for rung in rungs for code in rung.also)
 
 
 THE_END = Expected(None, closes=True)

@@ -14,6 +14,7 @@ import attrs
 from fiducial.conformance import batches
 from fiducial.conformance.batches import CODECS, Item
 from fiducial.models import messages as m
+from fiducial.models.apis import APIS
 from fiducial.models.errors import Error
 from fiducial.models.values import value
 
@@ -38,14 +39,22 @@ class View:
     epochs: dict[int, int] = field(default_factory=dict)  # of each session the epoch that its next request must carry
     old_ids: dict[bytes, str] = field(default_factory=dict)  # ids of topics that are gone -> what a story called them
     node_id: int = 1  # the broker's own
+    host: str = ""
+    port: int = -1
+    versions: dict[int, range] = field(default_factory=dict)  # of each API, where those that the broker serves are known
+    awaited: set[str] = field(default_factory=set)  # topics that may be in the making
     advertised: Mapping[int, tuple[int, int]] = field(default_factory=dict)  # by API key, the versions that it says it serves
+
+    def newest(self, api_key: int) -> int:
+        """The newest version of an API that both know."""
+        return self.versions[api_key][-1] if api_key in self.versions else APIS[api_key].max_version
 
     def has_given(self, message: Any) -> None:
         """Note the id that an answer gives out, if it gives one."""
         match message:
             case m.InitProducerIdResponse(error_code=Error.NONE):
                 self.producer_ids.append(message.producer_id)
-            case m.FetchResponse(session_id=session) if session:
+            case m.FetchResponse(error_code=Error.NONE, session_id=session) if session:
                 if session not in self.sessions:
                     self.sessions.append(session)
                 self.epochs[session] = self.epochs.get(session, 0) + 1
@@ -261,6 +270,7 @@ def spoken(body: Any, view: View) -> Any:
 
 
 LONG_TEXT, LONG_BYTES = 60, 16
+ERROR_NAMES = {int(error): error.name for error in Error}
 
 
 def words(body: Any) -> str:
@@ -284,7 +294,7 @@ def words(body: Any) -> str:
 
 def error_name(code: int) -> str:
     """An error code in words."""
-    return Error(code).name if code in set(Error) else f"error {code}"
+    return ERROR_NAMES.get(code) or f"error {code}"
 
 
 def is_said(body: Any, name: str) -> bool:

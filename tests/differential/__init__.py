@@ -1,1 +1,1 @@
-"""Random histories, and whoever answers them: the model in process, the reference broker, Apache Kafka."""
+"""The history machine of `fiducial.conformance.exploration` at Apache Kafka and at our own brokers; what it found, as named cases."""

@@ -8,10 +8,11 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from differential.histories import Histories
-from differential.running import Pair, Story, World, run
-from differential.shrinking import shrunk
-from differential.targets import Model, Target
+from fiducial.conformance.exploration.histories import Histories
+from fiducial.conformance.exploration.pairs import Pair, Story, World, run
+from fiducial.conformance.exploration.shrinking import shrunk
+from fiducial.conformance.exploration.targets import Models, Target
+from fiducial.models.settings import parse
 
 #: So many requests make a history: later ones meet logs that have rolled and producers that have moved on.
 HISTORY_STEPS = 250
@@ -46,8 +47,8 @@ class Campaign:
     asked: int = 0
 
     def pair(self, world: World) -> Pair:
-        """Model and target at the beginning of a history."""
-        return Pair(Model(self.settings), self.theirs, world, self.is_strict)
+        """The models and a target at the beginning of a history."""
+        return Pair(Models(settings=parse(self.settings)), self.theirs, world, self.is_strict)
 
     def run(self, seed: int, requests: int, steps: int = HISTORY_STEPS) -> None:
         """So many requests. AssertionError, with a short story, at the first difference."""

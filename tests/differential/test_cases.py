@@ -12,9 +12,11 @@ from typing import Any
 import pytest
 from peers.kafka import Kafka
 
-from differential.running import Pair, World
-from differential.steps import Ago, Batch, IdOf, Record, Records, SessionEpoch, SessionId, Step
-from differential.targets import ApacheKafka, Model, Target
+from differential.targets import ApacheKafka
+from fiducial.conformance.exploration.pairs import Pair, World
+from fiducial.conformance.exploration.steps import Step
+from fiducial.conformance.exploration.targets import Models, Target
+from fiducial.conformance.symbols import Ago, Batch, IdOf, Record, Records, SessionEpoch, SessionId
 from fiducial.models import messages as m
 from fiducial.models.apis import APIS
 from fiducial.models.config_requests import Operation, Resource
@@ -55,9 +57,9 @@ def newest(body: Any) -> Step:
     return Step(body, next(api.max_version for api in APIS.values() if isinstance(body, api.request)))
 
 
-def produce(topic: str, *batches: Batch, index: int = 0, tail: str = "", **fields: Any) -> Step:
+def produce(topic: str, *batches: Batch, index: int = 0, **fields: Any) -> Step:
     """Produce to one partition."""
-    records: Any = Records(batches or (Batch(),), tail)
+    records: Any = Records(batches or (Batch(),))
     name: Any = IdOf(topic)
     data = m.TopicProduceData(topic, name, (m.PartitionProduceData(index, records),))
     return newest(changed(m.ProduceRequest(acks=-1, timeout_ms=1000, topic_data=(data,)), **fields))
@@ -89,7 +91,7 @@ def begin(*wanted: tuple[str, int, int], **fields: Any) -> Step:
 
 def go_on(*wanted: tuple[str, int, int], **fields: Any) -> Step:
     """An incremental fetch in the newest session."""
-    return fetch(*wanted, session_id=SessionId(), session_epoch=SessionEpoch(), **fields)
+    return fetch(*wanted, session_id=SessionId(-1), session_epoch=SessionEpoch(-1), **fields)
 
 
 def beside(step: Step, waiting: Step, min_bytes: int = 1) -> Step:
@@ -295,7 +297,7 @@ def told(pair: Pair, step: Step) -> set[str]:
 
 def play(one: Case, theirs: Target) -> None:
     """Ask the model and another, who must agree, and hear from the model what the case says."""
-    pair = Pair(Model(), theirs, World(one.topics), is_strict=isinstance(theirs, Model))
+    pair = Pair(Models(), theirs, World(one.topics), is_strict=isinstance(theirs, Models))
     for number, (step, expected) in enumerate(one.story, 1):
         assert told(pair, step) == expected, f"{number}. {step}"
     assert not pair.has_parted
@@ -307,7 +309,7 @@ PARAMS = [pytest.param(one, id=one.name, marks=pytest.mark.rule(*one.rules)) for
 
 @pytest.mark.parametrize("one", PARAMS)
 def test_the_model_answers_as_the_case_says(one: Case) -> None:
-    play(one, Model(seed=2))
+    play(one, Models(seed=2))
 
 
 @pytest.mark.parametrize("one", PARAMS)

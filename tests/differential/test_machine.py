@@ -12,11 +12,11 @@ from contextlib import AbstractContextManager
 
 import pytest
 
-from differential.histories import Histories
-from differential.running import Pair, Story, World, prepare, run
-from differential.shrinking import shrunk
-from differential.steps import TimePasses
-from differential.targets import Closed, Model
+from fiducial.conformance.exploration.histories import Histories
+from fiducial.conformance.exploration.pairs import Pair, Story, World, prepare, run
+from fiducial.conformance.exploration.shrinking import shrunk
+from fiducial.conformance.exploration.steps import TimePasses
+from fiducial.conformance.exploration.targets import Closed, Models
 from fiducial.models.flaws import FLAWS, rung_removed, switched_on
 from fiducial.models.rules import LADDERS
 
@@ -35,7 +35,7 @@ TRANSCRIPT_STEPS = 400
 def transcript(seed: int) -> Iterator[bytes]:
     """Every byte that the model answers to a history, by a clock that ticks with each look at it."""
     ticks = itertools.count(1_800_000_000_000, 7)
-    model = Model(clock=lambda: next(ticks))
+    model = Models(clock=lambda: next(ticks))
     histories = Histories(seed, keeps_house=True)
     prepare(model, histories.world, begun_ms=model.clock())
     for step in histories.steps(TRANSCRIPT_STEPS):
@@ -82,7 +82,7 @@ def test_answers_do_not_depend_on_how_strings_are_hashed() -> None:
 def test_two_models_with_other_ids_differ_in_nothing_else() -> None:
     for seed in range(4):
         histories = Histories(seed, keeps_house=True)
-        assert run(Pair(Model(seed=1), Model(seed=2), histories.world, is_strict=True), histories.steps(STEPS)) is None
+        assert run(Pair(Models(seed=1), Models(seed=2), histories.world, is_strict=True), histories.steps(STEPS)) is None
 
 
 # Planted faults
@@ -90,7 +90,7 @@ def test_two_models_with_other_ids_differ_in_nothing_else() -> None:
 Plant = Callable[[], AbstractContextManager[None]]
 
 
-class Flawed(Model):
+class Flawed(Models):
     """A model that has a fault whenever it is asked; what it cannot cope with costs the connection, as it does the broker."""
 
     def __init__(self, plant: Plant) -> None:
@@ -119,7 +119,7 @@ def found(plant: Plant) -> tuple[Story, int]:
     asked = 0
     for seed in range(HISTORIES):
         histories = Histories(seed)
-        pair = Pair(Model(), Flawed(plant), histories.world, is_strict=True)
+        pair = Pair(Models(), Flawed(plant), histories.world, is_strict=True)
         story = run(pair, histories.steps(STEPS))
         asked += pair.asked
         if story is not None:
@@ -142,7 +142,7 @@ def test_planted_faults_are_found_and_told_in_few_steps(capsys: pytest.CaptureFi
         story, asked = found(plant)
 
         def fresh(world: World, plant: Plant = plant) -> Pair:
-            return Pair(Model(), Flawed(plant), world, is_strict=True)
+            return Pair(Models(), Flawed(plant), world, is_strict=True)
 
         short = shrunk(story, fresh)
         assert short.is_steady and len(short.steps) <= TOLD, f"{name}\n{short}"

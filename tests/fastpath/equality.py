@@ -15,13 +15,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from differential import shrinking
-from differential.histories import EPHEMERAL, Histories
-from differential.running import Story, World, run
-from differential.steps import IdOf, Records, Step, TimePasses
-
 import fiducial.fastpath.core
 from fastpath.twins import TwinPair, Twins
+from fiducial.conformance.exploration import shrinking
+from fiducial.conformance.exploration.histories import EPHEMERAL, Histories, named
+from fiducial.conformance.exploration.pairs import Story, World, run
+from fiducial.conformance.exploration.steps import Step, TimePasses
+from fiducial.conformance.symbols import IdOf, Records
 from fiducial.models import messages as m
 from fiducial.models.values import changed
 
@@ -59,7 +59,7 @@ class TwinHistories(Histories):
         if self.happens(0.8):
             return super().waiting()
         name = self.some(EPHEMERAL)
-        gone = m.DeleteTopicsRequest((m.DeleteTopicState(name),), timeout_ms=30_000)
+        gone = m.DeleteTopicsRequest((m.DeleteTopicState(named(name)),), timeout_ms=30_000)
         return changed(self.step(gone, 6), waiting=self.patient(name, 0, 1))
 
     def retention(self) -> Iterator[Step]:
@@ -68,13 +68,13 @@ class TwinHistories(Histories):
             if isinstance(step.body, m.IncrementalAlterConfigsRequest):
                 name = step.body.resources[0].resource_name
             is_waited_for = isinstance(step.body, TimePasses) and self.happens(0.5)
-            yield changed(step, waiting=self.patient(name, self.index(), 100_000)) if is_waited_for else step
+            yield changed(step, waiting=self.patient(str(name), self.index(), 100_000)) if is_waited_for else step
 
     def patient(self, name: str, index: int, min_bytes: int) -> Step:
         """A fetch that waits."""
         wanted = m.FetchPartition(index, fetch_offset=self.offset((name, index)), partition_max_bytes=1 << 20)
         topic_id: Any = IdOf(name)
-        return self.step(m.FetchRequest(max_wait_ms=60_000, min_bytes=min_bytes, topics=(m.FetchTopic(name, topic_id, (wanted,)),)))
+        return self.step(m.FetchRequest(max_wait_ms=60_000, min_bytes=min_bytes, topics=(m.FetchTopic(named(name), topic_id, (wanted,)),)))
 
     def fetch_of(self, *what: Any) -> m.FetchRequest:
         """Any limit may cut what is compressed too."""
@@ -92,7 +92,7 @@ def history(seed: int) -> tuple[int, Story | None]:
     machine = TwinHistories(seed)
     with folders() as fresh:
         pair = TwinPair(Twins(next(fresh)), machine.world)
-        story = run(pair, machine.steps(STEPS_PER_HISTORY))  # type: ignore[arg-type]  # all that it asks of a pair is `ask`
+        story = run(pair, machine.steps(STEPS_PER_HISTORY))
         pair.twins.close()
         return pair.twins.steps, story
 

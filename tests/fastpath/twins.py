@@ -12,11 +12,11 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-from differential.abstraction import Difference
-from differential.running import World, prepare, remember
-from differential.steps import Step, TimePasses
-from differential.targets import Closed, View, answer_of
-
+from fiducial.conformance.abstraction import Difference
+from fiducial.conformance.exploration.pairs import World, prepare, remember
+from fiducial.conformance.exploration.steps import Step, TimePasses, answer_of
+from fiducial.conformance.exploration.targets import Closed
+from fiducial.conformance.symbols import View
 from fiducial.fastpath.node import Hangup as FastHangup
 from fiducial.fastpath.node import Node
 from fiducial.fastpath.node import Send as FastSend
@@ -47,7 +47,7 @@ class Different(AssertionError):
 
 
 class Twins:
-    """Both brokers, as one target of histories (differential.targets.Target). Different is raised where they do not agree."""
+    """Both brokers, as one target of histories (fiducial.conformance.exploration.targets.Target). Different is raised where they do not agree."""
 
     name = "the reference and the fast path"
     host, port = "127.0.0.1", 9092
@@ -170,7 +170,7 @@ class Twins:
 
 @dataclass
 class TwinPair:
-    """The twins as a pair that histories and the shrinker know (differential.running.Pair)."""
+    """The twins as a pair that histories and the shrinker know (fiducial.conformance.exploration.pairs.Pair)."""
 
     twins: Twins
     world: World
@@ -184,7 +184,7 @@ class TwinPair:
         try:
             self.do(step)
         except Different as found:
-            return [(found.what, found.ours, found.theirs)]
+            return [Difference(found.what, found.ours, found.theirs)]
         return []
 
     def do(self, step: Step) -> None:

@@ -12,27 +12,14 @@ from __future__ import annotations
 
 import random
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from differential.running import World
-from differential.steps import (
-    DISGUISES,
-    FAULTS,
-    TAILS,
-    Ago,
-    Batch,
-    IdOf,
-    Raw,
-    Record,
-    Records,
-    SessionEpoch,
-    SessionId,
-    Spoilt,
-    Step,
-    TimePasses,
-)
+from fiducial.conformance.batches import DISGUISES, FAULTS
+from fiducial.conformance.exploration.pairs import World
+from fiducial.conformance.exploration.steps import CLIENT_ID, Raw, Spoilt, Step, TimePasses
+from fiducial.conformance.symbols import Ago, Batch, IdOf, Name, OldIdOf, Record, Records, SessionEpoch, SessionId, View
 from fiducial.models import messages as m
 from fiducial.models.apis import APIS
 from fiducial.models.config_requests import Operation, Resource
@@ -72,12 +59,20 @@ RESIZED = frozenset({"gzip", "zstd", "snappy", "lz4", "uncompressed", "inflated"
 ROLLING = frozenset({"small", "tiny", "hourly", "indexed"})
 TOPICS = 5
 ODD_NAMES = ("absent", "bad/name", "", ".", "..", "a" * 249, "a" * 250, "Plain")
+#: All names that a history may speak of.
+NAMES = (*CONFIGS, *EPHEMERAL, *ODD_NAMES, "elsewhere", "__cluster_metadata", "app.end-time")
+#: More partitions nobody makes who is a guest.
+PARTITIONS_MAX = 10
 
 HOUR_MS = 3_600_000
 #: Ages of records, in ms. None is near a limit: Apache Kafka's clock is its own.
 AGES = (10_000, 11_000, 12_000, 13_000, 14_000)
 FAR_AGES = (590_000, 610_000, -590_000, -610_000, HOUR_MS, 2 * HOUR_MS, 5 * HOUR_MS, 20 * HOUR_MS, -2 * HOUR_MS)
 ODD_TIMES = (-1, -2, 0, 1, 2**62)
+
+#: What may stand behind the batches of a partition: parts of a batch, a whole one of another format, nothing that could be one.
+BEHIND = Batch((Record(AGES[0]),)).data(View(0))
+TAILS = (b"", BEHIND[:40], BEHIND[:16], DISGUISES["magic 9"](BEHIND), bytes(30))
 
 #: Values for configurations, right and wrong, of topics (under the topic's name) and of the broker (under its synonym's).
 TEXTS: tuple[tuple[str, str | None], ...] = (
@@ -103,6 +98,16 @@ FIXED_SETTINGS = ("broker.id", "auto.create.topics.enable")
 UNTOUCHED = frozenset({"cleanup.policy", "min.insync.replicas", "retention.ms", "unclean.leader.election.enable"})
 
 
+def named(topic: str) -> Any:
+    """A topic by its name, whatever it is called where it is."""
+    return Name(topic)
+
+
+def resourced(kind: int, name: str) -> tuple[int, Any]:
+    """The type and the name of a resource."""
+    return kind, named(name) if kind == Resource.TOPIC else name
+
+
 @dataclass
 class Writer:
     """What a producer believes to have written to one partition."""
@@ -113,13 +118,17 @@ class Writer:
 
 
 class Histories:
-    """Makes steps at random. With `keeps_house`, time passes wherever retention may have something to do."""
+    """Makes steps at random. With `keeps_house`, time passes wherever retention may have something to do.
 
-    def __init__(self, seed: int, *, keeps_house: bool = False) -> None:
+    `served`: the versions of each API that a broker serves at which we are guests; we leave alone there what is not our own.
+    """
+
+    def __init__(self, seed: int, *, keeps_house: bool = False, served: Mapping[int, range] | None = None) -> None:
         self.chance = random.Random(seed)
         self.keeps_house = keeps_house
+        self.served = served
         names = self.chance.sample(sorted(CONFIGS), TOPICS)
-        self.world = World({name: CONFIGS[name] for name in names}, resized=RESIZED, unsized=frozenset() if keeps_house else ROLLING)
+        self.world = World({name: CONFIGS[name] for name in names}, resized=RESIZED, unsized=frozenset() if keeps_house else ROLLING, mentioned=NAMES)
         self.sessions: list[bool] = []  # those that were asked for, the newest last: by topic ids?
         self.ends: dict[tuple[str, int], int] = {}
         self.starts: dict[tuple[str, int], int] = {}
@@ -135,12 +144,19 @@ class Histories:
     def steps(self, count: int) -> Iterator[Step]:
         """So many steps, and some in between to let time pass."""
         for _ in range(count):
-            step = self.pick(self.makers)()
+            step = self.next_step()
             yield step
             if self.keeps_house and isinstance(step.body, m.DeleteRecordsRequest):
                 yield Step(TimePasses())
             if self.keeps_house and self.happens(0.06):
                 yield from self.retention()
+
+    def next_step(self) -> Step:
+        """Any step; of a guest, one that is served and touches nothing of others."""
+        while True:
+            step = self.pick(self.makers)()
+            if self.served is None or is_for_guests(step, self.served):
+                return step
 
     # Chance
 
@@ -167,13 +183,14 @@ class Histories:
 
     def step(self, body: Any, version: int | None = None, **more: Any) -> Step:
         """A step, in some version, of some client."""
-        step = Step(body, 0, self.pick({"history": 94, None: 2, "": 2, b"\xff\xfe": 1, "c" * 3000: 1}))
+        step = Step(body, 0, self.pick({CLIENT_ID: 94, None: 2, "": 2, b"\xff\xfe": 1, "c" * 3000: 1}))
         return changed(step, api_version=self.version(step.api_key) if version is None else version, **more)
 
     def version(self, api_key: int) -> int:
         """A version of an API, the newest often."""
         api = APIS[api_key]
-        return api.max_version if self.happens(0.4) else self.chance.randint(api.min_version, api.max_version)
+        there = range(api.min_version, api.max_version + 1) if self.served is None else self.served.get(api_key, (0,))
+        return there[-1] if self.happens(0.4) else self.some(there)
 
     def name(self) -> str:
         """A topic's name, mostly of one that exists."""
@@ -200,7 +217,7 @@ class Histories:
     def id_of(self, name: str, *, is_zero_allowed: bool = True) -> Any:
         """A topic's id, rarely one that is none of its. Two partitions of the zero id spoil a fetch in Apache Kafka."""
         kind = self.pick({"": 95, "old": 2, "zero": int(is_zero_allowed), "unknown": 2})
-        return {"": IdOf(name), "old": IdOf(name, 1), "zero": ZERO_UUID, "unknown": IdOf("nowhere")}[kind]
+        return {"": IdOf(name), "old": OldIdOf(self.some(EPHEMERAL)), "zero": ZERO_UUID, "unknown": IdOf("nowhere")}[kind]
 
     def offset(self, partition: tuple[str, int]) -> int:
         """An offset, mostly in the log or at one of its ends."""
@@ -272,15 +289,15 @@ class Histories:
         if batch.epoch != writer.epoch:
             writer.batches.clear()
         writer.epoch = batch.epoch
-        writer.next_sequence = sequence_after(batch.sequence, len(batch.items) * batch.repeat)
+        writer.next_sequence = sequence_after(batch.sequence, len(batch.records) * batch.repeat)
         writer.batches.append(batch)
 
     def records(self, name: str, index: int, is_plain: bool) -> Records:
         """The records of one partition: mostly one batch. Of a partition named twice Apache Kafka writes what it says it has refused, so there all is plain."""
         if is_plain:
-            return Records()
+            return Records((Batch((Record(Ago(AGES[0])),)),))
         count = self.pick({1: 96, 2: 3, 0: 1})
-        return Records(tuple(self.batch(name, index) for _ in range(count)), self.some(tuple(TAILS)) if self.happens(0.04) else "")
+        return Records(tuple(self.batch(name, index) for _ in range(count)), self.some(TAILS) if self.happens(0.04) else b"")
 
     def produce(self) -> Step:
         """Produce to one partition, or a few."""
@@ -289,9 +306,9 @@ class Histories:
         for name, index, records in entries:
             if len(records.batches) == 1 and not records.batches[0].fault:
                 batch = records.batches[0]
-                self.ends[name, index] = self.ends.get((name, index), 0) + len(batch.items) * batch.repeat
+                self.ends[name, index] = self.ends.get((name, index), 0) + len(batch.records) * batch.repeat
         data = tuple(
-            m.TopicProduceData(name, self.id_of(name), parts)
+            m.TopicProduceData(named(name), self.id_of(name), parts)
             for name, parts in self.grouped([(name, m.PartitionProduceData(index, records)) for name, index, records in entries])
         )
         version = self.version(0)
@@ -327,16 +344,16 @@ class Histories:
         grouped = self.grouped([(name, self.wanted((name, index), tells_divergence)) for name, index in partitions])
         is_sized = session == "none" and RESIZED.isdisjoint(name for name, _ in partitions)
         is_zero_allowed = len(partitions) == 1 and session == "none"
-        topics = tuple(m.FetchTopic(name, self.id_of(name, is_zero_allowed=is_zero_allowed), parts) for name, parts in grouped)
+        topics = tuple(m.FetchTopic(named(name), self.id_of(name, is_zero_allowed=is_zero_allowed), parts) for name, parts in grouped)
         forgotten: tuple[m.ForgottenTopic, ...] = ()
         if session == "next" and self.happens(0.25):
             names = self.several(self.name, {1: 80, 2: 20})
-            forgotten = tuple(m.ForgottenTopic(name, self.id_of(name), self.several(self.index)) for name in names)
+            forgotten = tuple(m.ForgottenTopic(named(name), self.id_of(name), self.several(self.index)) for name in names)
         epochs: dict[str, Any] = {
-            "none": -1, "new": 0, "next": SessionEpoch(age, self.pick({0: 88, 1: 4, -1: 4, 5: 2, -9: 2})),
+            "none": -1, "new": 0, "next": SessionEpoch(-1 - age, self.pick({0: 88, 1: 4, -1: 4, 5: 2, -9: 2})),
         }  # fmt: skip
         replica_id = self.pick({-1: 94, -2: 2, -3: 1, 0: 1, 5: 2})
-        session_id: Any = SessionId(age) if session == "next" or self.happens(0.05) else self.pick({0: 98, 77: 2})
+        session_id: Any = SessionId(-1 - age) if session == "next" or self.happens(0.05) else self.pick({0: 98, 77: 2})
         return m.FetchRequest(
             replica_id=replica_id,
             replica_state=m.ReplicaState(replica_id),
@@ -366,7 +383,7 @@ class Histories:
         named = [part for part in self.ends if part[0] in self.world.topics] or [("plain", 0)]
         wanted = tuple(self.some(named) for _ in range(self.pick({1: 60, 2: 40})))
         if isinstance(step.body, m.ProduceRequest):
-            wanted += tuple((topic.name, data.index) for topic in step.body.topic_data for data in topic.partition_data)
+            wanted += tuple((str(topic.name), data.index) for topic in step.body.topic_data for data in topic.partition_data)
         session = self.pick({"none": 75, "next": 25})
         version = self.fetch_version(session, age=0)
         body = changed(self.fetch_of(wanted, session, version), max_wait_ms=60_000, min_bytes=self.pick({1: 60, 200: 30, 100_000: 10}))
@@ -374,7 +391,7 @@ class Histories:
 
     def list_offsets(self) -> Step:
         """Look up by time or by name of a mark."""
-        topics = tuple(m.ListOffsetsTopic(name, parts) for name, parts in self.grouped(self.several(self.look_up)))
+        topics = tuple(m.ListOffsetsTopic(named(name), parts) for name, parts in self.grouped(self.several(self.look_up)))
         replica_id = self.pick({-1: 88, -2: 5, -3: 2, 0: 3, 5: 2})
         return self.step(m.ListOffsetsRequest(replica_id, self.pick({0: 55, 1: 44, 2: 1}), topics, self.some((1000, 0))))
 
@@ -388,7 +405,7 @@ class Histories:
 
     def offset_for_leader_epoch(self) -> Step:
         """Where epochs end."""
-        topics = tuple(m.OffsetForLeaderTopic(name, parts) for name, parts in self.grouped(self.several(self.epoch_look_up)))
+        topics = tuple(m.OffsetForLeaderTopic(named(name), parts) for name, parts in self.grouped(self.several(self.epoch_look_up)))
         return self.step(m.OffsetForLeaderEpochRequest(self.pick({-1: 50, -2: 50}), topics))
 
     def epoch_look_up(self) -> tuple[str, m.OffsetForLeaderPartition]:
@@ -402,7 +419,7 @@ class Histories:
         for name, part in asked:
             key = (name, part.partition_index)
             self.starts[key] = max(self.starts.get(key, 0), min(part.offset, self.ends.get(key, 0)))
-        topics = tuple(m.DeleteRecordsTopic(name, parts) for name, parts in self.grouped(asked))
+        topics = tuple(m.DeleteRecordsTopic(named(name), parts) for name, parts in self.grouped(asked))
         return self.step(m.DeleteRecordsRequest(topics, self.some((30_000, 0))))
 
     # Topics
@@ -424,22 +441,22 @@ class Histories:
         kind = self.pick({"name": 70, "id": 22, "both": 5, "neither": 3}) if version >= 10 else "name"
         of: Any = self.id_of(name)
         return {
-            "name": m.MetadataRequestTopic(ZERO_UUID, name),
-            "id": m.MetadataRequestTopic(of, None if version >= 12 else name),
-            "both": m.MetadataRequestTopic(of, name),
+            "name": m.MetadataRequestTopic(ZERO_UUID, named(name)),
+            "id": m.MetadataRequestTopic(of, None if version >= 12 else named(name)),
+            "both": m.MetadataRequestTopic(of, named(name)),
             "neither": m.MetadataRequestTopic(ZERO_UUID, None),
         }[kind]
 
     def describe_topic_partitions(self) -> Step:
         """Pages of topics. Of all topics, those with two underscores in front are skipped: some may be the coordinators'."""
         names = self.several(self.name, {1: 30, 2: 30, 4: 30, 0: 10})
-        topics = tuple(m.DescribeTopicPartitionsRequestTopicRequest(name or "absent") for name in names)  # "" spoils all in Apache Kafka
+        topics = tuple(m.DescribeTopicPartitionsRequestTopicRequest(named(name or "absent")) for name in names)  # "" spoils all in Apache Kafka
         cursor = None
         if not names:
             cursor = m.DescribeTopicPartitionsRequestCursor(self.some(("a", "later", "plain", "zzz")), self.pick({0: 60, 1: 30, 9: 10}))
         elif self.happens(0.4):
             name = self.some(names) if self.happens(0.85) else "elsewhere"
-            cursor = m.DescribeTopicPartitionsRequestCursor(name, self.pick({0: 50, 1: 30, 9: 10, -1: 10}))
+            cursor = m.DescribeTopicPartitionsRequestCursor(named(name), self.pick({0: 50, 1: 30, 9: 10, -1: 10}))
         return self.step(m.DescribeTopicPartitionsRequest(topics, self.some((-1, 0, 1, 2, 3, 5, 100, 5000)), cursor))
 
     def api_versions(self) -> Step:
@@ -470,14 +487,14 @@ class Histories:
             placed = tuple(m.CreatableReplicaAssignment(index, self.pick({(1,): 80, (2,): 8, (1, 1): 6, (): 6})) for index in indexes)
         if count == 9_999 and not configs and factor in (1, -1):
             count = 2  # it would be made
-        return m.CreatableTopic(name, count, factor, placed, configs)
+        return m.CreatableTopic(named(name), count, factor, placed, configs)
 
     def delete_topics(self) -> Step:
         """By name or by id; the topics of the world stay."""
         version = self.version(20)
         timeout_ms = self.pick({30_000: 94, 0: 3, -1: 3})
         if version < 6:
-            return self.step(m.DeleteTopicsRequest((), self.several(self.doomed_name), timeout_ms), version)
+            return self.step(m.DeleteTopicsRequest((), self.several(lambda: named(self.doomed_name())), timeout_ms), version)
         return self.step(m.DeleteTopicsRequest(self.several(self.doomed), (), timeout_ms), version)
 
     def doomed_name(self) -> str:
@@ -487,8 +504,8 @@ class Histories:
     def doomed(self) -> m.DeleteTopicState:
         """The same, by name, by id, by both or by neither."""
         name, kind = self.doomed_name(), self.pick({"name": 50, "id": 35, "both": 5, "neither": 3, "old": 7})
-        of: dict[str, Any] = {"name": ZERO_UUID, "id": IdOf(name), "both": IdOf(name), "neither": ZERO_UUID, "old": IdOf(name, 1)}
-        return m.DeleteTopicState(name if kind in ("name", "both") else None, of[kind])
+        of: dict[str, Any] = {"name": ZERO_UUID, "id": IdOf(name), "both": IdOf(name), "neither": ZERO_UUID, "old": OldIdOf(name)}
+        return m.DeleteTopicState(named(name) if kind in ("name", "both") else None, of[kind])
 
     def create_partitions(self) -> Step:
         """Grow, mostly by little or nothing."""
@@ -501,7 +518,7 @@ class Histories:
         placed = None
         if self.happens(0.25):
             placed = self.several(lambda: m.CreatePartitionsAssignment(self.pick({(1,): 75, (2,): 10, (1, 1): 10, (): 5})))
-        return m.CreatePartitionsTopic(name, count, placed)
+        return m.CreatePartitionsTopic(named(name), count, placed)
 
     # Configurations
 
@@ -515,7 +532,7 @@ class Histories:
     def describe_configs(self) -> Step:
         """Of topics and brokers."""
         keys = (None, (), ("retention.ms", "nonsense"), ("cleanup.policy", "segment.bytes", "cleanup.policy"), ("message.max.bytes", "log.roll.ms"))
-        resources = self.several(lambda: m.DescribeConfigsResource(*self.resource(), self.some(keys)))
+        resources = self.several(lambda: m.DescribeConfigsResource(*resourced(*self.resource()), self.some(keys)))
         return self.step(m.DescribeConfigsRequest(resources, self.happens(0.5), self.happens(0.3)))
 
     def changeable(self) -> tuple[int, str]:
@@ -548,7 +565,7 @@ class Histories:
         """An operation that there is not; by itself, since in Apache Kafka it spoils what stands beside it."""
         kind, name = self.changeable()
         change = m.IncrementalAlterConfigsRequestAlterableConfig("retention.ms", self.some((4, 9, -1)), "-1")
-        return m.IncrementalAlterConfigsRequestAlterConfigsResource(kind, name, (change,))
+        return m.IncrementalAlterConfigsRequestAlterConfigsResource(*resourced(kind, name), (change,))
 
     def alteration(self) -> m.IncrementalAlterConfigsRequestAlterConfigsResource:
         """The operations on one resource."""
@@ -556,7 +573,7 @@ class Histories:
         changes = [self.operation(key, text) for key, text in self.texts_for(kind).items()]
         if changes and self.happens(0.06):
             changes.append(self.some(changes))
-        return m.IncrementalAlterConfigsRequestAlterConfigsResource(kind, name, tuple(changes))
+        return m.IncrementalAlterConfigsRequestAlterConfigsResource(*resourced(kind, name), tuple(changes))
 
     def operation(self, key: str, text: str | None) -> m.IncrementalAlterConfigsRequestAlterableConfig:
         """One operation."""
@@ -573,7 +590,7 @@ class Histories:
             if configs and self.happens(0.06):
                 configs.append(self.some(configs))
             if (kind, name) != (Resource.BROKER, ""):
-                by_name[kind, name] = m.AlterConfigsRequestResource(kind, name, tuple(configs))
+                by_name[kind, name] = m.AlterConfigsRequestResource(*resourced(kind, name), tuple(configs))
         return self.step(m.AlterConfigsRequest(tuple(by_name.values()), self.happens(0.25)))
 
     def list_config_resources(self) -> Step:
@@ -590,7 +607,7 @@ class Histories:
 
     def describe_producers(self) -> Step:
         """What partitions know."""
-        topics = tuple(m.DescribeProducersRequestTopicRequest(name, parts) for name, parts in self.grouped(self.several(self.partition)))
+        topics = tuple(m.DescribeProducersRequestTopicRequest(named(name), parts) for name, parts in self.grouped(self.several(self.partition)))
         return self.step(m.DescribeProducersRequest(topics))
 
     def describe_cluster(self) -> Step:
@@ -604,7 +621,7 @@ class Histories:
 
     def describe_log_dirs(self) -> Step:
         """Sizes."""
-        topics = tuple(m.DescribableLogDirTopic(name, parts) for name, parts in self.grouped(self.several(self.partition)))
+        topics = tuple(m.DescribableLogDirTopic(named(name), parts) for name, parts in self.grouped(self.several(self.partition)))
         return self.step(m.DescribeLogDirsRequest(None if self.happens(0.2) else topics))
 
     # Frames
@@ -645,9 +662,39 @@ class Histories:
     def retaining(self, name: str, key: str, what: Operation, text: str) -> Step:
         """One setting of retention changed."""
         change = m.IncrementalAlterConfigsRequestAlterableConfig(key, what, text)
-        resource = m.IncrementalAlterConfigsRequestAlterConfigsResource(Resource.TOPIC, name, (change,))
+        resource = m.IncrementalAlterConfigsRequestAlterConfigsResource(Resource.TOPIC, named(name), (change,))
         return Step(m.IncrementalAlterConfigsRequest((resource,), False), APIS[44].max_version)
 
 
 #: A topic's configuration -> the broker's setting of the same meaning.
 BROKER_NAMES = {definition.name: definition.synonym for definition in TOPIC.values() if definition.synonym}
+
+
+# Guests
+
+
+def is_for_guests(step: Step, served: Mapping[int, range]) -> bool:
+    """May a guest ask this: is it served, and only about topics of its own?"""
+    asked = (step, step.waiting) if step.waiting is not None else (step,)
+    return all(one.api_version in served.get(one.api_key, ()) and touches_only_its_own(one) for one in asked)
+
+
+def touches_only_its_own(step: Step) -> bool:
+    """Nothing is changed or told but topics that are named; how many partitions a topic has, and which topics there are, is not left to the broker."""
+    match step.body:
+        case m.MetadataRequest():
+            return step.body.topics is not None and step.api_version >= 4 and not step.body.allow_auto_topic_creation
+        case m.DescribeTopicPartitionsRequest():
+            return bool(step.body.topics)
+        case m.DescribeConfigsRequest() | m.IncrementalAlterConfigsRequest() | m.AlterConfigsRequest():
+            return all(resource.resource_type == Resource.TOPIC for resource in step.body.resources)
+        case m.CreateTopicsRequest():
+            return all(topic.num_partitions in range(PARTITIONS_MAX) or topic.assignments for topic in step.body.topics)
+        case m.CreatePartitionsRequest():
+            return all(topic.count <= PARTITIONS_MAX for topic in step.body.topics)
+        case _:
+            return not isinstance(step.body, (Raw, *TELLING_OF_ALL))
+
+
+#: Requests that tell of more than some topics, or make a broker begin something of its own.
+TELLING_OF_ALL = (m.ApiVersionsRequest, m.DescribeClusterRequest, m.DescribeLogDirsRequest, m.FindCoordinatorRequest, m.ListConfigResourcesRequest)

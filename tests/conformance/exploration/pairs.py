@@ -10,39 +10,28 @@ import time
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
 
-from differential.abstraction import (
-    COORDINATORS_TOPICS,
-    TOLERATED,
-    Abstraction,
-    Difference,
-    allowed_instead,
-    differences,
-)
-from differential.steps import Raw, Step, TimePasses
-from differential.targets import (
-    ANSWER_TIMEOUT_S,
-    WOKEN_S,
-    Closed,
-    Session,
-    Target,
-    View,
-    answer_of,
-    talk,
-    wall_clock_ms,
-)
+from fiducial.conformance.abstraction import Difference, differences, wall_clock_ms
+from fiducial.conformance.codec import Malformed
+from fiducial.conformance.exploration.reading import CloseReading, Reading
+from fiducial.conformance.exploration.steps import Raw, Step, TimePasses, answer_of
+from fiducial.conformance.exploration.targets import ANSWER_TIMEOUT_S, WOKEN_S, Closed, Remote, Target, talk
+from fiducial.conformance.exploration.tolerance import COORDINATORS_TOPICS, TOLERATED
+from fiducial.conformance.oracle import allowed_instead
 from fiducial.models import messages as m
 from fiducial.models.apis import API_VERSIONS, APIS
 from fiducial.models.config_requests import Operation, Resource
 from fiducial.models.errors import Error
 from fiducial.models.settings import DYNAMIC
-from fiducial.models.values import ZERO_UUID
+from fiducial.models.topics import is_valid_name
 
 #: So long a broker is listened to that should go on waiting.
 SILENCE_S = 0.05
 
 
+#: A topic's name has so many characters at most.
+NAME_MAX = 249
 #: The answers to requests that change what later ones are answered.
 CHANGING = frozenset(
     {
@@ -61,6 +50,15 @@ class World:
     producers: int = 3
     resized: frozenset[str] = frozenset()  # the topics whose batches a broker may compress itself
     unsized: frozenset[str] = frozenset()  # those of whose logs a broker may let go a part at any time
+    mentioned: tuple[str, ...] = ()  # every name that steps may speak of
+    prefix: str = ""  # of the names of topics where others are too; empty: the broker is ours alone
+
+    @property
+    def names(self) -> dict[str, str]:
+        """What the topics are called there, where they cannot be called as in the story; an invalid name stays what it is."""
+        if not self.prefix:
+            return {}
+        return {name: f"{self.prefix}-{name}"[:NAME_MAX] for name in (*self.topics, *self.mentioned) if is_valid_name(name)}
 
     def of(self, steps: Iterable[Step]) -> World:
         """The same world with only those topics that the steps speak of."""
@@ -80,23 +78,41 @@ class Story:
     def __str__(self) -> str:
         topics = [f"there is {name} {config or ''}".rstrip() for name, config in self.world.of(self.steps).topics.items()]
         told = [f"{number}. {step}" for number, step in enumerate(self.steps, 1)]
-        places = [f"at {path or 'all'}:\n  ours   {ours!r}\n  theirs {theirs!r}" for path, ours, theirs in self.found]
+        places = [f"at {one.place or 'all'}:\n  ours   {one.expected!r}\n  theirs {one.got!r}" for one in self.found]
         doubt = [] if self.is_steady else ["It did not happen again when the same was asked anew."]
         return "\n".join([*topics, *told, "", *places, *doubt])
 
     def places(self) -> set[tuple[int, str]]:
         """Where the targets differ, without the positions in lists."""
-        return {(self.steps[-1].api_key, "".join(c for c in path if not c.isdigit())) for path, _, _ in self.found}
+        return {(self.steps[-1].api_key, without_positions(one.place)) for one in self.found}
+
+
+def without_positions(place: str) -> str:
+    """A place in an answer, wherever in its lists."""
+    return "".join(c for c in place if not c.isdigit())
+
+
+class Asker(Protocol):
+    """Whoever asks two targets the same."""
+
+    world: World
+    has_parted: bool
+
+    def ask(self, step: Step) -> list[Difference]:
+        """Ask both; where they differ."""
+        ...
 
 
 @dataclass
 class Pair:
-    """Two targets that are asked the same. `is_strict`: what a rule allows a peer is not allowed the second."""
+    """Two targets that are asked the same. `is_strict`: what a rule allows a peer is not allowed the second. `is_close`: how
+    the answers are read (see `reading`)."""
 
     ours: Target
     theirs: Target
     world: World
     is_strict: bool = False
+    is_close: bool = True
     has_parted: bool = False  # the second did what the first refused, as a rule allows: their states differ
     rules: tuple[str, ...] = ()  # those by which the first refused something in its last answer
     is_answered: bool = False  # was the last fetch that should have waited answered at once?
@@ -126,15 +142,16 @@ class Pair:
     def compared(self, ours: Any, theirs: Any) -> list[Difference]:
         """Where two answers differ, but for what is allowed."""
         if self.is_strict or not (isinstance(ours, dict) and isinstance(theirs, dict)):
-            return differences(ours, theirs)
+            return [*differences(ours, theirs)]
         if tolerate := TOLERATED.get(ours[""]):
             tolerate(ours, theirs)
         allowed = allowed_instead(self.rules)
-        if allowed and not differences(ours, theirs, allowed) and (parted := differences(ours, theirs)):
+        found = [*differences(ours, theirs, allowed)]
+        if allowed and not found and (parted := [*differences(ours, theirs)]):
             self.reached["allowed otherwise"] += 1
-            is_done = any(path.endswith("error_code") and other == Error.NONE for path, _, other in parted)
+            is_done = any(one.place.endswith("error_code") and one.got == Error.NONE.name for one in parted)
             self.has_parted |= is_done and ours[""] in CHANGING
-        return differences(ours, theirs, allowed)
+        return found
 
     def answers(self, target: Target, step: Step, patience_s: float) -> tuple[Any, Any]:
         """One target's answers, abstracted: to what waits beside the step (None while it waits, or if nothing does), and to the step."""
@@ -166,9 +183,13 @@ class Pair:
         """An answer, abstracted; what it gave out is remembered, and what it changed is waited for."""
         if step.api_key == API_VERSIONS and not 0 <= step.api_version <= APIS[API_VERSIONS].max_version:
             return data[4:].hex()
-        message = answer_of(data, step.api_key, step.api_version)
+        try:
+            message = answer_of(data, step.api_key, step.api_version)
+        except (Malformed, ValueError) as problem:
+            return f"what is no answer: {problem}"
         remember(target, step, message)
-        return Abstraction(target, self.world.resized, self.world.unsized).of(message)
+        reading = CloseReading if self.is_close else Reading
+        return reading(target.view, self.world.resized, self.world.unsized).of(message)
 
     def align(self) -> None:
         """Forget what only one of them gave out, because a rule allows that."""
@@ -188,7 +209,7 @@ class Pair:
         while not ours.awaited.intersection(ours.topic_ids) <= set(theirs.topic_ids) and time.monotonic() < give_up:
             refresh(self.theirs)
         ours.awaited, theirs.awaited = set(), set()
-        return differences(sorted(ours.topic_ids), sorted(theirs.topic_ids), path="topics")
+        return [*differences(sorted(ours.topic_ids), sorted(theirs.topic_ids), place="topics")]
 
     def count(self, step: Step, answers: tuple[Any, Any]) -> None:
         """What was reached."""
@@ -207,7 +228,7 @@ def error_names(answer: Any) -> set[str]:
     if isinstance(answer, list):
         return set().union(*map(error_names, answer))
     if isinstance(answer, dict):
-        own = {f"error {Error(answer['error_code']).name}"} if "error_code" in answer else set()
+        own = {f"error {answer['error_code']}"} if "error_code" in answer else set()
         return own.union(*map(error_names, answer.values()))
     return set()
 
@@ -216,13 +237,15 @@ def error_names(answer: Any) -> set[str]:
 
 
 def prepare(target: Target, world: World, begun_ms: int) -> None:
-    """The target with the topics and producers of a world, and nothing else; what an earlier history left is removed."""
+    """The target with the topics and producers of a world; what an earlier history left is removed, and where nobody else is, everything."""
     for session in target.view.sessions:
-        talk(target, 1, m.FetchRequest(session_id=session.id, session_epoch=-1))
-    target.view = View(begun_ms)
+        talk(target, 1, m.FetchRequest(session_id=session, session_epoch=-1))
     clear(target)
+    target.view = replace(
+        target.view, host=target.host, port=target.port, begun_ms=begun_ms, names=world.names, topic_ids={}, old_ids={}, producer_ids=[], sessions=[], epochs={}, awaited=set(),
+    )  # fmt: skip
     wanted = tuple(
-        m.CreatableTopic(name, world.partitions, 1, (), tuple(m.CreatableTopicConfig(*one) for one in config.items()))
+        m.CreatableTopic(target.view.names.get(name, name), world.partitions, 1, (), tuple(m.CreatableTopicConfig(*one) for one in config.items()))
         for name, config in world.topics.items()
     )
     for topic in talk(target, 19, m.CreateTopicsRequest(wanted, 30_000, False)).topics:
@@ -232,40 +255,34 @@ def prepare(target: Target, world: World, begun_ms: int) -> None:
         given = talk(target, 22, m.InitProducerIdRequest(None, 0, -1, -1))
         if given.error_code == 0:  # Apache Kafka may have to wait for a block of ids
             target.view.producer_ids.append(given.producer_id)
+    if isinstance(target, Remote):
+        target.transcript.entries.clear()
 
 
 def clear(target: Target) -> None:
-    """No topics, and no settings changed while the broker ran."""
-    names = [topic.name for topic in known_topics(target)]
-    gone = tuple(m.DeleteTopicState(name) for name in names if name not in COORDINATORS_TOPICS)
-    if gone:
-        for topic in talk(target, 20, m.DeleteTopicsRequest(gone, (), 30_000)).responses:
+    """No topics of ours; where nobody else is, no others either, and no settings changed while the broker ran."""
+    names = tuple(name for name in known_topics(target) if name not in COORDINATORS_TOPICS)
+    if names:
+        for topic in talk(target, 20, m.DeleteTopicsRequest(tuple(m.DeleteTopicState(name) for name in names), names, 30_000)).responses:
             assert topic.error_code == 0, topic
-    unset = tuple(
-        m.IncrementalAlterConfigsRequestAlterableConfig(name, Operation.DELETE, None)
-        for name in DYNAMIC
-        if name != "min.insync.replicas"
-    )
-    resources = tuple(
-        m.IncrementalAlterConfigsRequestAlterConfigsResource(Resource.BROKER, name, unset) for name in ("1", "")
-    )
-    for resource in talk(target, 44, m.IncrementalAlterConfigsRequest(resources, False)).responses:
-        assert resource.error_code == 0, resource
+    if not target.view.names:
+        unset = tuple(m.IncrementalAlterConfigsRequestAlterableConfig(name, Operation.DELETE, None) for name in DYNAMIC if name != "min.insync.replicas")
+        resources = tuple(m.IncrementalAlterConfigsRequestAlterConfigsResource(Resource.BROKER, name, unset) for name in ("1", ""))
+        for resource in talk(target, 44, m.IncrementalAlterConfigsRequest(resources, False)).responses:
+            assert resource.error_code == 0, resource
 
 
-def known_topics(target: Target) -> tuple[m.MetadataResponseTopic, ...]:
-    """Every topic that the target knows."""
-    topics: tuple[m.MetadataResponseTopic, ...] = talk(target, 3, m.MetadataRequest(None, False)).topics
-    return topics
+def known_topics(target: Target) -> dict[str, bytes]:
+    """Every topic that the target knows, by name, with its id; where others are too, of ours."""
+    ours = tuple(m.MetadataRequestTopic(name=name) for name in target.view.names.values())
+    topics = talk(target, 3, m.MetadataRequest(ours or None, False)).topics
+    return {topic.name: topic.topic_id for topic in topics if topic.error_code == Error.NONE}
 
 
 def remember(target: Target, step: Step, message: Any) -> None:
     """Ids that were given out; and patience, where a broker answers before it has done what it says."""
+    target.view.has_given(message)
     match message:
-        case m.InitProducerIdResponse(error_code=0):
-            target.view.producer_ids.append(message.producer_id)
-        case m.FetchResponse(error_code=0):
-            remember_session(target.view, message.session_id)
         case m.CreateTopicsResponse() | m.DeleteTopicsResponse() | m.CreatePartitionsResponse():
             refresh(target)
         case m.IncrementalAlterConfigsResponse() | m.AlterConfigsResponse():
@@ -276,33 +293,22 @@ def remember(target: Target, step: Step, message: Any) -> None:
             pass
 
 
-def remember_session(view: View, session_id: int) -> None:
-    """A session goes on, or is new."""
-    for session in view.sessions:
-        if session.id == session_id:
-            session.next_epoch += 1
-            return
-    if session_id:
-        view.sessions.append(Session(session_id))
-
-
 def refresh(target: Target) -> None:
     """Which topics there are now, and which are gone."""
     target.settle()
-    found = {
-        topic.name: topic.topic_id
-        for topic in known_topics(target)
-        if topic.topic_id != ZERO_UUID and topic.name not in COORDINATORS_TOPICS and topic.name is not None
-    }
     view = target.view
-    view.old_ids += [view.topic_ids[name] for name in sorted(view.topic_ids) if found.get(name) != view.topic_ids[name]]
+    called = {name: topic for topic, name in view.names.items()}
+    found = {called.get(name, name): topic_id for name, topic_id in known_topics(target).items() if name not in COORDINATORS_TOPICS}
+    for topic in sorted(view.topic_ids):
+        if found.get(topic) != view.topic_ids[topic]:
+            view.has_lost(topic)
     view.topic_ids = found
 
 
 # Running
 
 
-def run(pair: Pair, steps: Iterable[Step]) -> Story | None:
+def run(pair: Asker, steps: Iterable[Step]) -> Story | None:
     """Ask the steps until the targets differ, or until they may."""
     asked: list[Step] = []
     for step in steps:

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
-from differential.running import Pair, Story, World, run
-from differential.steps import KEYS, Step, simpler
+from fiducial.conformance.exploration.pairs import Asker, Story, World, run
+from fiducial.conformance.exploration.steps import Step, simpler
+from fiducial.conformance.oracle import KEYS
 from fiducial.models.apis import APIS
 from fiducial.models.values import changed
 
@@ -21,7 +22,7 @@ TRIES = 2000
 class Shrinker:
     """Looks for the shortest story that ends as `story` does."""
 
-    def __init__(self, story: Story, fresh: Callable[[World], Pair], tries: int) -> None:
+    def __init__(self, story: Story, fresh: Callable[[World], Asker], tries: int) -> None:
         self.best = story
         self.world = story.world
         self.fresh = fresh
@@ -81,7 +82,7 @@ def less_than(step: Step) -> Iterator[Step]:
     yield from (less for less in simpler(step) if len(str(less)) < length)
 
 
-def shrunk(story: Story, fresh: Callable[[World], Pair], tries: int = TRIES) -> Story:
+def shrunk(story: Story, fresh: Callable[[World], Asker], tries: int = TRIES) -> Story:
     """A story that ends the same way, from which no step and no part of a step can be left out; or the shortest found in so many tries."""
     shrinker = Shrinker(story, fresh, tries)
     if not shrinker.holds(story.steps):
