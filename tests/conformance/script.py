@@ -31,6 +31,10 @@ class Unexpected(Exception):
     """The oracle does not do what a story needs: the suite is wrong."""
 
 
+class WaitsTooLong(Unexpected):
+    """An answer comes only after the time that a case has."""
+
+
 class Script:
     """The oracle's part in one telling. `changes`: of the settings; `names`: what the topics of the story are called; `clock`: the time in ms."""
 
@@ -108,9 +112,11 @@ class Script:
         return NOTHING if step.waits or step.is_pipelined else self.heard(step)
 
     def heard(self, step: Step) -> Expected:
-        """The answer that comes on the step's connection, however long it takes."""
+        """The answer that comes on the step's connection, once its time is over if not before."""
         if step.connection in self.ended and step.connection not in self.oracle.asked:
             return THE_END
+        if (left_ms := self.oracle.left_ms(step.connection, now=self.clock())) > self.case.deadline_s * 1000:
+            raise WaitsTooLong(f"nothing is answered for {left_ms} ms")
         expected = self.oracle.awaited(step.connection, now=self.clock())
         if expected == NOTHING and isinstance(step.body, Awaited):
             return self.heard(step)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -65,9 +65,9 @@ class Target:
             raise Unreachable(f"{self.host}:{self.port} does not answer ApiVersions: {heard}")
         return {entry.api_key: (entry.min_version, entry.max_version) for entry in heard.message.api_keys}
 
-    def both_know(self) -> dict[int, range]:
+    def both_know(self) -> dict[int, Sequence[int]]:
         """The versions of each API that are said to be served and that have a layout here."""
-        found: dict[int, range] = {}
+        found: dict[int, Sequence[int]] = {}
         for key, (lowest, highest) in self.advertised.items():
             if key in APIS:
                 versions = range(max(lowest, APIS[key].min_version), min(highest, APIS[key].max_version) + 1)

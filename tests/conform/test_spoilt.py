@@ -1,0 +1,118 @@
+"""Each case can fail: it notices when its rule is spoilt by machine, in one way at least. And no rule is left without a case, or a reason."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import pytest
+from house.mutants import function_named
+from house.mutations import put_in
+
+from conform.spoilt import faults, honest, notices, versions
+from fiducial.conformance import suite
+from fiducial.conformance.cases import Case, case, produce
+from fiducial.conformance.suite.unseen import FOLLOWERS, UNSEEN
+from fiducial.conformance.symbols import Batch
+from fiducial.models import specification
+from fiducial.models.flaws import rung_removed
+from fiducial.models.partition import Partition
+from fiducial.models.rules import IMPLEMENTED_BY, LADDERS, Ladder, Rung
+
+PAGES = ("log.md", "idempotence.md")
+RULES = [rule.id for rule in specification.rules().values() if rule.page in PAGES]
+CASES = suite.every()
+
+
+def one_too_many(partition: Partition, _asked: Any) -> int:
+    return partition.log.end + 1
+
+
+def unknown_until_something_is_written(log: Any, epoch: int) -> tuple[int, int]:
+    return (-1, -1) if log.end == 0 else (epoch, log.end)
+
+
+#: Spoilt by hand, where no fault of the machine's can be seen: the function that goes wrong, and how.
+BY_HAND: Mapping[str, tuple[str, Callable[..., Any]]] = {
+    "LOG-TIME-5": ("fiducial.models.partition:latest_offset", one_too_many),
+    "LOG-EPOCH-2": ("fiducial.models.log:end_offset_for_epoch", unknown_until_something_is_written),
+}
+#: By rule the functions, and the ladders, whose faults nobody sees from outside; and cases that notice no fault of the machine's.
+IN_VAIN: Mapping[str, str] = {
+    "LOG-READ-2 partition:read_bound": FOLLOWERS,
+    "LOG-TIME-5 partition:latest_offset": FOLLOWERS,
+    "LOG-EPOCH-2 partition:become_leader": "a new log is made with its epoch entered: this is for elections",
+    "IDEM-ID-5 offsets:asks_for_transactions": "what a broker without the rule answers, one that coordinates transactions may",
+    "IDEM-ID-5/no-coordinator": "the same",
+    "IDEM-ID-5 init producer id": "the same",
+    "LOG-FETCH-5 fetch": "a new topic is in its first leader epoch, below which a fetch asks for no check",
+    "LOG-FETCH-1/no-time": "to wait for no time, and not to wait, is the same; noticed is who waits for ever",
+}
+
+
+def about(rule: str) -> list[Case]:
+    """The cases that show a rule."""
+    return [one for one in CASES.values() if rule in one.rules]
+
+
+def by_hand(rule: str) -> Callable[[], AbstractContextManager[None]]:
+    """The fault that was made by hand."""
+    function, instead = BY_HAND[rule]
+    return lambda: put_in(function_named(function), instead.__code__)
+
+
+def in_vain(rule: str, cases: list[Case]) -> set[str]:
+    """The functions of a rule all of whose faults go unnoticed, and the cases named after it that notice none. A fault is tried as long as it may tell."""
+    blind = {one.id for one in cases if one.rule == rule}
+    if rule in BY_HAND:
+        blind -= {one.id for one in cases if notices(one, by_hand(rule))}
+    unnoticed = set()
+    for function in IMPLEMENTED_BY[rule]:
+        if not function.startswith("fiducial.models."):
+            continue
+        is_noticed = False
+        for fault in faults(function):
+            for one in cases:
+                if (one.id in blind or not is_noticed) and notices(one, fault.switched_on):
+                    blind.discard(one.id)
+                    is_noticed = True
+            if is_noticed and not blind:
+                break
+        if not is_noticed:
+            unnoticed.add(f"{rule} {function.removeprefix('fiducial.models.')}")
+    return blind | unnoticed
+
+
+@pytest.mark.parametrize("rule", [rule for rule in RULES if about(rule)])
+def test_each_case_notices_when_its_rule_is_spoilt(rule: str) -> None:
+    assert in_vain(rule, about(rule)) == {name for name in IN_VAIN if re.match(rf"{rule}(/| .*:)", name)}
+
+
+RUNGS = [(ladder, rung) for ladder in LADDERS.values() for rung in ladder.rungs if rung.rule in RULES and about(rung.rule)]
+
+
+@pytest.mark.parametrize(("ladder", "rung"), [pytest.param(ladder, rung, id=f"{rung.rule} {ladder.name}") for ladder, rung in RUNGS])
+def test_a_rung_that_is_taken_out_is_noticed(ladder: Ladder, rung: Rung) -> None:
+    is_noticed = any(notices(one, lambda: rung_removed(ladder, rung)) for one in about(rung.rule))
+    assert is_noticed != (f"{rung.rule} {ladder.name}" in IN_VAIN)
+
+
+@pytest.mark.parametrize("one", [pytest.param(one, id=one.id) for one in CASES.values() if one.rule in RULES])
+def test_a_story_told_twice_is_the_same_and_has_an_end(one: Case) -> None:
+    assert not notices(one, nullcontext)
+    assert all(len(honest(one, version)) == len(one.story) for version in versions(one))
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_rule_has_a_case_or_a_reason(page: str) -> None:
+    rules = {rule.id for rule in specification.rules().values() if rule.page == page}
+    shown = {rule for one in CASES.values() for rule in one.rules}
+    assert rules - shown == rules & UNSEEN.keys()
+    assert UNSEEN.keys() <= set(RULES)
+
+
+def test_a_case_that_shows_nothing_of_its_rule_is_found() -> None:
+    aside = case("LOG-READ-5/aside", produce(Batch()), produce(Batch()))
+    assert in_vain("LOG-READ-5", [aside]) == {"LOG-READ-5/aside", "LOG-READ-5 log:readable_bytes"}

@@ -1,0 +1,39 @@
+"""The rules of the log and of idempotence that no case shows: what stands in the way.
+
+Some shows only after what nobody does to a cluster that others use; some not to a client at all. `tests/models`, `tests/faults` and
+`tests/differential` hold our own brokers against them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+A_RESTART = "shows only after a restart of the broker"
+A_CRASH = "shows only after the broker was killed, or the machine lost its power"
+FOLLOWERS = "with one replica everything is committed at once: shows only beside a follower that lags behind"
+INTERNAL_TOPICS = "which internal topics there are is the broker's affair; one that did not keep the rule would be harmed by asking"
+
+UNSEEN: Mapping[str, str] = {
+    "LOG-PRODUCE-4": INTERNAL_TOPICS,
+    "LOG-PRODUCE-10": "a peer may have a transaction coordinator, and then another answer",
+    "LOG-ROLL-4": "takes 2^31 records",
+    "LOG-HW-2": FOLLOWERS,
+    "LOG-FETCH-7": FOLLOWERS,
+    "LOG-SESSION-8": "takes every session that the broker has room for, from those who use it, and two minutes",
+    "LOG-DELETE-6": INTERNAL_TOPICS,
+    "LOG-RETAIN-2": FOLLOWERS,
+    "LOG-RESTART-1": A_RESTART,
+    "LOG-RESTART-2": A_RESTART,
+    "LOG-RESTART-3": A_CRASH,
+    "LOG-RESTART-4": A_CRASH,
+    "LOG-RESTART-5": A_CRASH,
+    "LOG-RESTART-6": A_CRASH,
+    "LOG-RESTART-7": A_RESTART,
+    "LOG-RESTART-8": A_CRASH,
+    "LOG-RESTART-9": "shows only after files were damaged, and a restart",
+    "LOG-RESTART-10": A_RESTART,
+    "LOG-RESTART-11": A_RESTART,
+    "LOG-RESTART-12": "takes a disk that fails",
+    "LOG-RESTART-13": "shows only where brokers are started",
+    "IDEM-ID-2": A_RESTART,
+}
