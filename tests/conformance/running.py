@@ -9,6 +9,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -60,7 +61,8 @@ PAUSE_S = 0.02
 #: Some brokers answer a change before all of them know of it (WIRE-TOPIC-43, WIRE-CONFIG-32): so long, questions behind one are asked again.
 PATIENCE_S = 5.0
 #: What can bring and take topics; what can change something that is asked about; and what asks, without changing anything.
-CHANGE_TOPICS = frozenset(KEYS[one] for one in (m.CreateTopicsRequest, m.DeleteTopicsRequest, m.MetadataRequest))
+DELETE_TOPICS = KEYS[m.DeleteTopicsRequest]
+CHANGE_TOPICS = frozenset({KEYS[m.CreateTopicsRequest], DELETE_TOPICS, KEYS[m.MetadataRequest]})
 CHANGES = CHANGE_TOPICS | {KEYS[one] for one in (m.CreatePartitionsRequest, m.IncrementalAlterConfigsRequest, m.AlterConfigsRequest)}
 QUESTIONS = frozenset(
     KEYS[one]
@@ -231,7 +233,7 @@ class Judge:
                 heard = conversation.heard(step, asked, wanted)
                 if step.api_key in CHANGE_TOPICS:
                     script.follow()
-                    conversation.follow(script.view)
+                    conversation.follow(step, script.view)
                     wanted = abstract(expected, script.view)
                 if isinstance(heard, Silence) and not self.target.is_lively():
                     finding = Finding(Verdict.INCONCLUSIVE, f"no answer within {heard.waited_s:g} s, and none on another connection either")
@@ -351,11 +353,13 @@ class Conversation:
         size = len(frame) if step.odd.size is None else step.odd.size
         connection.hold(Asked(step.numbered(correlation_id), step.api_key, version), INT32.pack(size) + frame, body)
 
-    def follow(self, ours: View) -> None:
+    def follow(self, step: Step, ours: View) -> None:
         """Take note of the topics of the story that have come and gone; a broker may need a moment until it shows."""
         until = Deadline(self.patience_s)
-        while (there := self.target.topic_ids(self.view.names)).keys() != ours.topic_ids.keys() and not until.has_passed:
+        there = self.target.topic_ids(self.view.names)
+        while late(step, there.keys(), ours.topic_ids.keys()) and not until.has_passed:
             time.sleep(PAUSE_S)
+            there = self.target.topic_ids(self.view.names)
         for called in self.view.names:
             known = self.view.topic_ids.get(called)
             if known is not None and there.get(called) != known:
@@ -400,6 +404,11 @@ class Conversation:
     def __exit__(self, *_: object) -> None:
         for connection in self.connections.values():
             connection.close()
+
+
+def late(step: Step, there: AbstractSet[str], expected: AbstractSet[str]) -> AbstractSet[str]:
+    """The topics that have yet to go, or to come, behind a step that deletes or creates some."""
+    return there - expected if step.api_key == DELETE_TOPICS else expected - there
 
 
 def abstract(expected: Expected, view: View) -> Any:

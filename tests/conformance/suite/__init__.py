@@ -13,9 +13,11 @@ from fiducial.conformance.suite import (
     segments,
     sessions,
     wire_frames,
+    wire_metadata,
+    wire_topics,
 )
 
-ROOMS = (produce, batches, fetch, sessions, lookups, deletion, segments, idempotence, wire_frames)
+ROOMS = (produce, batches, fetch, sessions, lookups, deletion, segments, idempotence, wire_frames, wire_metadata, wire_topics)
 
 
 def every() -> dict[str, Case]:
