@@ -29,7 +29,7 @@ cdef int64_t real_size(void* context, int fd) noexcept nogil:
 
 cdef int64_t real_modified_ms(void* context, int fd) noexcept nogil:
     cdef struct_stat status
-    return <int64_t>status.st_mtime * 1000 if fstat(fd, &status) == 0 else -errno
+    return status.st_mtim.tv_sec * 1000 + status.st_mtim.tv_nsec // 1_000_000 if fstat(fd, &status) == 0 else -errno
 
 
 cdef int real_write_at(void* context, int fd, const uint8_t* data, int64_t size, int64_t position) noexcept nogil:

@@ -733,6 +733,8 @@ cdef bint take_indexes(Log* log, Segment* segment, int64_t size_bytes) noexcept 
         segment.max_timestamp_offset = segment.base_offset + <int64_t>load32(last_time + 8)
         if segment.max_timestamp_offset > batch.last_offset:
             return False
+    if segment.max_timestamp < segment.first_timestamp:
+        return False
     log.end = batch.last_offset + 1
     segment.modified_ms = log.files.modified_ms(log.files.context, segment.fd)
     return True
