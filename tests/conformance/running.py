@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -187,9 +186,9 @@ class Judge:
         wanted = {each[called]: topic for each in names for called, topic in case.topics if topic.partitions}
         ids = self.target.make_topics(wanted)
         try:
-            return [self.tell(case, version, each, ids) for version, each in zip(versions, names, strict=True)]
+            return [self.told(case, version, each, ids) for version, each in zip(versions, names, strict=True)]
         finally:
-            self.clear_up(case, [name for each in names for name in each.values()])
+            self.target.remove_topics([name for each in names for name in each.values()])
 
     def is_unserved(self, step: Step) -> bool:
         """Is it in a version that has a layout, and that the broker does not say it serves?"""
@@ -208,14 +207,20 @@ class Judge:
         slug = case.id.replace("/", ".").lower()
         return {called: f"{self.prefix}-{slug}-{telling}-{called}".ljust(topic.characters, "x") for called, topic in case.topics}
 
-    def clear_up(self, case: Case, names: Sequence[str]) -> None:
-        """Leave the broker as it was, if it lets us."""
+    def undo(self, case: Case) -> None:
+        """Leave the broker's settings as they were, if it lets us."""
         for request in case.afterwards:
             with suppress(SetupFailed, SetupRefused, Unreachable):
                 self.target.ask(spoken(request, View(wall_clock_ms(), node_id=self.target.node_id)))
-        self.target.remove_topics(names)
 
     # A telling
+
+    def told(self, case: Case, version: int | None, names: dict[str, str], ids: dict[str, bytes]) -> Telling:
+        """Tell the story once, and undo what it did."""
+        try:
+            return self.tell(case, version, names, ids)
+        finally:
+            self.undo(case)
 
     def tell(self, case: Case, version: int | None, names: dict[str, str], ids: dict[str, bytes]) -> Telling:
         """Tell the story once."""

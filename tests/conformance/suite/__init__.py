@@ -12,12 +12,13 @@ from fiducial.conformance.suite import (
     produce,
     segments,
     sessions,
+    wire_configs,
     wire_frames,
     wire_metadata,
     wire_topics,
 )
 
-ROOMS = (produce, batches, fetch, sessions, lookups, deletion, segments, idempotence, wire_frames, wire_metadata, wire_topics)
+ROOMS = (produce, batches, fetch, sessions, lookups, deletion, segments, idempotence, wire_frames, wire_topics, wire_metadata, wire_configs)
 
 
 def every() -> dict[str, Case]:
