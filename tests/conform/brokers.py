@@ -6,7 +6,7 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import Any
 
@@ -18,6 +18,7 @@ from fiducial.models.state import Cluster
 from fiducial.reference.core import Action, Core, Hangup, Send, Wake
 
 NO_SETTINGS: Mapping[str, str] = {}
+FETCH = 1
 HANG_UP, SAY_NOTHING = "hang up", "say nothing"
 #: A broker that looks after its logs so often does it at each request.
 OFTEN_MS = 1000
@@ -145,6 +146,12 @@ def serving(
         for connection in broker.connections:
             connection.close()
         thread.join(10)
+
+
+def few(versions: Mapping[int, Sequence[int]]) -> dict[int, Sequence[int]]:
+    """Of each API's versions the oldest and the newest; and those of Fetch where sessions begin, and where names end and ids begin."""
+    kept = {FETCH: {7, 12, 13}}
+    return {key: [one for one in served if one in {served[0], served[-1]} | kept.get(key, set())] for key, served in versions.items()}
 
 
 def without_api(*keys: int) -> Tamper:

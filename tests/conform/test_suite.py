@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from conform.brokers import NO_SETTINGS, serving
+from conform.brokers import NO_SETTINGS, few, serving
 from fiducial.conformance import suite
 from fiducial.conformance.cases import Case, Verdict
 from fiducial.conformance.running import Judge, Result
@@ -15,9 +15,6 @@ from fiducial.models import specification
 RULES = specification.rules()
 LEVELS = {rule.id: rule.level for rule in RULES.values()}
 CASES = suite.every()
-FETCH = 1
-#: Of each request the oldest and the newest version; of Fetch also the first with sessions, and the last by names and the first by ids.
-NOTEWORTHY = {FETCH: {7, 12, 13}}
 #: Under these every story can be told.
 SETTINGS = {"log.retention.check.interval.ms": "50", "fetch.max.bytes": "100000", "producer.id.expiration.ms": "1000"}
 
@@ -26,8 +23,7 @@ def results(cases: Sequence[Case], settings: Mapping[str, str] = NO_SETTINGS) ->
     """What comes of cases at a broker, in few versions of each request."""
     with serving(settings=settings) as broker:
         target = Target(broker.host, broker.port)
-        for key, served in target.versions.items():
-            target.versions[key] = [one for one in served if one in {served[0], served[-1]} | NOTEWORTHY.get(key, set())]
+        target.versions = few(target.versions)
         judge = Judge(target, LEVELS, is_allowed_all=True)
         return [judge.judge(case) for case in cases]
 

@@ -5,7 +5,7 @@ So one story can be asked of the oracle and of any broker, at any time, and told
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -41,8 +41,9 @@ class View:
     node_id: int = 1  # the broker's own
     host: str = ""
     port: int = -1
-    versions: dict[int, range] = field(default_factory=dict)  # of each API, where those that the broker serves are known
+    versions: dict[int, Sequence[int]] = field(default_factory=dict)  # of each API, where those that the broker serves are known
     awaited: set[str] = field(default_factory=set)  # topics that may be in the making
+    is_shared: bool = False  # others have topics there too
     advertised: Mapping[int, tuple[int, int]] = field(default_factory=dict)  # by API key, the versions that it says it serves
 
     def newest(self, api_key: int) -> int:
