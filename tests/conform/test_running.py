@@ -157,6 +157,12 @@ def test_a_fault_of_the_judge_is_told_apart() -> None:
     assert result.verdict is Verdict.SUITE_ERROR and result.worst.finding.note == "ValueError: no layout of API 0 in version 99"
 
 
+def test_no_two_tellings_share_a_producer() -> None:
+    with judging() as (judge, _):
+        one, other = judge.producer_ids(2), judge.producer_ids(2)
+        assert len({*one, *other}) == 4
+
+
 def test_topics_are_removed_whatever_comes_of_the_case() -> None:
     with judging(on_produce(lambda part: changed(part, base_offset=9))) as (judge, broker):
         assert broker.topics == set()

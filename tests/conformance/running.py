@@ -132,7 +132,6 @@ class Judge:
         self.is_allowed_all = is_allowed_all
         self.prefix = f"conform-{secrets.token_hex(4)}"
         self.settings, self.changes = self.defaults()
-        self.given: list[int] = []
 
     def defaults(self) -> tuple[Settings, m.IncrementalAlterConfigsRequest]:
         """The settings, and their changes, that the oracle needs to have topics like the target's; ours, if no topic is to be had, for then no story is told."""
@@ -147,9 +146,8 @@ class Judge:
             self.target.remove_topics([name])
 
     def producer_ids(self, count: int) -> list[int]:
-        """Ids that were given to us; the same for every telling, since a partition of its own knows none of them."""
-        self.given += [self.target.new_producer_id() for _ in range(count - len(self.given))]
-        return self.given[:count]
+        """Ids that no other telling has: a broker may know a producer in all partitions at once, though none should (kfake does)."""
+        return [self.target.new_producer_id() for _ in range(count)]
 
     # A case
 
