@@ -1,4 +1,4 @@
-"""The coverage matrix: rule × function × test × flaw × property × proof, found in code and checks; and what is wrong with it.
+"""The coverage matrix: rule × function × test × conformance case × flaw × property × proof, found in code and checks; and what is wrong with it.
 
 `python -m house.matrix` (with tests on the path; `make spec`) writes spec/coverage.json and spec/matrix.md; tests/house/test_matrix.py fails
 where they are not what would be written, where a rule lacks something without a reason, and where a citation is of no rule.
@@ -14,6 +14,8 @@ from pathlib import Path
 import fiducial.models.broker
 import fiducial.models.restarts
 import fiducial.reference.server  # noqa: F401  (rules of frames and sockets are marked there)
+from fiducial.conformance import suite
+from fiducial.conformance.suite.unseen import UNSEEN
 from fiducial.models import pages, specification
 from fiducial.models.checkers.prove import INVARIANTS, STEP_CLAIMS
 from fiducial.models.coverage import Coverage, as_text
@@ -46,6 +48,11 @@ def marked(test: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[str]:
                 yield from (one.value for one in call.args if isinstance(one, ast.Constant) and isinstance(one.value, str))
 
 
+def cases_of(rule: str) -> list[str]:
+    """The cases that show a rule to whoever judges a broker from outside."""
+    return [case.id for case in suite.every().values() if rule in case.rules]
+
+
 def flaws_of(rule: str) -> list[str]:
     """The flaws that break a rule: those of the registry, and its rungs taken out."""
     named = [f"{one.id} {one.title}" for one in FLAWS.values() if rule in one.rules]
@@ -68,6 +75,7 @@ def coverage() -> dict[str, Coverage]:
         found[rule] = Coverage(
             tuple(IMPLEMENTED_BY.get(rule, ())),
             tuple(dict.fromkeys(tests.get(rule, ()))),
+            tuple(cases_of(rule)),
             tuple(flaws_of(rule)),
             tuple(properties),
             tuple(name for name in properties if name in proved),
@@ -93,6 +101,7 @@ def complaints(rules: Mapping[str, RuleText], covered: Mapping[str, Coverage]) -
     cited = {
         "a function": set(IMPLEMENTED_BY),
         "a test": set(cited_by_tests()),
+        "a case": {rule for case in suite.every().values() for rule in case.rules} | set(UNSEEN),
         "a flaw": {rule for one in FLAWS.values() for rule in one.rules},
         "a property": {rule for one in PROPERTIES.values() for rule in one.rules},
     }
@@ -111,15 +120,17 @@ def matrix(rules: Mapping[str, RuleText], covered: Mapping[str, Coverage]) -> st
         proofs = ", ".join(one.proofs)
         properties = ", ".join(name for name in one.properties if name not in one.proofs)
         deviation = "Kafka" if text.noted("Kafka") else ""
-        cells = (f"[{rule}]({text.page})", text.title, functions, str(len(one.tests)), str(len(one.flaws)), properties, proofs)
+        cases = "out of sight" if rule in UNSEEN else str(len(one.cases))
+        cells = (f"[{rule}]({text.page})", text.title, functions, str(len(one.tests)), cases, str(len(one.flaws)), properties, proofs)
         rows.append((*cells, text.tried.value, deviation))
-    heads = ("rule", "", "decided by", "tests", "flaws", "properties", "proved", "on Kafka 4.3.1", "deviates")
+    heads = ("rule", "", "decided by", "tests", "cases", "flaws", "properties", "proved", "on Kafka 4.3.1", "deviates")
     return f"# Coverage\n\n{INTRODUCTION.format(count=len(rules))}\n\n{pages.table(heads, rows)}"
 
 
 INTRODUCTION = """\
 Made by `make spec` from the code and its checks; do not edit. Each of the {count} rules, with the functions that decide it, how many tests
-cite it, how many flaws of the registry (a rung taken out of its ladder among them) break it, the properties that state it for every step of
+cite it, how many cases of `fiducial conform` show it to whoever judges a broker from outside (or that it is out of their sight; why, stands in
+tests/conformance/suite/unseen.py), how many flaws of the registry (a rung taken out of its ladder among them) break it, the properties that state it for every step of
 the searches and walks, and those of them that are also proved by induction. Beside these, every function is mutated by machine, and a test that cites the rule must notice
 (tests/house/mutants.py). Names are in [coverage.json](coverage.json)."""
 

@@ -41,7 +41,7 @@ def test_a_lack_is_complained_of() -> None:
     assert f"{rule} answers OUT_OF_ORDER_SEQUENCE_NUMBER, which its text does not say" in matrix.complaints(unsaid, covered)
     gone = "IDEM-DUP-1"
     fewer = {name: text for name, text in rules.items() if name != gone}
-    assert {f"{who} cites {gone}, which is no rule" for who in ("a function", "a test", "a flaw", "a property")} <= set(
+    assert {f"{who} cites {gone}, which is no rule" for who in ("a function", "a test", "a case", "a flaw", "a property")} <= set(
         matrix.complaints(fewer, covered)
     )
 
@@ -58,6 +58,6 @@ def test_sums(row): ...
 
 
 def test_what_is_written_is_read_back() -> None:
-    covered = {"LOG-SUM-1": Coverage(("a:b",), (), ("A1 flaw",), ("Sum",), ("Sum",)), "LOG-SUM-2": Coverage()}
+    covered = {"LOG-SUM-1": Coverage(("a:b",), (), ("LOG-SUM-1/two",), ("A1 flaw",), ("Sum",), ("Sum",)), "LOG-SUM-2": Coverage()}
     assert len(as_text(covered).splitlines()) == 4
     assert recorded().keys() == specification.rules().keys()

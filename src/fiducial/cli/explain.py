@@ -102,6 +102,7 @@ def rule_lines(rule: RuleText, rules: dict[str, RuleText]) -> list[str]:
         if any(rung.rule == rule.id for rung in ladder.rungs):
             lines += listed("which wins", tuple(precedence(ladder, rule, rules)))
     lines += listed("tests", covered.tests)
+    lines += listed("cases", covered.cases)
     lines += listed("flaws", covered.flaws)
     lines += listed("properties", covered.properties)
     return lines + listed("proved", covered.proofs)
