@@ -108,7 +108,7 @@ READ = (
         )
         for name, (taken, refused) in LIMITS.items()
     ),
-    altering("WIRE-CONFIG-4/no-such-name", *(alter(change(put(name, "1"))) for name in ("message.format.version", "num.partitions", "no.such.config")), also=("WIRE-CONFIG-25",)),
+    altering("WIRE-CONFIG-25/not-of-a-topic", *(alter(change(put(name, "1"))) for name in ("message.format.version", "num.partitions", "no.such.config")), also=("WIRE-CONFIG-4",)),
     altering("WIRE-CONFIG-4/lags-at-odds", alter(change(put("min.compaction.lag.ms", "10"), put("max.compaction.lag.ms", "5"))), alter(change(put("max.compaction.lag.ms", "5"))), alter(change(put("min.compaction.lag.ms", "10")))),
     altering("WIRE-CONFIG-4/hidden", alter(change(put("internal.segment.bytes", "100000"))), also=("WIRE-CONFIG-15",)),
     describing("WIRE-CONFIG-9/lists", describe(of("a", "cleanup.policy", "leader.replication.throttled.replicas")), topics=topics(a=Topic((("cleanup.policy", " delete,compact ,delete"),)))),
@@ -136,7 +136,7 @@ DESCRIBED = (
     ),
     *(
         describing(f"WIRE-CONFIG-11/{slug}", describe(of("", kind=kind)))
-        for slug, kind in {"logger": Resource.BROKER_LOGGER, "client-metrics": Resource.CLIENT_METRICS, "group": Resource.GROUP}.items()
+        for slug, kind in {"client-metrics": Resource.CLIENT_METRICS, "group": Resource.GROUP}.items()
     ),
     *(describing(f"WIRE-CONFIG-12/{slug}", describe(of(name), of("a", "retention.ms"))) for slug, name in BAD_NAMES.items()),
     describing("WIRE-CONFIG-13/no-topic", describe(of("absent"), of("a", "retention.ms")), also=("WIRE-CONFIG-17",)),
@@ -180,7 +180,7 @@ CHANGES = (
     ),
     *(
         altering(f"WIRE-CONFIG-26/{slug}", alter(change(one)))
-        for slug, one in {"append": append("retention.ms", "5"), "subtract": subtract("retention.ms", "5"), "unknown": append("no.such.config", "5")}.items()
+        for slug, one in {"append": append("retention.ms", "77"), "subtract": subtract("retention.ms", "5")}.items()
     ),
     altering("WIRE-CONFIG-34/incremental", alter(change(LONG_AGO, name=""))),
     replacing("WIRE-CONFIG-34/replaced", replace(by("", retention_ms="5"))),
@@ -265,7 +265,7 @@ BROKERS = (
         for slug, text in {"of-another-type": "soon", "out-of-range": "-1"}.items()
     ),
     *(
-        at_the_broker(f"WIRE-CONFIG-29/{slug}", set_broker(text, name=name), BOTH)
+        at_the_broker(f"WIRE-CONFIG-29/{slug}", set_broker(text, name=name), BOTH, afterwards=(alter(change(take(name), name=IT, kind=Resource.BROKER)).body,))
         for slug, name, text in (("fixed", "num.partitions", "5"), ("unknown", "no.such.setting", "5"))
     ),
 )

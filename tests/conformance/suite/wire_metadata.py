@@ -90,7 +90,6 @@ def paging(id: str, *story: Step, **more: Any) -> Case:
 
 PARTS = (
     paging("WIRE-PARTS-1/not-asked-for", parts("a", "b", "a", cursor=("absent", 0)), parts("a", cursor=("b", 0))),
-    paging("WIRE-PARTS-1/before-a-negative-partition", parts("a", cursor=("b", -1))),
     paging("WIRE-PARTS-1/asked-for-and-absent", parts("absent", "b", cursor=("absent", 0))),
     paging("WIRE-PARTS-2/negative", parts("a", "b", "a", cursor=("a", -1))),
     paging("WIRE-PARTS-2/of-all", parts(cursor=("a", -1))),
