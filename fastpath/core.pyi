@@ -58,6 +58,7 @@ class Core:
         snapshots: list[int],
         start: int,
         trusted_below: int,
+        leader_epoch: int,
         now: int,
     ) -> None: ...
     def configure(self, topic_id: bytes, index: int, config: LogConfig) -> None: ...

@@ -21,7 +21,7 @@ from fiducial.fastpath.batch cimport python_codecs, release, stamp
 from fiducial.fastpath cimport fetch as fetch_room
 from fiducial.fastpath.fetch cimport Fetches, Parked, Session, answer_fetch
 from fiducial.fastpath.bigendian cimport load16, load32
-from fiducial.fastpath.files cimport Files, files_at, replace_file, the_real_ones
+from fiducial.fastpath.files cimport Files, files_at, replace_file, the_real_ones, write_file
 from fiducial.fastpath cimport log as log_room
 from fiducial.fastpath.log cimport EVERYTHING as ALL_OF_IT
 from fiducial.fastpath.log cimport Loading, Place, Segment
@@ -539,25 +539,34 @@ cdef class Core:
             self.take_in(self.make(here, folder, identity(topic_id)))
 
     cdef int make(self, Partition* here, bytes folder, bytes text) except? 1:
-        """The folder of a partition, with its first files, on the disk. It may be there, from an attempt that a crash cut short."""
+        """The folder of a partition, with its first files. It may be there, from an attempt that a crash cut short; it need not be on the disk
+        before anything in it has to be."""
         cdef int result = self.files.make_folder(self.files.context, folder)
         if result == 0 or result == -EEXIST:
-            result = self.replace(folder + b"/" + IDENTITY.encode(), text)
+            result = write_file(&self.files, folder + b"/" + IDENTITY.encode(), <const uint8_t*>PyBytes_AS_STRING(text), len(text), False)
         if result == 0:
             result = log_room.make_first_segment(&here.log)
-        if result == 0:
-            result = log_room.save_epochs(&here.log)
-        return result if result < 0 else self.files.sync_folder(self.files.context, self.folder)
+        return result if result < 0 else log_room.save_epochs(&here.log)
 
     def load(
-        self, bytes topic_id, int index, str topic, config: object, list bases, list snapshots, int64_t start, int64_t trusted_below, int64_t now
+        self,
+        bytes topic_id,
+        int index,
+        str topic,
+        config: object,
+        list bases,
+        list snapshots,
+        int64_t start,
+        int64_t trusted_below,
+        int leader_epoch,
+        int64_t now,
     ) -> None:
-        """The partition as its folder has it."""
+        """The partition as its folder has it, in a new leader epoch: this one, or a later one if the log knows of it."""
         cdef Partition* here = self.new_partition(topic_id, index, topic, config)
         cdef vector[int64_t] segments = bases, saved = snapshots
         cdef bytes folder = self.path(topic, index)
         cdef const char* path = folder
-        cdef Loading loading = Loading(start, trusted_below, tell, <void*>self, now)
+        cdef Loading loading = Loading(start, trusted_below, leader_epoch, tell, <void*>self, now)
         cdef int result
         with nogil:
             result = partition_room.load(here, path, &self.files, segments, saved, &loading)
@@ -609,11 +618,12 @@ cdef class Core:
     def open_metadata(self, bytes folder, config: object, list bases, int64_t now) -> None:
         """The log of a folder that exists, as far as it is whole."""
         cdef vector[int64_t] segments = bases
-        cdef Loading loading = Loading(0, 0, tell, <void*>self, now)
+        cdef Loading loading = Loading(0, 0, 0, tell, <void*>self, now)
         self.metadata = new Partition()
         self.metadata.config = plain(config)
         self.made(log_room.load(&self.metadata.log, folder, &self.files, segments, &self.metadata.config, &loading))
         self.made(self.files.sync_folder(self.files.context, folder))
+        self.metadata.log.is_placed = True
 
     def append_metadata(self, bytes batch, int64_t now) -> None:
         """One batch of one record at the end of the log, and on the disk."""
@@ -674,12 +684,17 @@ cdef class Core:
         cdef pair[string, Partition*] entry
         cdef Segment* segment
         cdef size_t at
+        cdef int result
         found = []
         for entry in self.table.partitions:
             for at in range(entry.second.log.segments.size()):
                 segment = &entry.second.log.segments[at]
                 is_sealed = at + 1 < entry.second.log.segments.size()
                 if segment.is_unsynced and (is_sealed or now - segment.unsynced_ms >= entry.second.config.flush_ms):
+                    result = log_room.placed(&entry.second.log)
+                    self.take_in(result)
+                    if result < 0:
+                        continue
                     found.append((bytes(entry.second.topic_id), entry.second.index, segment.base_offset, segment.size_bytes, os.dup(segment.fd)))
         return found
 

@@ -33,6 +33,7 @@ IDENTITY = "partition.metadata"
 DELETE, STRAY = "delete", "stray"
 #: The longest name of a file that common file systems take.
 NAME_BYTES_MAX = 255
+UUID_BYTES = 16
 
 Partition = tuple[str, int]  # topic, partition
 
@@ -124,10 +125,10 @@ class DataFolder:
         """Whose log a folder holds, by its partition.metadata; None if it does not say."""
         try:
             lines = dict(line.split(": ", 1) for line in (self.path / folder / IDENTITY).read_text().splitlines() if ": " in line)
-            return base64.urlsafe_b64decode(lines["topic_id"] + "==")
+            topic_id = base64.urlsafe_b64decode(lines["topic_id"] + "==")
         except (FileNotFoundError, KeyError, ValueError):
             return None
-
+        return topic_id if len(topic_id) == UUID_BYTES else None
 
     def put_aside(self, core: Core, folder: str, topic_id: bytes | None, why: str) -> str:
         """Rename a folder that is no partition of ours, to be deleted or as a stray: its new name. DataError if that cannot be done."""

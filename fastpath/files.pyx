@@ -132,17 +132,23 @@ cdef Files files_at(size_t address) noexcept nogil:
     return (<Files*>address)[0]
 
 
-cdef int replace_file(Files* files, const string& path, const uint8_t* data, int64_t size) noexcept nogil:
-    """The file holds these bytes and nothing else, whole, or what it held before. That it does so after a power cut, `sync_folder` says."""
-    cdef string beside = path
-    beside.append(<const char*>b".tmp")
-    cdef int fd = files.open(files.context, beside.c_str(), True)
+cdef int write_file(Files* files, const string& path, const uint8_t* data, int64_t size, bint is_synced) noexcept nogil:
+    """The file holds these bytes and nothing else; on the disk too, if it is to be synced."""
+    cdef int fd = files.open(files.context, path.c_str(), True)
     if fd < 0:
         return fd
     cdef int result = files.truncate(files.context, fd, 0)
     if result == 0:
         result = files.write_at(files.context, fd, data, size, 0)
-    if result == 0:
+    if result == 0 and is_synced:
         result = files.sync(files.context, fd)
     files.close(files.context, fd)
+    return result
+
+
+cdef int replace_file(Files* files, const string& path, const uint8_t* data, int64_t size) noexcept nogil:
+    """The file holds these bytes and nothing else, whole, or what it held before. That it does so after a power cut, `sync_folder` says."""
+    cdef string beside = path
+    beside.append(<const char*>b".tmp")
+    cdef int result = write_file(files, beside, data, size, True)
     return files.rename(files.context, beside.c_str(), path.c_str()) if result == 0 else result

@@ -79,7 +79,8 @@ cdef cppclass Log:
     int64_t unflushed_messages
     vector[Segment] segments  # the last one is active; never empty
     vector[EpochStart] epochs
-    bint are_epochs_saved  # as they are
+    bint are_epochs_saved  # as they are, and on the disk
+    bint is_placed  # its folder is on the disk, so that what is synced in it can be found again
 
 ctypedef void (*OnHeader)(void* context, const uint8_t* header) noexcept nogil
 ctypedef void (*OnRead)(void* context, int64_t size_bytes) noexcept nogil
@@ -87,6 +88,7 @@ ctypedef void (*OnRead)(void* context, int64_t size_bytes) noexcept nogil
 cdef struct Loading:  # how a log that is there is taken up
     int64_t start  # as it was last written down
     int64_t trusted_below  # an offset: what lies below was forced to the disk, with its indexes; EVERYTHING after a clean stop
+    int32_t leader_epoch  # that begins now, if the log knows of none so late
     OnRead on_read  # told of the bytes that were read through, from time to time
     void* context
     int64_t now
@@ -112,6 +114,7 @@ cdef size_t below_start(Log* log) noexcept nogil
 cdef size_t too_much(Log* log, LogConfig* config) noexcept nogil
 cdef size_t too_old(Log* log, LogConfig* config, int64_t now) noexcept nogil
 cdef int drop(Log* log, size_t count) noexcept nogil
+cdef int placed(Log* log) noexcept nogil
 cdef int sync(Log* log) noexcept nogil
 cdef int finish(Log* log) noexcept nogil
 cdef void let_go(Log* log) noexcept nogil

@@ -20,7 +20,7 @@ from libcpp.vector cimport vector
 
 from fiducial.fastpath.batch cimport checksum
 from fiducial.fastpath.bigendian cimport load16, load32, load64, store32, store64
-from fiducial.fastpath.files cimport replace_file
+from fiducial.fastpath.files cimport replace_file, write_file
 
 cdef enum:
     NO_TIMESTAMP = -1
@@ -101,6 +101,7 @@ cdef void begin(Log* log, const char* folder, Files* files, int64_t offset, int6
     log.files = files
     log.start = log.high_watermark = log.end = offset
     log.size_bytes = log.unflushed_messages = 0
+    log.are_epochs_saved = log.is_placed = False
     log.segments.clear()
     log.epochs.clear()
     log.segments.push_back(new_segment(offset, now))
@@ -579,14 +580,34 @@ cdef int drop(Log* log, size_t count) noexcept nogil:
         log.size_bytes -= log.segments[index].size_bytes
         remove_segment(log, log.segments[index].base_offset)
     log.segments.erase(log.segments.begin(), log.segments.begin() + count)
-    return log.files.sync_folder(log.files.context, log.folder.c_str())
+    cdef int result = log.files.sync_folder(log.files.context, log.folder.c_str())
+    return result if result < 0 else placed(log)
 
 
 # Syncing and closing
 
 
+cdef int placed(Log* log) noexcept nogil:
+    """The log's folder, with its epochs, is on the disk when this returns 0. That is not so from the beginning: most of many logs are never written
+    to, and the metadata log has all that they are."""
+    cdef string above = log.folder.substr(0, log.folder.rfind(<char>b"/"))
+    if log.is_placed:
+        return 0
+    cdef int result = 0 if log.are_epochs_saved else save_epochs(log)
+    if result == 0:
+        result = log.files.sync_folder(log.files.context, above.c_str())
+    log.is_placed = result == 0
+    return result
+
+
 cdef int sync(Log* log) noexcept nogil:
-    """What was appended is on the disk when this returns 0."""
+    """What was appended is on the disk when this returns 0, and can be found there."""
+    cdef int result = placed(log) if log.end > 0 else 0
+    return result if result < 0 else sync_segments(log)
+
+
+cdef int sync_segments(Log* log) noexcept nogil:
+    """What the segments hold is on the disk when this returns 0."""
     cdef size_t index
     cdef int result
     for index in range(log.segments.size()):
@@ -619,7 +640,7 @@ cdef int finish(Log* log) noexcept nogil:
     cdef int result = sync(log)
     if result == 0 and log.end > 0:
         result = seal(log, &log.segments.back())
-    return result if result < 0 or log.are_epochs_saved else save_epochs(log)
+    return result if result < 0 or log.are_epochs_saved or log.end == 0 else save_epochs(log)
 
 
 cdef void let_go(Log* log) noexcept nogil:
@@ -658,7 +679,7 @@ cdef int load(Log* log, const char* folder, Files* files, const vector[int64_t]&
     if result == 0 and not is_whole:
         result = log.files.truncate(log.files.context, log.segments.back().fd, log.segments.back().size_bytes)
     if result == 0:
-        result = sync(log)
+        result = sync_segments(log)
     for index in range(log.segments.size()):  # the active one too, as Kafka does it; it grows again
         if result == 0 and log.end > 0:
             result = seal(log, &log.segments[index])
@@ -849,7 +870,8 @@ cdef string epochs_path(Log* log) noexcept nogil:
 
 
 cdef int save_epochs(Log* log) noexcept nogil:
-    """Kafka's file: version, count, and a line for each epoch; on the disk, with whatever else was made or removed in the folder."""
+    """Kafka's file: version, count, and a line for each epoch; on the disk, with whatever else was made or removed in the folder. Of a log that has
+    never held anything it need not be on the disk: nothing depends on it."""
     cdef char[64] line
     cdef string text
     cdef size_t index
@@ -858,6 +880,8 @@ cdef int save_epochs(Log* log) noexcept nogil:
     for index in range(log.epochs.size()):
         snprintf(line, sizeof(line), b"%d %lld\n", log.epochs[index].epoch, <long long>log.epochs[index].start_offset)
         text.append(<const char*>line)
+    if log.end == 0:
+        return write_file(log.files, epochs_path(log), <const uint8_t*>text.data(), text.size(), False)
     cdef int result = replace_file(log.files, epochs_path(log), <const uint8_t*>text.data(), text.size())
     if result == 0:
         result = log.files.sync_folder(log.files.context, log.folder.c_str())

@@ -24,6 +24,7 @@ from fiducial.fastpath.codec_objects import Malformed
 from fiducial.fastpath.control import PartitionsView
 from fiducial.fastpath.core import EVERYTHING, VERDICTS, Core, StorageFailed, identity
 from fiducial.fastpath.data import CLEAN, DELETE, IDENTITY, LOG_STARTS, RECOVERY_POINTS, STRAY, DataFolder
+from fiducial.fastpath.metadata_log import BrokerStarted
 from fiducial.models import apis, broker, configs, events
 from fiducial.models.log import LogConfig
 from fiducial.models.settings import Settings
@@ -97,6 +98,7 @@ class Node:
             cluster_id = self.data.cluster_id(self.core, cluster.broker_id, cluster_id_bytes(cluster.cluster_id))
             is_clean = self.data.was_stopped_cleanly(self.core)
             self.open_metadata(now)
+            metadata_log.append(self.core, [BrokerStarted()], now)
             found, ids = metadata_log.replayed(self.core)
             view = cast(Any, PartitionsView(self.core))
             self.broker = changed(fresh, topics=found, producer_ids=ids, partitions=view, cluster=changed(cluster, cluster_id=cluster_id))
@@ -115,7 +117,7 @@ class Node:
 
     def load(self, is_clean: bool, now: int, progress: Callable[[Progress], None]) -> None:
         """Every partition of every topic that the metadata log tells of. One without a folder was about to be made: it is empty."""
-        starts, points = self.data.checkpoint(LOG_STARTS), self.data.checkpoint(RECOVERY_POINTS)
+        log_starts, points, epochs = self.data.checkpoint(LOG_STARTS), self.data.checkpoint(RECOVERY_POINTS), metadata_log.starts(self.core)
         topics = self.broker.topics.by_name.values()
         folders = self.own_folders()
         so_far = Progress(0, sum(topic.partitions for topic in topics), 0, self.data.log_bytes(folders))
@@ -128,14 +130,14 @@ class Node:
         for topic in topics:
             self.core.name_topic(topic.topic_id, topic.name)
             config = configs.log_config(self.broker, topic)
-            for index in range(topic.partitions):
+            for index, epoch in enumerate(epochs[topic.topic_id]):
                 key, folder = (topic.name, index), f"{topic.name}-{index}"
                 if folder in folders:
                     files = self.data.log_files(folder)
                     trusted_below = EVERYTHING if is_clean else points.get(key, 0)
-                    self.core.load(topic.topic_id, index, topic.name, config, *files, starts.get(key, 0), trusted_below, now)
+                    self.core.load(topic.topic_id, index, topic.name, config, *files, log_starts.get(key, 0), trusted_below, epoch, now)
                 else:
-                    self.core.create(topic.topic_id, index, topic.name, config, 0, now)
+                    self.core.create(topic.topic_id, index, topic.name, config, epoch, now)
                 so_far.partitions += 1
                 progress(so_far)
         for leftover in self.data.path.glob(f"*-{DELETE}"):

@@ -440,9 +440,13 @@ cdef int load(
     log_room.let_go(&partition.log)  # there may be many logs that nobody asks for
     if result < 0:
         return result
-    partition.leader_epoch = partition.log.epochs.back().epoch + 1 if not partition.log.epochs.empty() else 0
+    partition.leader_epoch = loading.leader_epoch
+    if not partition.log.epochs.empty():
+        partition.leader_epoch = max(partition.leader_epoch, partition.log.epochs.back().epoch + 1)
     log_room.begin_epoch(&partition.log, partition.leader_epoch)
-    return log_room.save_epochs(&partition.log)
+    result = log_room.save_epochs(&partition.log)
+    partition.log.is_placed = partition.log.are_epochs_saved  # a start ends with a checkpoint in the data folder, and a sync of it
+    return result
 
 
 cdef int64_t load_producers(Partition* partition, const vector[int64_t]& snapshots, int64_t now) noexcept nogil:
