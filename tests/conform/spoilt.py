@@ -71,6 +71,8 @@ def told(case: Case, version: int | None, fault: Fault = nullcontext) -> list[To
         try:
             with fault(), no_longer_than(PATIENCE_S, PATIENCE_S):
                 expected = script.expected(step, version_of(case, step, version))
+                if step.api_key in CHANGE_TOPICS:
+                    script.follow()
         except WaitsTooLong:
             return [*answers, (SILENCE, frozenset())]
         except Unexpected:
@@ -79,8 +81,6 @@ def told(case: Case, version: int | None, fault: Fault = nullcontext) -> list[To
             return [*answers, (HUNG_UP, frozenset())]
         if isinstance(step.body, TimePasses):
             clock.ms += step.body.ms
-        if step.api_key in CHANGE_TOPICS:
-            script.follow()
         answers.append((abstract(expected, script.view), expected.allowed))
     return answers
 

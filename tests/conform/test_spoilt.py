@@ -20,9 +20,12 @@ from fiducial.models import specification
 from fiducial.models.flaws import rung_removed
 from fiducial.models.partition import Partition
 from fiducial.models.rules import IMPLEMENTED_BY, LADDERS, Ladder, Rung
+from fiducial.models.topics import TIME_CHECK
 
-PAGES = ("log.md", "idempotence.md")
-RULES = [rule.id for rule in specification.rules().values() if rule.page in PAGES]
+PAGES = ("log.md", "idempotence.md", "wire.md")
+#: What is about bytes and sockets, rather than messages, is spoilt in test_spoilt_wire.py.
+BELOW_MESSAGES = re.compile(r"WIRE-FRAME-([2,5-9]|1[0-2])|WIRE-VERSIONS-2|WIRE-CONFIG-6")
+RULES = [rule.id for rule in specification.rules().values() if rule.page in PAGES and not BELOW_MESSAGES.fullmatch(rule.id)]
 CASES = suite.every()
 
 
@@ -34,10 +37,15 @@ def unknown_until_something_is_written(log: Any, epoch: int) -> tuple[int, int]:
     return (-1, -1) if log.end == 0 else (epoch, log.end)
 
 
+def always_late(timeout_ms: int, _times: Mapping[Any, int]) -> Rung | None:
+    return TIME_CHECK.refusal(timeout_ms)
+
+
 #: Spoilt by hand, where no fault of the machine's can be seen: the function that goes wrong, and how.
 BY_HAND: Mapping[str, tuple[str, Callable[..., Any]]] = {
     "LOG-TIME-5": ("fiducial.models.partition:latest_offset", one_too_many),
     "LOG-EPOCH-2": ("fiducial.models.log:end_offset_for_epoch", unknown_until_something_is_written),
+    "WIRE-TOPIC-14": ("fiducial.models.topics:late", always_late),
 }
 #: By rule the functions, and the ladders, whose faults nobody sees from outside; and cases that notice no fault of the machine's.
 IN_VAIN: Mapping[str, str] = {
@@ -49,7 +57,23 @@ IN_VAIN: Mapping[str, str] = {
     "IDEM-ID-5 init producer id": "the same",
     "LOG-FETCH-5 fetch": "a new topic is in its first leader epoch, below which a fetch asks for no check",
     "LOG-FETCH-1/no-time": "to wait for no time, and not to wait, is the same; noticed is who waits for ever",
-}
+    "WIRE-META-1/no-name-version-10": "who does not know the rule answers the same for another (WIRE-META-2)",
+    "WIRE-META-1/no-name-version-11": "the same",
+    **dict.fromkeys(
+        (
+            "WIRE-CONFIG-24/logger", "WIRE-CONFIG-24/client-metrics", "WIRE-CONFIG-24/group", "WIRE-CONFIG-24 config_requests:resource_has_no_configs",
+            "WIRE-CONFIG-24 change a configuration",
+        ),
+        "what a broker without the rule answers, one that has configurations there may",
+    ),
+    **dict.fromkeys(
+        (
+            "WIRE-CONFIG-25/set", "WIRE-CONFIG-25/taken", "WIRE-CONFIG-25/not-of-a-topic", "WIRE-CONFIG-25 config_requests:config_is_unknown",
+            "WIRE-CONFIG-25 change a configuration",
+        ),
+        "no topic accepts an unknown name in any case (WIRE-CONFIG-27), and a peer may take its deletion",
+    ),
+}  # fmt: skip
 
 
 def about(rule: str) -> list[Case]:

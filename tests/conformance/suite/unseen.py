@@ -1,4 +1,4 @@
-"""The rules of the log and of idempotence that no case shows: what stands in the way.
+"""The rules that no case shows: what stands in the way.
 
 Some shows only after what nobody does to a cluster that others use; some not to a client at all. `tests/models`, `tests/faults` and
 `tests/differential` hold our own brokers against them.
@@ -11,6 +11,7 @@ from collections.abc import Mapping
 A_RESTART = "shows only after a restart of the broker"
 A_CRASH = "shows only after the broker was killed, or the machine lost its power"
 FOLLOWERS = "with one replica everything is committed at once: shows only beside a follower that lags behind"
+DELETION_OFF = "where deletion is switched off, what the stories make could not be removed"
 INTERNAL_TOPICS = "which internal topics there are is the broker's affair; one that did not keep the rule would be harmed by asking"
 
 UNSEEN: Mapping[str, str] = {
@@ -36,4 +37,13 @@ UNSEEN: Mapping[str, str] = {
     "LOG-RESTART-12": "takes a disk that fails",
     "LOG-RESTART-13": "shows only where brokers are started",
     "IDEM-ID-2": A_RESTART,
+    "WIRE-FRAME-13": "takes as long as a broker keeps a silent connection: ten minutes, mostly",
+    "WIRE-FRAME-14": "what a broker holds for a client that does not read, no client sees; and how much that may be, no rule says",
+    "WIRE-VERSIONS-6": "a broker that has groups and transactions announces the features that they need",
+    "WIRE-TOPIC-1": A_RESTART,
+    "WIRE-TOPIC-20": DELETION_OFF,
+    "WIRE-TOPIC-21": DELETION_OFF,
+    "WIRE-CONFIG-7": "shows only where brokers are started",
+    "WIRE-CONFIG-8": "shows only where brokers are started",
+    "WIRE-CLUSTER-5": "a broker that has coordinators names them",
 }

@@ -186,7 +186,7 @@ CHANGES = (
     replacing("WIRE-CONFIG-34/replaced", replace(by("", retention_ms="5"))),
     *(altering(f"WIRE-CONFIG-12/changed-{slug}", alter(change(LONG_AGO, name=name))) for slug, name in BAD_NAMES.items() if name),
     *(
-        altering(f"WIRE-CONFIG-11/changed-{slug}", alter(change(put("no.such.config", "5"), name="", kind=kind)))
+        altering(f"WIRE-CONFIG-11/changed-{slug}", alter(change(name="", kind=kind)), alter(change(put("no.such.config", "5"), name="", kind=kind)))
         for slug, kind in {"client-metrics": Resource.CLIENT_METRICS, "group": Resource.GROUP}.items()
     ),
     *(
