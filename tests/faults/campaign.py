@@ -30,7 +30,7 @@ class Plan:
     second_acts: int  # that begin on what a crash of a history has left, let its logs grow again, and crash again
 
 
-EVERYDAY = Plan(range(3, 4), actions=45, cuts=2, second_acts=4)
+EVERYDAY = Plan(range(3, 4), actions=45, cuts=4, second_acts=4)
 LONG = Plan(range(4, 10), actions=60, cuts=8, second_acts=30)
 
 
@@ -71,7 +71,7 @@ def main(folder: str) -> int:
     try:
         campaign.run()
     except AssertionError as error:
-        found = str(error)
+        found = f"{type(error).__name__}: {error}"
     print(json.dumps({"core": core.__file__, "found": found, "looked": str(campaign.report), "did": campaign.did}))
     return 0
 

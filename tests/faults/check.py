@@ -41,7 +41,7 @@ from fiducial.models.topics import Topics
 from fiducial.models.values import changed
 from fiducial.reference.records import with_checksum
 
-FETCH, PRODUCE, INIT_PRODUCER_ID = 1, 0, 22
+PRODUCE, FETCH, LIST_OFFSETS, INIT_PRODUCER_ID = 0, 1, 2, 22
 SIZE_MAX = 2**31 - 1
 
 
@@ -114,8 +114,15 @@ def fetched(node: Node, name: str, index: int, offset: int, max_bytes: int, now:
     return answer
 
 
+def looked_up(node: Node, name: str, index: int, timestamp: int, now: int) -> int:
+    """The offset of the first record of a time or later, of one partition."""
+    wanted = m.ListOffsetsTopic(name, (m.ListOffsetsPartition(index, timestamp=timestamp),))
+    (answer,) = asked(node, LIST_OFFSETS, 10, m.ListOffsetsRequest(-1, 0, (wanted,), 1000), now).topics[0].partitions
+    return int(answer.offset)
+
+
 def read_log(node: Node, name: str, index: int, start: int, end: int, now: int) -> bytes:
-    """Every byte from log start to log end, as a consumer reads it; then each batch alone, as the index finds it."""
+    """Every byte from log start to log end, as a consumer reads it; then each batch alone, as the indexes find it by its offset and by its time."""
     read, offset = b"", start
     while offset < end:
         answer = fetched(node, name, index, offset, SIZE_MAX, now)
@@ -123,10 +130,16 @@ def read_log(node: Node, name: str, index: int, start: int, end: int, now: int) 
             raise Violation(f"{name}-{index}, {start} to {end}, cannot be read at {offset}: {answer}")
         read += bytes(answer.records)
         offset = batches(bytes(answer.records))[-1].last_offset + 1
+    latest = -1
     for batch in batches(read):
         answer = fetched(node, name, index, batch.last_offset, 1, now)
         if bytes(answer.records) != batch.data:
             raise Violation(f"{name}-{index} at {batch.last_offset}: {answer}, not the batch at {batch.base_offset}")
+        if batch.max_timestamp > latest:
+            latest = batch.max_timestamp
+            first = looked_up(node, name, index, latest, now)
+            if first != max(batch.base_offset, start):
+                raise Violation(f"{name}-{index} at the time {latest}: {first}, not the batch at {batch.base_offset}")
     return read
 
 

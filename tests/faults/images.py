@@ -15,7 +15,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from copy import copy
 from dataclasses import dataclass, field
-from itertools import islice, product
+from itertools import product
 from math import prod
 from pathlib import Path
 from random import Random
@@ -197,8 +197,8 @@ def variants(file: File) -> list[Variant]:
 
 
 def after_power_cut(shadow: Shadow, limit: int, random: Random) -> Iterator[Image]:
-    """What a power cut may leave: every combination, if there are at most `limit`; else those in which one thing is as early or as late as it can
-    be and all others are the other way, and a random choice of the rest."""
+    """What a power cut may leave: every combination, if there are at most `limit`; else nothing and all of what is pending, and then by chance
+    those in which one thing is as early or as late as it can be and all others are the other way, and any."""
     folders = [folder for folder in shadow.folders.values() if folder.pending]
     files = {number: variants(file) for number, file in shadow.files.items() if file.pending}
     sizes = [*(len(folder.pending) + 1 for folder in folders), *map(len, files.values())]
@@ -212,24 +212,12 @@ def after_power_cut(shadow: Shadow, limit: int, random: Random) -> Iterator[Imag
     if prod(sizes) <= limit:
         yield from map(image, product(*map(range, sizes)))
         return
-    chosen = dict.fromkeys((*corners(sizes), *random_choices(sizes, limit, random)))
-    yield from map(image, islice(chosen, limit))
-
-
-def corners(sizes: list[int]) -> Iterator[tuple[int, ...]]:
-    """Nothing that is pending, all of it, and one thing apart from the others."""
-    earliest, latest = [0] * len(sizes), [size - 1 for size in sizes]
-    yield tuple(earliest)
-    yield tuple(latest)
-    for at in range(len(sizes)):
-        yield (*latest[:at], 0, *latest[at + 1 :])
-        yield (*earliest[:at], latest[at], *earliest[at + 1 :])
-
-
-def random_choices(sizes: list[int], count: int, random: Random) -> Iterator[tuple[int, ...]]:
-    """Any."""
-    for _ in range(count):
-        yield tuple(random.randrange(size) for size in sizes)
+    earliest, latest = tuple(0 for _ in sizes), tuple(size - 1 for size in sizes)
+    yield from map(image, (earliest, latest))
+    for number in range(limit - 2):
+        at = random.randrange(len(sizes))
+        apart = (*latest[:at], 0, *latest[at + 1 :]), (*earliest[:at], latest[at], *earliest[at + 1 :])
+        yield image(random.choice(apart) if number % 2 else tuple(map(random.randrange, sizes)))
 
 
 # Images as folders

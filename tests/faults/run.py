@@ -184,8 +184,9 @@ class Run:
         found = dict(self.node.core.producers(*key))
         for producer, entry in found.items():
             known = here.producers.get(producer)
-            assert (entry.epoch, entry.window) in ([(known.epoch, known.window)] if known is not None else self.ever[key, producer])
-        assert set(here.producers) <= set(found)
+            may_be = [(known.epoch, known.window)] if known is not None else self.ever[key, producer]
+            assert (entry.epoch, entry.window) in may_be, f"producer {producer} of {key} is {entry}, not {may_be}"
+        assert set(here.producers) <= set(found), f"of the producers {set(here.producers)} of {key} only {set(found)} are known"
         return changed(here, producers=Map(found))
 
     def stop(self) -> None:

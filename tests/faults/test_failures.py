@@ -206,9 +206,9 @@ def test_what_could_not_be_forced_to_the_disk_is_seen_by_nobody(broker: Broker) 
 def test_a_failed_flush_takes_the_log_directory_offline_and_is_not_tried_again(broker: Broker) -> None:
     broker.create("often", flush_ms="0")
     assert broker.produce("often") == Error.NONE
-    broker.disk.fault = is_of(Sync, Failure(EIO))
     segments = broker.node.core.unsynced(NOON_MS)
     assert len(segments) == 1
+    broker.disk.fault = is_of(Sync, Failure(EIO))
     with pytest.raises(StorageFailed):
         broker.node.synced(segments, broker.node.core.sync([segment[4] for segment in segments]))
     assert broker.produce("often") == broker.produce("safe") == Error.KAFKA_STORAGE_ERROR
