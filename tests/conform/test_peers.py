@@ -28,9 +28,14 @@ NONSTRICT = {
     "LOG-BATCH-19/gzip", "LOG-BATCH-19/lz4", "LOG-BATCH-25/packed-by-zstd", "LOG-BATCH-26/no-time", "LOG-BATCH-26/no-epoch",
     "LOG-FETCH-10/no-replica-there", "LOG-READ-10/unknown-isolation-level", "LOG-READ-12/limit-of-a-partition", "LOG-READ-12/limit-of-the-request",
     "LOG-TIME-8/unknown-isolation-level",
+    "WIRE-TOPIC-19/dot-and-underscore", "WIRE-TOPIC-33/too-many", "WIRE-META-2/alone", "WIRE-META-2/beside-names", "WIRE-CONFIG-23/four",
+    "WIRE-CONFIG-23/negative", "WIRE-CONFIG-24/logger", "WIRE-CONFIG-24/group", "WIRE-CONFIG-25/taken", "WIRE-CONFIG-29/unknown",
 }  # fmt: skip
 #: Its own defects, seen.
-INFO = {"LOG-BATCH-3/null", "LOG-FETCH-6/told-in-a-version-that-cannot", "LOG-FETCH-9/zero-id-twice", "LOG-PRODUCE-6/a-refusal-is-overruled"}
+INFO = {
+    "LOG-BATCH-3/null", "LOG-FETCH-6/told-in-a-version-that-cannot", "LOG-FETCH-9/zero-id-twice", "LOG-PRODUCE-6/a-refusal-is-overruled",
+    "WIRE-TOPIC-33/behind-too-many", "WIRE-PARTS-3/no-name", "WIRE-CONFIG-20/replaced-twice",
+}  # fmt: skip
 #: The same, of a Kafka that looks after its producers often.
 INFO_OFTEN = {"IDEM-EXPIRE-1/old-timestamps"}
 
