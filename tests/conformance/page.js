@@ -1,7 +1,7 @@
 "use strict";
 const form = document.getElementById("filter");
 const cards = [...document.querySelectorAll(".card")].map(card => ({ card, text: card.textContent.toLowerCase() }));
-form.hidden = false;
+form.hidden = cards.length === 0;
 
 function show() {
   const wanted = Object.fromEntries(new FormData(form));
@@ -14,7 +14,7 @@ function show() {
     seen += !one.card.hidden;
   }
   document.getElementById("seen").value = `${seen} of ${cards.length}`;
-  document.getElementById("none").hidden = seen > 0;
+  document.getElementById("none").hidden = seen > 0 || cards.length === 0;
   history.replaceState(null, "", "#" + new URLSearchParams(Object.entries(wanted).filter(([, held]) => held)));
 }
 

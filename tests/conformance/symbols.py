@@ -45,6 +45,7 @@ class View:
     awaited: set[str] = field(default_factory=set)  # topics that may be in the making
     is_shared: bool = False  # others have topics there too
     advertised: Mapping[int, tuple[int, int]] = field(default_factory=dict)  # by API key, the versions that it says it serves
+    is_about_versions: bool = False  # whether Produce is said to be served from 0 on is what a story is about
 
     def newest(self, api_key: int) -> int:
         """The newest version of an API that both know."""

@@ -59,9 +59,16 @@ any more, is said:
   reason = "broken since 2.1, see issue 77"
   expires = 2027-01-31
 
+With --explore the broker is asked valid, invalid and boundary requests at random, each answer held against what the models allow. A history that
+ends in a difference is shrunk until nothing can be left out of it, and written into a folder: SEED-N.json (for --replay), SEED-N.py (a program that
+needs nothing but Python, and sends the very bytes), SEED-N.mmd (a sequence diagram, as Mermaid text). What was found once is not told again. All
+topics are the run's own (conform-*), and go with it; no setting of the broker is changed.
+
 JSON lines (-o json): first {"target", "cases", "seed"}; then each case as it ends: {"case", "rules", "level", "verdict", "versions", "seconds"},
 and, if it did not pass, {"note", "step", "told", "known" (why, if the baseline has it), "differences": [{"place", "expected", "got"}], "transcript":
-[{"ms", "connection", "what", "told", "bytes" (hexadecimal)}]}; at last {"verdicts" (how many of each), "exit_status"}.
+[{"ms", "connection", "what", "told", "bytes" (hexadecimal)}]}; at last {"verdicts" (how many of each), "exit_status"}. With --explore: {"target", "explore",
+"replay", "seed"}; each counterexample: {"history", "verdict", "level", "rules", "told", "differences", "files"}; at last {"requests", "histories",
+"unfinished", "found", "exit_status"}.
 
 Exit status 0: every MUST that was judged held; 1: a MUST failed, or a case was inconclusive or a suite-error; 2: a command line that is
 not accepted, or no case was told; 3: the broker cannot be reached, or no more; 4: only SHOULD failed, with --strict. NO_COLOR turns colours off.
@@ -72,6 +79,8 @@ examples:
   fiducial conform 127.0.0.1:9092 --rule LOG-BATCH-9/wrong-checksum -o json
   fiducial conform 127.0.0.1:9092 --junit conform.xml --html conform.html --badge conform.svg
   fiducial conform 127.0.0.1:9092 --baseline known.toml
+  fiducial conform 127.0.0.1:9092 --explore 5m --html explored.html
+  fiducial conform 127.0.0.1:9092 --replay conform-found/271828-1.json
   fiducial conform --list
 """
 
@@ -118,8 +127,14 @@ def parser() -> argparse.ArgumentParser:
     conform.add_argument("--api", metavar="NAME", help="cases that ask this API, such as Produce")
     conform.add_argument("--level", choices=("MUST", "SHOULD", "MAY"), help="cases of rules that bind at least so much")
     conform.add_argument("--strict", action="store_true", help="a SHOULD that fails counts")
+    others = "tell also what others may notice: settings of the broker are changed and taken back, and Kafka's controller steps down once or twice"
+    conform.add_argument("--allow-destructive", action="store_true", help=others)
     conform.add_argument("--seed", type=int, metavar="N", help="shuffle the cases so (default: in the order of --list)")
     conform.add_argument("-o", "--output", choices=("text", "json"), default="text", help="a report to read, or JSON lines (default: %(default)s)")
+    conform.add_argument("--explore", metavar="N|DURATION", help="tell no cases, but random histories: so many requests, or for so long (30s, 5m)")
+    conform.add_argument("--replay", type=Path, metavar="FILE", help="tell again what --explore found: a trace that it wrote")
+    found = "where --explore writes what it finds (default: ./%(default)s)"
+    conform.add_argument("--found", type=Path, default=Path("conform-found"), metavar="DIR", help=found)
     conform.add_argument("--baseline", type=Path, metavar="FILE", help="failures that are known, with reason and expiry date (TOML, see below)")
     conform.add_argument("--html", type=Path, metavar="FILE", help="write a page to read there too: one file, needs nothing from elsewhere")
     conform.add_argument("--junit", type=Path, metavar="FILE", help="write JUnit XML there too")

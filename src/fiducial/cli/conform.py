@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from fiducial.cli import USAGE
+from fiducial.cli.arguments import Refused, address, check_writable
+from fiducial.cli.progress import ProgressLine
 from fiducial.conformance import baseline, page, reports, suite
 from fiducial.conformance.baseline import BaselineError, Known
 from fiducial.conformance.cases import Case, Verdict
@@ -28,13 +30,8 @@ from fiducial.models.specification import Level
 
 #: From the most binding on.
 LEVELS = tuple(Level)
-COLUMNS_MAX = 100
 #: The exit status of a program that SIGINT ended, as shells have it.
 INTERRUPTED = 130
-
-
-class Refused(Exception):
-    """What was asked for cannot be done; the text says why."""
 
 
 def conform(options: argparse.Namespace) -> int:
@@ -48,6 +45,10 @@ def conform(options: argparse.Namespace) -> int:
             return 0
         for file in (options.junit, options.html, options.badge):
             check_writable(file)
+        if options.explore or options.replay:
+            from fiducial.cli.explore import explored
+
+            return explored(options, rules, text)
         return judged(options, chosen, rules, text)
     except Refused as reason:
         print(f"fiducial conform: {reason}", file=sys.stderr)
@@ -55,23 +56,6 @@ def conform(options: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         print("\nfiducial conform: interrupted", file=sys.stderr)
         return INTERRUPTED
-
-
-def address(target: str | None) -> tuple[str, int]:
-    """HOST:PORT, or [HOST]:PORT for an address with colons."""
-    host, _, port = (target or "").rpartition(":")
-    if not host or not (port.isascii() and port.isdecimal()) or not 0 < int(port) < 65536:
-        raise Refused(f"which broker? HOST:PORT, not {target or 'nothing'!r}")
-    return host.removeprefix("[").removesuffix("]"), int(port)
-
-
-def check_writable(file: Path | None) -> None:
-    """Refused if the file cannot be written: that is to be known before the work."""
-    try:
-        if file is not None:
-            file.touch()
-    except OSError as error:
-        raise Refused(f"cannot write {file}: {error.strerror}") from None
 
 
 def known_failures(file: Path | None) -> tuple[Known, ...]:
@@ -112,13 +96,13 @@ def judged(options: argparse.Namespace, cases: Sequence[Case], rules: Rules, tex
     known, today = known_failures(options.baseline), date.today()
     try:
         target = Target(host, port)
-        judge = Judge(target, {name: rule.level for name, rule in rules.items()})
+        judge = Judge(target, {name: rule.level for name, rule in rules.items()}, is_allowed_all=options.allow_destructive)
     except (Unreachable, SetupFailed, SetupRefused) as reason:
         print(f"fiducial conform: {reason}", file=sys.stderr)
         return UNREACHABLE
     results: list[Result] = []
     is_json = options.output == "json"
-    progress = Progress(len(cases), is_seen=sys.stderr.isatty() and not (is_json and sys.stdout.isatty()))
+    progress = Progress(len(cases), ProgressLine(is_report_there=is_json))
     if is_json:
         print(json.dumps({"target": options.target, "cases": len(cases), "seed": options.seed}), flush=True)
     for found in told(judge, cases, progress):
@@ -163,36 +147,28 @@ def told(judge: Judge, cases: Sequence[Case], progress: Progress) -> Iterator[Re
         yield result
         if result.verdict is Verdict.INCONCLUSIVE and not judge.target.is_lively():
             break
-    progress.clear()
+    progress.line.clear()
 
 
 class Progress:
-    """One line on a terminal; nothing, where nobody looks."""
+    """How far the telling of the cases is."""
 
-    def __init__(self, total: int, *, is_seen: bool) -> None:
+    def __init__(self, total: int, line: ProgressLine) -> None:
         self.total = total
+        self.line = line
         self.done = 0
         self.failed = 0
         self.begun = time.monotonic()
-        self.is_seen = is_seen
 
     def show(self, case: Case) -> None:
         """What is being told, how many were, how many failed, and how long it may take yet."""
-        if not self.is_seen:
-            return
         left_s = (time.monotonic() - self.begun) / self.done * (self.total - self.done) if self.done else 0
         failed = f", {self.failed} failed" if self.failed else ""
         left = f", about {left_s:.0f} s left" if left_s >= 1 else ""
-        line = f"{self.done + 1}/{self.total}{failed}{left}  {case.id}"
-        print(f"\r\x1b[K{line[:COLUMNS_MAX]}", end="", file=sys.stderr, flush=True)
+        self.line.show(f"{self.done + 1}/{self.total}{failed}{left}  {case.id}")
 
     def count(self, result: Result) -> None:
         """One more."""
         self.done += 1
         self.failed += result.verdict is Verdict.FAIL
-
-    def clear(self) -> None:
-        """Make room for the report."""
-        if self.is_seen:
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 

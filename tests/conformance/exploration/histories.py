@@ -120,14 +120,15 @@ class Writer:
 class Histories:
     """Makes steps at random. With `keeps_house`, time passes wherever retention may have something to do.
 
-    `served`: the versions of each API that a broker serves at which we are guests; we leave alone there what is not our own.
+    `served`: the versions of each API that a broker serves at which we are guests; we leave alone there what is not our own. `topics`: those of
+    CONFIGS that can be had there.
     """
 
-    def __init__(self, seed: int, *, keeps_house: bool = False, served: Mapping[int, range] | None = None) -> None:
+    def __init__(self, seed: int, *, keeps_house: bool = False, served: Mapping[int, Sequence[int]] | None = None, topics: Sequence[str] = tuple(sorted(CONFIGS))) -> None:
         self.chance = random.Random(seed)
         self.keeps_house = keeps_house
         self.served = served
-        names = self.chance.sample(sorted(CONFIGS), TOPICS)
+        names = self.chance.sample(topics, min(TOPICS, len(topics)))
         self.world = World({name: CONFIGS[name] for name in names}, resized=RESIZED, unsized=frozenset() if keeps_house else ROLLING, mentioned=NAMES)
         self.sessions: list[bool] = []  # those that were asked for, the newest last: by topic ids?
         self.ends: dict[tuple[str, int], int] = {}
@@ -673,7 +674,7 @@ BROKER_NAMES = {definition.name: definition.synonym for definition in TOPIC.valu
 # Guests
 
 
-def is_for_guests(step: Step, served: Mapping[int, range]) -> bool:
+def is_for_guests(step: Step, served: Mapping[int, Sequence[int]]) -> bool:
     """May a guest ask this: is it served, and only about topics of its own?"""
     asked = (step, step.waiting) if step.waiting is not None else (step,)
     return all(one.api_version in served.get(one.api_key, ()) and touches_only_its_own(one) for one in asked)

@@ -78,9 +78,13 @@ class Story:
     def __str__(self) -> str:
         topics = [f"there is {name} {config or ''}".rstrip() for name, config in self.world.of(self.steps).topics.items()]
         told = [f"{number}. {step}" for number, step in enumerate(self.steps, 1)]
-        places = [f"at {one.place or 'all'}:\n  ours   {one.expected!r}\n  theirs {one.got!r}" for one in self.found]
+        places = [f"at {one.place or 'the answer'}:\n  expected {one.expected!r}\n  got      {one.got!r}" for one in self.found]
         doubt = [] if self.is_steady else ["It did not happen again when the same was asked anew."]
         return "\n".join([*topics, *told, "", *places, *doubt])
+
+    def marks(self) -> frozenset[Mark]:
+        """What is peculiar to it, so that the same is known when it comes again."""
+        return marks_of(self.steps[-1], self.found)
 
     def places(self) -> set[tuple[int, str]]:
         """Where the targets differ, without the positions in lists."""
@@ -90,6 +94,20 @@ class Story:
 def without_positions(place: str) -> str:
     """A place in an answer, wherever in its lists."""
     return "".join(c for c in place if not c.isdigit())
+
+
+#: The API, a place in its answer, and which word should stand there and which does.
+Mark = tuple[int, str, str, str]
+
+
+def marks_of(step: Step, found: Iterable[Difference]) -> frozenset[Mark]:
+    """What is peculiar to the differences at a step; of values that are no words, only where they are."""
+    return frozenset((step.api_key, without_positions(one.place), word(one.expected), word(one.got)) for one in found)
+
+
+def word(held: Any) -> str:
+    """A value, if it is a word."""
+    return held if isinstance(held, str) else ""
 
 
 class Asker(Protocol):
@@ -113,7 +131,8 @@ class Pair:
     world: World
     is_strict: bool = False
     is_close: bool = True
-    has_parted: bool = False  # the second did what the first refused, as a rule allows: their states differ
+    known: frozenset[Mark] = frozenset()  # differences that are told already
+    has_parted: bool = False  # the second did what the first refused, as a rule allows, or something known: their states differ
     rules: tuple[str, ...] = ()  # those by which the first refused something in its last answer
     is_answered: bool = False  # was the last fetch that should have waited answered at once?
     asked: int = 0
@@ -137,7 +156,11 @@ class Pair:
         self.align()
         found = [one for mine, other in zip(ours, theirs, strict=True) for one in self.compared(mine, other)]
         topics = self.await_topics()
-        return found if self.has_parted else found + topics
+        found = found if self.has_parted else found + topics
+        if not self.known.isdisjoint(marks_of(step, found)):
+            self.has_parted = True
+            return []
+        return found
 
     def compared(self, ours: Any, theirs: Any) -> list[Difference]:
         """Where two answers differ, but for what is allowed."""
@@ -238,6 +261,7 @@ def error_names(answer: Any) -> set[str]:
 
 def prepare(target: Target, world: World, begun_ms: int) -> None:
     """The target with the topics and producers of a world; what an earlier history left is removed, and where nobody else is, everything."""
+    assert world.prefix or not target.view.is_shared, "among others, topics need names of their own"
     for session in target.view.sessions:
         talk(target, 1, m.FetchRequest(session_id=session, session_epoch=-1))
     clear(target)
@@ -256,7 +280,7 @@ def prepare(target: Target, world: World, begun_ms: int) -> None:
         if given.error_code == 0:  # Apache Kafka may have to wait for a block of ids
             target.view.producer_ids.append(given.producer_id)
     if isinstance(target, Remote):
-        target.transcript.entries.clear()
+        target.begin_anew()
 
 
 def clear(target: Target) -> None:
@@ -265,7 +289,7 @@ def clear(target: Target) -> None:
     if names:
         for topic in talk(target, 20, m.DeleteTopicsRequest(tuple(m.DeleteTopicState(name) for name in names), names, 30_000)).responses:
             assert topic.error_code == 0, topic
-    if not target.view.names:
+    if not target.view.is_shared:
         unset = tuple(m.IncrementalAlterConfigsRequestAlterableConfig(name, Operation.DELETE, None) for name in DYNAMIC if name != "min.insync.replicas")
         resources = tuple(m.IncrementalAlterConfigsRequestAlterConfigsResource(Resource.BROKER, name, unset) for name in ("1", ""))
         for resource in talk(target, 44, m.IncrementalAlterConfigsRequest(resources, False)).responses:
@@ -275,7 +299,9 @@ def clear(target: Target) -> None:
 def known_topics(target: Target) -> dict[str, bytes]:
     """Every topic that the target knows, by name, with its id; where others are too, of ours."""
     ours = tuple(m.MetadataRequestTopic(name=name) for name in target.view.names.values())
-    topics = talk(target, 3, m.MetadataRequest(ours or None, False)).topics
+    if target.view.is_shared and not ours:
+        return {}
+    topics = talk(target, 3, m.MetadataRequest(ours if target.view.is_shared else None, False)).topics
     return {topic.name: topic.topic_id for topic in topics if topic.error_code == Error.NONE}
 
 

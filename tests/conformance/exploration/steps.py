@@ -34,6 +34,19 @@ class Raw:
 class TimePasses:
     """No request: the broker looks for what has gone out of retention."""
 
+    def __str__(self) -> str:
+        return "time passes"
+
+
+@value
+class Restarts:
+    """No request: the broker stops, in good order or killed, and starts again on what it has left."""
+
+    is_clean: bool
+
+    def __str__(self) -> str:
+        return "a clean stop and a start" if self.is_clean else "a kill and a start"
+
 
 @value
 class Spoilt:
@@ -74,7 +87,7 @@ class Step:
         """What it is called in a story."""
         if isinstance(self.body, Raw):
             return "frame"
-        return APIS[self.api_key].name if self.api_key >= 0 else "time passes"
+        return APIS[self.api_key].name if self.api_key >= 0 else str(self.body)
 
     @property
     def expects_answer(self) -> bool:
@@ -89,7 +102,7 @@ class Step:
         return self.spoilt.done_to(frame) if self.spoilt else frame
 
     def __str__(self) -> str:
-        told = self.action if isinstance(self.body, TimePasses) else f"{self.action} v{self.api_version} {words(self.body)}"
+        told = self.action if isinstance(self.body, TimePasses | Restarts) else f"{self.action} v{self.api_version} {words(self.body)}"
         if self.client_id != CLIENT_ID:
             told += f", client id {self.client_id!r:.40}"
         if self.spoilt is not None:

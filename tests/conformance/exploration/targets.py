@@ -26,6 +26,8 @@ WOKEN_S = 5.0
 ARRIVAL_S = 0.05
 #: So long a broker with a short log.retention.check.interval.ms is given to look at every log.
 HOUSEKEEPING_S = 0.25
+#: Asked behind what has no answer, to see whether the connection still stands.
+PROBE = codec.request_frame(API_VERSIONS, 0, 0, None, b"")
 
 
 class Closed(Exception):
@@ -163,6 +165,11 @@ class Remote:
         self.beside: Connection | None = None
         self.early: bytes | None = None  # the answer to what was begun, if it came at once
 
+    def begin_anew(self) -> None:
+        """Nothing was said yet."""
+        self.close()
+        self.transcript = Transcript()
+
     def connected(self) -> Connection:
         """A new connection."""
         return Connection(self.host, self.port, Deadline(self.timeout_s), self.transcript)
@@ -175,7 +182,7 @@ class Remote:
             if expects_answer:
                 return received(self.connection, self.timeout_s)
             # Whether an error ends the connection shows when the next request is answered, or not.
-            send(self.connection, codec.request_frame(API_VERSIONS, 0, 0, None, b""))
+            send(self.connection, PROBE)
             received(self.connection, self.timeout_s)
             return None
         except (Closed, TimeoutError):
@@ -244,8 +251,11 @@ def received(connection: Connection, patience_s: float) -> bytes:
 
 
 def talk(target: Target, api_key: int, message: Any) -> Any:
-    """Ask in the newest version; the message that is answered."""
+    """Ask in the newest version; the message that is answered. It is no part of the history, and not in its transcript."""
     version = target.view.newest(api_key)
+    said = target.transcript.entries if isinstance(target, Remote) else []
+    before = len(said)
     answer = target.ask(request_frame(api_key, version, message), expects_answer=True)
+    del said[before:]
     assert answer is not None
     return answer_of(answer, api_key, version)

@@ -1,0 +1,212 @@
+"""A counterexample as a Python program that needs nothing but Python: `standalone`, and the story as data behind it.
+
+Where in a frame an id or a time stands is found by making the frame once more with another id: where the bytes differ, there it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from importlib import resources
+from pprint import pformat
+from typing import Any
+
+import attrs
+from crc32c import crc32c
+
+from fiducial.conformance.batches import CHECKED_FROM, header_of
+from fiducial.conformance.client import Entry
+from fiducial.conformance.exploration.explorer import (
+    CREATE_TOPICS,
+    DELETE_TOPICS,
+    FETCH,
+    INIT_PRODUCER_ID,
+    METADATA,
+    Counterexample,
+)
+from fiducial.conformance.exploration.steps import Step, TimePasses, request_frame
+from fiducial.conformance.exploration.targets import PROBE
+from fiducial.conformance.symbols import Records, View
+from fiducial.models import messages as m
+from fiducial.models.apis import has_flexible_answer
+
+#: Added to a time, this changes each of its bytes.
+SHIFT_MS = 0x0101010101010101
+#: Where an answer with tagged fields in its header gives out an id: behind the correlation id, these fields, the throttle time and the error.
+ID_AT = 4 + 1 + 4 + 2
+#: A place in a frame, how many bytes, what they are, and which.
+Slot = tuple[int, int, str, Any]
+
+HEAD = '''#!/usr/bin/env python3
+"""{title}
+
+{told}
+
+Run it with any Python from 3.11 on: python {name} HOST:PORT. It makes topics of its own there, and deletes them.
+"""
+'''
+
+TAIL = """
+if __name__ == "__main__":
+    raise SystemExit(main(STORY))
+"""
+
+
+def written(found: Counterexample, name: str) -> str:
+    """The program; `name`: of its file."""
+    told = str(found.story).replace("\\", "\\\\").replace('"""', "'''")
+    source = resources.files(__package__).joinpath("standalone.py").read_text()
+    code = source.partition('"""\n')[2]
+    title = " ".join(("What a broker answered that no rule allows.", *found.rules))
+    data = pformat(story_of(found), width=150, sort_dicts=False)
+    return f"{HEAD.format(title=title, told=told, name=name)}{code}\n\nSTORY: dict[str, Any] = {data}\n{TAIL}"
+
+
+def story_of(found: Counterexample) -> dict[str, Any]:
+    """The story as `standalone` takes it."""
+    world, view = found.story.world, found.asked[0][1]
+    topics = tuple(
+        m.CreatableTopic(view.names[name], world.partitions, 1, (), tuple(m.CreatableTopicConfig(*one) for one in config.items()))
+        for name, config in world.of(found.story.steps).topics.items()
+    )
+    told = [name for name in view.names.values() if any(name in str(frame_of(step, at)) for step, at in found.asked)]
+    named = sorted({*told, *(topic.name for topic in topics), *(view.names[name] for _, at in found.asked for name in at.topic_ids)})
+    gone = tuple(m.DeleteTopicState(name) for name in named)
+    return {
+        "prefix": next(iter(view.names.values()))[: len("conform-") + 8],
+        "begun_ms": view.begun_ms,
+        "create": request(view, CREATE_TOPICS, m.CreateTopicsRequest(topics, 30_000)),
+        "delete": request(view, DELETE_TOPICS, m.DeleteTopicsRequest(gone, tuple(named), 30_000)),
+        "metadata": {name: request(view, METADATA, m.MetadataRequest((m.MetadataRequestTopic(name=name),), False)) for name in named},
+        "topic_ids": {view.names[name]: known.hex() for name, known in view.topic_ids.items()},
+        "producers": len(view.producer_ids),
+        "init": request(view, INIT_PRODUCER_ID, m.InitProducerIdRequest(None, 0, -1, -1)) if view.producer_ids else "",
+        "init_at": ID_AT,
+        "steps": steps_of(found),
+        "expected_and_got": [f"at {one.place or 'the answer'}: expected {one.expected}, got {one.got}" for one in found.differences],
+    }
+
+
+def request(view: View, api_key: int, message: Any) -> str:
+    """A frame in the newest version."""
+    return request_frame(api_key, view.newest(api_key), message).hex()
+
+
+def steps_of(found: Counterexample) -> list[dict[str, Any]]:
+    """Each step with what was answered."""
+    answers = answers_of(found.entries)
+    steps = []
+    for step, view in found.asked:
+        if isinstance(step.body, TimePasses):
+            continue
+        beside = None if step.waiting is None else step_of(step.waiting, view)
+        steps.append(step_of(step, view) | {"waiting": beside})
+        for one, asked in ((beside, step.waiting), (steps[-1], step)):
+            if one is not None and asked is not None:
+                one["then"] = answers.get(frame_of(asked, view))
+    return steps
+
+
+def step_of(step: Step, view: View) -> dict[str, Any]:
+    """One request."""
+    frame = step.frame(view)
+    batches = [(begin, end) for begin, end, is_sound in batches_in(step, view, frame) if is_sound]
+    return {
+        "told": str(step), "frame": frame.hex(), "slots": [*slots_of(step, view, frame, batches)], "batches": batches, "is_answered": step.expects_answer,
+        "topics": step.api_key in (CREATE_TOPICS, DELETE_TOPICS), "gives": given_by(step), "waiting": None, "then": None,
+    }  # fmt: skip
+
+
+def frame_of(step: Step, view: View) -> bytes:
+    """What is sent, without its length."""
+    return b"" if isinstance(step.body, TimePasses) else step.frame(view)
+
+
+def given_by(step: Step) -> tuple[str, int, int] | None:
+    """Where in its answer an id is given out, and of how many bytes."""
+    if step.api_key not in (FETCH, INIT_PRODUCER_ID) or (step.api_key == FETCH and step.api_version < 7):
+        return None
+    place = ID_AT - 1 + has_flexible_answer(step.api_key, step.api_version)
+    return ("session", place, 4) if step.api_key == FETCH else ("producer", place, 8)
+
+
+def answers_of(entries: tuple[Entry, ...]) -> dict[bytes, str | None]:
+    """By frame what was answered, as hexadecimal digits: empty for the end of the connection, None for nothing."""
+    found: dict[bytes, str | None] = {}
+    last: dict[int, bytes] = {}
+    probed: set[int] = set()
+    for entry in entries:
+        at, frame = entry.connection, entry.data[4:]
+        if frame == PROBE:
+            probed.add(at)
+        elif entry.what == "sent":
+            last[at], found[frame] = frame, None
+        elif entry.what == "received" and at in probed:
+            probed.remove(at)
+        elif entry.what == "received":
+            found[last[at]] = entry.data.hex()
+        elif at in last and entry.what.startswith("the broker ended"):
+            found[last[at]] = ""
+    return found
+
+
+# Where ids, times and checksums stand
+
+
+def batches_in(step: Step, view: View, frame: bytes) -> Iterator[tuple[int, int, bool]]:
+    """Of each batch where it begins and ends, and whether its checksum fits."""
+    position = 0
+    for records in records_in(step.body):
+        for batch in records.batches:
+            data = batch.data(view)
+            begin = frame.find(data, position)
+            if begin >= 0:
+                position = begin + len(data)
+                is_whole = len(data) >= CHECKED_FROM + 40
+                yield begin, position, is_whole and header_of(data).checksum == crc32c(data[CHECKED_FROM:])
+
+
+def records_in(body: Any) -> Iterator[Records]:
+    """The records anywhere in a request."""
+    if isinstance(body, Records):
+        yield body
+    elif isinstance(body, tuple):
+        for one in body:
+            yield from records_in(one)
+    elif attrs.has(type(body)):
+        for field in attrs.fields(type(body)):
+            yield from records_in(getattr(body, field.name))
+
+
+def slots_of(step: Step, view: View, frame: bytes, batches: list[tuple[int, int]]) -> Iterator[Slot]:
+    """The ids and times in a frame."""
+    checksums = {begin + 17 + index for begin, _ in batches for index in range(4)}
+    for kind, which, size, other in other_views(view):
+        changed = step.frame(other)
+        if len(changed) != len(frame):
+            continue  # a time that makes records longer or shorter stays as it is
+        end = 0
+        for place in range(len(frame)):
+            if place >= end and place not in checksums and changed[place] != frame[place]:
+                yield place, size, kind, which
+                end = place + size
+
+
+def other_views(view: View) -> Iterator[tuple[str, Any, int, View]]:
+    """The view with one id changed, or its time: what is changed, and how many bytes it has."""
+    for topic, known in view.topic_ids.items():
+        yield "topic", view.names.get(topic, topic), 16, replace(view, topic_ids=view.topic_ids | {topic: inverted(known)})
+    for known, topic in view.old_ids.items():
+        yield "old topic", view.names.get(topic, topic), 16, replace(view, old_ids={inverted(one) if one == known else one: of for one, of in view.old_ids.items()})
+    for number, producer in enumerate(view.producer_ids):
+        yield "producer", number, 8, replace(view, producer_ids=[~one if one == producer else one for one in view.producer_ids])
+    for number, session in enumerate(view.sessions):
+        yield "session", number, 4, replace(view, sessions=[~one if one == session else one for one in view.sessions], epochs=view.epochs | {~session: view.epochs[session]})
+    yield "time", 0, 8, replace(view, begun_ms=view.begun_ms + SHIFT_MS)
+
+
+def inverted(data: bytes) -> bytes:
+    """No byte as it was."""
+    return bytes(byte ^ 0xFF for byte in data)
+
+
