@@ -11,18 +11,21 @@ import pytest
 from conform.brokers import HANG_UP, SAY_NOTHING, Broker, Tamper, honest, serving, without_api
 from fiducial.conformance import codec, suite
 from fiducial.conformance.abstraction import Difference
-from fiducial.conformance.cases import Case, Step, Topic, Verdict, case, fetch, produce
+from fiducial.conformance.cases import Case, Odd, Step, Topic, Verdict, case, fetch, pipelined, produce
 from fiducial.conformance.client import Unreachable
 from fiducial.conformance.running import THE_END, Finding, Judge, Result, goes_on
-from fiducial.conformance.symbols import Batch, Record
+from fiducial.conformance.suite.wire_requests import create, delete, identified, metadata, new, topics
+from fiducial.conformance.symbols import Batch, OldIdOf, Record
 from fiducial.conformance.target import Target
 from fiducial.models import messages as m
 from fiducial.models import specification
+from fiducial.models.apis import APIS
 from fiducial.models.values import changed
 
 LEVELS = {rule.id: rule.level for rule in specification.rules().values()}
 CASES = suite.every()
-PRODUCE, FETCH, API_VERSIONS, CREATE_TOPICS = 0, 1, 18, 19
+NEWEST_METADATA = APIS[3].max_version
+PRODUCE, FETCH, METADATA, API_VERSIONS, CREATE_TOPICS = 0, 1, 3, 18, 19
 SOUND = case("LOG-APPEND-1/sound", produce(Batch()), produce(Batch()), fetch())
 
 
@@ -216,3 +219,90 @@ def test_an_id_that_is_given_twice_fails() -> None:
 def test_a_broker_that_does_not_answer_is_unreachable() -> None:
     with serving(instead(API_VERSIONS, HANG_UP)) as broker, pytest.raises(Unreachable, match="does not answer ApiVersions"):
         Target(broker.host, broker.port)
+
+
+NEW = case(
+    "WIRE-TOPIC-40/new",
+    create(new()),
+    metadata("a", version=12),
+    delete("a"),
+    metadata("a", version=12),
+    topics=topics("a"),
+    sweep=None,
+)
+
+
+def test_topics_that_a_story_makes_are_known_by_their_ids_and_go_with_it() -> None:
+    again = changed(NEW, story=(*NEW.story, create(new()), metadata(identified(OldIdOf("a")), identified("a"))))
+    with judging() as (judge, broker):
+        assert judge.judge(again).verdict is Verdict.PASS
+        assert broker.topics == set()
+
+
+def lagging(times: int) -> Tamper:
+    """Says of topics that they are unknown, so many times before it tells the truth; but never in the newest version, in which the judge prepares."""
+    asked: list[int] = []
+
+    def tamper(api_key: int, version: int, message: Any) -> Any:
+        if api_key != METADATA or version == NEWEST_METADATA or len(asked) >= times:
+            return message
+        asked.append(version)
+        return changed(message, topics=tuple(changed(topic, error_code=3, partitions=(), topic_id=bytes(16)) for topic in message.topics))
+
+    return tamper
+
+
+def test_what_was_changed_may_take_a_moment_to_show_but_not_for_ever() -> None:
+    def found(tamper: Tamper, patience_s: float) -> Verdict:
+        with serving(tamper) as broker:
+            return Judge(Target(broker.host, broker.port), LEVELS, patience_s=patience_s).judge(NEW).verdict
+
+    assert found(lagging(3), 5) is Verdict.PASS
+    assert found(lagging(3), 0) is Verdict.FAIL
+    assert found(lagging(1000), 0.1) is Verdict.FAIL
+
+
+def test_a_question_is_asked_again_only_behind_a_change() -> None:
+    asks = case("WIRE-META-9/asks", metadata("a", version=12), sweep=None)
+    assert judged(asks, lagging(1)).verdict is Verdict.FAIL
+
+
+def test_what_others_may_notice_is_told_only_if_that_is_allowed() -> None:
+    noticed = changed(SOUND, is_destructive=True)
+    result = judged(noticed)
+    assert result.verdict is Verdict.NOT_APPLICABLE and "--allow-destructive" in result.worst.finding.note
+    with serving() as broker:
+        assert Judge(Target(broker.host, broker.port), LEVELS, is_allowed_all=True).judge(noticed).verdict is Verdict.PASS
+
+
+def test_what_a_story_did_is_undone_whatever_came_of_it() -> None:
+    undo = delete("left-behind").body
+    left = case("WIRE-TOPIC-40/left", create(new("left-behind")), metadata("a", version=12), sweep=None, afterwards=(undo,))
+    with judging(lagging(1_000)) as (judge, broker):
+        judge.patience_s = 0
+        assert judge.judge(left).verdict is Verdict.FAIL
+        assert broker.topics == set()
+
+
+def test_some_stories_need_a_cluster_of_one_node() -> None:
+    with judging() as (judge, _):
+        judge.target.nodes = 3
+        result = judge.judge(changed(NEW, needs_one_node=True))
+    assert result.verdict is Verdict.UNSUPPORTED_SETUP and result.worst.finding.note == "a cluster of one node is needed, and this one has 3"
+
+
+def test_a_story_in_a_version_that_the_broker_does_not_say_it_serves_is_not_told() -> None:
+    asks = case("WIRE-META-9/asks", metadata("a", version=12), sweep=None)
+    with judging() as (judge, _):
+        assert judge.judge(asks).verdict is Verdict.PASS
+        judge.target.advertised = {**judge.target.advertised, METADATA: (0, 11)}
+        result = judge.judge(asks)
+    assert result.verdict is Verdict.NOT_APPLICABLE and result.worst.finding.note.startswith("not advertised: Metadata v12")
+
+
+def test_pipelined_requests_leave_together_and_frames_can_come_in_pieces() -> None:
+    story = case("WIRE-FRAME-10/two", *pipelined(produce(Batch()), produce(Batch())), fetch(odd=Odd(piece=40)))
+    result = judged(story)
+    assert result.verdict is Verdict.PASS
+    said = [entry.what for entry in result.tellings[0].transcript.entries]
+    assert said[:5] == [said[0], "sent", "sent", "received", "received"]
