@@ -207,6 +207,11 @@ class Case:
         return self.rules[0]
 
     @property
+    def is_about_versions(self) -> bool:
+        """Does it matter what ApiVersions names, and not only that it is answered?"""
+        return "WIRE-VERSIONS-4" in self.rules
+
+    @property
     def api_keys(self) -> frozenset[int]:
         """All that it asks."""
         return frozenset(key for step in self.story for key in step.api_keys)

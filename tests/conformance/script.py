@@ -49,7 +49,7 @@ class Script:
     ) -> None:
         self.case = case
         self.clock = clock
-        self.view = View(clock(), dict(names), node_id=cluster.broker_id, advertised=ADVERTISED)
+        self.view = View(clock(), dict(names), node_id=cluster.broker_id, advertised=ADVERTISED, is_about_versions=case.is_about_versions)
         self.oracle = Oracle(cluster, settings, seed=1)
         self.ended: set[int] = set()  # the connections whose side of ours has ended
         self.topics = dict(case.topics)

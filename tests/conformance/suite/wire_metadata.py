@@ -130,7 +130,7 @@ CLUSTER = (
         for version in (1, 2)
         for slug, kind in {"none": 0, "three": 3, "negative": -1}.items()
     ),
-    of_the_cluster("WIRE-CLUSTER-3/brokers", cluster(), sweep=m.DescribeClusterRequest),
+    of_the_cluster("WIRE-CLUSTER-3/brokers", cluster(), sweep=m.DescribeClusterRequest, also=("WIRE-VERSIONS-4",)),
     of_the_cluster("WIRE-CLUSTER-3/operations", cluster(operations=True), sweep=m.DescribeClusterRequest, also=("WIRE-META-14",)),
     of_the_cluster("WIRE-CLUSTER-3/fenced-too", cluster(fenced=True), sweep=m.DescribeClusterRequest),
     *(
