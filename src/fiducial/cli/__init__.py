@@ -46,7 +46,7 @@ not judged: --list shows what is.
   nonstrict          otherwise, but as the rule allows a peer
   info               otherwise, where Apache Kafka does not keep the rule either, or the rule is a MAY
   fail               otherwise
-  not-applicable     the broker does not advertise what is asked
+  not-applicable     the broker does not advertise what is asked, or others may notice and --allow-destructive is not given
   unsupported-setup  the topics that the story needs are not to be had
   inconclusive       the broker, or the way to it, failed
   suite-error        the judge failed
