@@ -14,7 +14,7 @@ from house.mutants import FEW, Spoilt, TooLong, no_longer_than, spoilt, spread
 from fiducial.conformance.abstraction import differences, wall_clock_ms
 from fiducial.conformance.cases import Case, Step, TimePasses
 from fiducial.conformance.oracle import KEYS, Allowed
-from fiducial.conformance.running import CHANGE_TOPICS, abstract
+from fiducial.conformance.running import CHANGE_TOPICS, SILENCE, abstract
 from fiducial.conformance.script import Script, Unexpected, WaitsTooLong
 from fiducial.models import messages as m
 from fiducial.models.apis import APIS
@@ -22,7 +22,7 @@ from fiducial.models.settings import parse
 from fiducial.models.state import Cluster
 
 CLUSTER = Cluster("fiducialfiducialfiduci", 1, "127.0.0.1", 9092)
-SILENCE, HUNG_UP = "silence", "hung up"
+HUNG_UP = "hung up"
 #: A fault may never end; a story takes a few milliseconds.
 PATIENCE_S = 5.0
 
@@ -93,12 +93,13 @@ def honest(case: Case, version: int | None) -> list[Told]:
 
 def notices(case: Case, fault: Fault) -> bool:
     """Is a broker with this fault told apart from an honest one, in any version?"""
-    return any(differ(honest(case, version), told(case, version, fault)) for version in versions(case))
+    return any(differ(case, honest(case, version), told(case, version, fault)) for version in versions(case))
 
 
-def differ(wanted: list[Told], got: list[Told]) -> bool:
+def differ(case: Case, wanted: list[Told], got: list[Told]) -> bool:
     """Is there a step whose answer is another, and not one that a peer may give instead?"""
-    return any(True for (ours, allowed), (theirs, _) in zip(wanted, got, strict=False) for _ in differences(ours, theirs, allowed))
+    pairs = zip(wanted, got, strict=False)
+    return any(True for (ours, allowed), (theirs, _) in pairs for _ in differences(ours, theirs, allowed, rule=case.rule))
 
 
 @cache

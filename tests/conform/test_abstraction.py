@@ -161,3 +161,17 @@ def test_a_request_is_told_in_words() -> None:
     assert words(m.FetchRequest(cluster_id="c" * 80, rack_id="")) == f"cluster_id {'c' * 60}…"
     assert words(m.InitProducerIdResponse(error_code=51)) == "error_code CONCURRENT_TRANSACTIONS"
     assert words(bytes(20)) == f"{'00' * 16}… (20 bytes)"
+
+
+def test_what_is_told_beside_an_error_concerns_the_cases_about_that() -> None:
+    ours = Abstraction(ONE).of(answer(m.PartitionProduceResponse(0, Error.CORRUPT_MESSAGE, -1)))
+    theirs = Abstraction(ONE).of(answer(m.PartitionProduceResponse(0, Error.CORRUPT_MESSAGE, 0, error_message="oh")))
+    assert not list(differences(ours, theirs, rule="LOG-BATCH-9"))
+    assert len(list(differences(ours, theirs, rule="LOG-BATCH-22"))) == len(list(differences(ours, theirs))) == 2
+    other = Abstraction(ONE).of(answer(m.PartitionProduceResponse(0, Error.INVALID_RECORD, 0)))
+    assert [one.place.rpartition(".")[2] for one in differences(ours, other, rule="LOG-BATCH-9")] == ["error_code"]
+
+
+def test_what_a_success_is_told_with_concerns_all() -> None:
+    ours, theirs = (Abstraction(ONE).of(answer(m.PartitionProduceResponse(0, base_offset=offset))) for offset in (4, 5))
+    assert list(differences(ours, theirs, rule="LOG-BATCH-9"))

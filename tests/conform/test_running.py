@@ -105,6 +105,7 @@ def test_silence_fails_if_the_broker_answers_others_and_is_inconclusive_if_not()
     quick = changed(SOUND, deadline_s=0.2)
     result = judged(quick, instead(PRODUCE, SAY_NOTHING))
     assert result.verdict is Verdict.FAIL and result.worst.finding.differences[0].got == "silence"
+    assert len(result.tellings) == 1  # it is not waited for again in every version
     falls_silent: list[int] = []
 
     def never_again(api_key: int, version: int, message: Any) -> Any:

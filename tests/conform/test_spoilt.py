@@ -128,7 +128,7 @@ def test_every_story_has_an_end_and_is_the_same_when_it_is_told_again() -> None:
         if one.rule in RULES:
             newest = versions(one)[0]
             assert len(honest(one, newest)) == len(one.story), one.id
-            assert not differ(honest(one, newest), told(one, newest)), one.id
+            assert not differ(one, honest(one, newest), told(one, newest)), one.id
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections.abc import Iterable, Iterator
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -52,7 +53,7 @@ from fiducial.models.specification import Level
 from fiducial.models.state import Cluster
 from fiducial.models.values import ZERO_UUID
 
-THE_END, NOTHING = "the end of the connection", "nothing"
+THE_END, NOTHING, SILENCE = "the end of the connection", "nothing", "silence"
 #: So long a broker is given to take in a request whose answer is not awaited yet.
 ARRIVAL_S = 0.05
 #: Between two times that the same is asked.
@@ -171,7 +172,7 @@ class Judge:
         if unserved := [step.told(step.version) for step in case.story if self.is_unserved(step)]:
             return [untold(Verdict.NOT_APPLICABLE, f"not advertised: {unserved[0]}")]
         if case.is_destructive and not self.is_allowed_all:
-            return [untold(Verdict.NOT_APPLICABLE, "it changes what others see, and that is not allowed")]
+            return [untold(Verdict.NOT_APPLICABLE, "others may notice: --allow-destructive")]
         if case.needs_one_node and self.target.nodes > 1:
             return [untold(Verdict.UNSUPPORTED_SETUP, f"a cluster of one node is needed, and this one has {self.target.nodes}")]
         if case.producers and not self.target.serves(KEYS[m.InitProducerIdRequest]):
@@ -184,7 +185,7 @@ class Judge:
         wanted = {each[called]: topic for each in names for called, topic in case.topics if topic.partitions}
         ids = self.target.make_topics(wanted)
         try:
-            return [self.told(case, version, each, ids) for version, each in zip(versions, names, strict=True)]
+            return list(until_silence(self.told(case, version, each, ids) for version, each in zip(versions, names, strict=True)))
         finally:
             self.target.remove_topics([name for each in names for name in each.values()])
 
@@ -226,7 +227,7 @@ class Judge:
         cluster = Cluster("fiducialfiducialfiduci", self.target.node_id, self.target.host, self.target.port)
         script = Script(case, cluster, self.settings, self.changes, names, wall_clock_ms)
         known = {called: ids[name] for called, name in names.items() if name in ids}
-        theirs = View(script.view.begun_ms, names, known, node_id=self.target.node_id, advertised=self.target.advertised)
+        theirs = View(script.view.begun_ms, names, known, node_id=self.target.node_id, advertised=self.target.advertised, is_about_versions=case.is_about_versions)
         theirs.producer_ids += self.producer_ids(case.producers)
         with Conversation(self.target, case, theirs, telling.transcript, self.patience_s) as conversation:
             for number, step in enumerate(case.story, 1):
@@ -259,14 +260,22 @@ class Judge:
     def weighed(self, case: Case, expected: Expected, wanted: Any, got: Any) -> Finding:
         """What is to be said of one step."""
         wanted, got = without_others(wanted, got, dict(case.topics))
-        found = tuple(differences(wanted, got))
+        found = tuple(differences(wanted, got, rule=case.rule))
         if not found:
             return Finding(Verdict.PASS)
         if case.is_info or self.levels[case.rule] is Level.MAY:
             return Finding(Verdict.INFO, differences=found)
-        if expected.allowed and not list(differences(wanted, got, expected.allowed)):
+        if expected.allowed and not list(differences(wanted, got, expected.allowed, rule=case.rule)):
             return Finding(Verdict.NONSTRICT, differences=found)
         return Finding(Verdict.FAIL, differences=found)
+
+
+def until_silence(tellings: Iterable[Telling]) -> Iterator[Telling]:
+    """The tellings as they come. Who was silent once need not be waited for again in every version."""
+    for telling in tellings:
+        yield telling
+        if any(one.got == SILENCE for one in telling.finding.differences):
+            return
 
 
 def untold(verdict: Verdict, why: str) -> Telling:
@@ -288,6 +297,7 @@ class Conversation:
         self.target = target
         self.patience_s = patience_s
         self.has_changed = False  # the story changed something that may take a moment to show
+        self.rule = case.rule
         self.topics = dict(case.topics)
         self.view = view
         self.deadline = Deadline(case.deadline_s)
@@ -322,7 +332,7 @@ class Conversation:
 
     def is_another(self, wanted: Any, heard: Heard | None) -> bool:
         """Does what was heard differ in what is compared?"""
-        return any(True for _ in differences(*without_others(wanted, abstract_heard(heard, self.view), self.topics)))
+        return any(True for _ in differences(*without_others(wanted, abstract_heard(heard, self.view), self.topics), rule=self.rule))
 
     def may_lag(self, step: Step, heard: Heard | None) -> bool:
         """Is it a question, asked behind a change, that can be asked again?"""
@@ -433,6 +443,6 @@ def abstract_heard(heard: Heard | None, view: View) -> Any:
         case Closed(_):
             return THE_END
         case Silence():
-            return "silence"
+            return SILENCE
     raise AssertionError(f"{heard} is nothing that can be heard")
 

@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from fiducial.conformance.cases import PLAIN, Case, Step, Topic, case, data, fetch, produce, produce_records, produce_to
+from fiducial.conformance.cases import (
+    PLAIN,
+    Case,
+    Step,
+    Topic,
+    case,
+    data,
+    delete_records,
+    fetch,
+    produce,
+    produce_records,
+    produce_to,
+)
 from fiducial.conformance.symbols import Ago, Batch, Record, Records, View
 from fiducial.models.batches import UNPACKED_BYTES_MAX
 from fiducial.models.values import changed
@@ -118,14 +130,13 @@ RECORDS = (
     *(refused(f"LOG-BATCH-13/{slug}", Batch(fault=fault)) for slug, fault in NO_RECORDS.items()),
     refused("LOG-BATCH-14/one-more", changed(THREE, fault="count and delta one more")),
     refused("LOG-BATCH-14/one-less", changed(THREE, fault="count and delta one less")),
-    refused("LOG-BATCH-15/compact", Batch((Record(), KEYLESS, KEYLESS)), topics=COMPACTED, also=("LOG-BATCH-22",)),
+    refused("LOG-BATCH-15/compact", Batch((Record(), KEYLESS, KEYLESS)), topics=COMPACTED),
     refused("LOG-BATCH-15/compact-and-delete", Batch((KEYLESS,)), topics=configured(cleanup_policy="compact,delete")),
     taken("LOG-BATCH-15/delete", Batch((KEYLESS,))),
     refused(
         "LOG-BATCH-16/too-old",
         Batch((Record(), Record(Ago(3 * HOUR_MS)))),
         topics=configured(message_timestamp_before_max_ms=str(2 * HOUR_MS)),
-        also=("LOG-BATCH-22",),
     ),
     refused(
         "LOG-BATCH-16/too-new",
@@ -149,7 +160,6 @@ RECORDS = (
         "LOG-BATCH-18/beside-a-missing-key",
         Batch((KEYLESS, Record(Ago(-3 * HOUR_MS)), Record())),
         topics=configured(cleanup_policy="compact", message_timestamp_after_max_ms=str(2 * HOUR_MS)),
-        also=("LOG-BATCH-22",),
     ),
     *(refused(f"LOG-BATCH-19/{slug}", changed(THREE, codec=codec, fault="odd deltas")) for slug, codec in CODECS.items() if codec in (GZIP, LZ4)),
     refused(
@@ -162,6 +172,37 @@ RECORDS = (
         *between(produce(of_bytes((1 << 20) + 1))),
         topics=configured(segment_bytes=str(1 << 20), max_message_bytes=str(2 << 20)),
         sweep=None,
+    ),
+    case(
+        "LOG-BATCH-22/by-the-log",
+        produce(SOUND),
+        delete_records(1),
+        *(produce(changed(SOUND, fault=fault)) for fault in ("base offset 1", "wrong checksum", "count 0", "control bit", "garbage")),
+        produce(of_bytes(301)),
+        topics=configured(max_message_bytes="300"),
+    ),
+    case(
+        "LOG-BATCH-22/of-a-producer",
+        produce(Batch(producer=0, epoch=1)),
+        delete_records(1),
+        produce(Batch(producer=0, epoch=1, sequence=7)),
+        produce(Batch(producer=0, epoch=0)),
+        producers=1,
+    ),
+    case(
+        "LOG-BATCH-22/before-the-log-was-asked",
+        produce(SOUND),
+        delete_records(1),
+        *(produce_records(records) for records in (b"", Records((SOUND, SOUND)), Records((Batch(fault="magic 1"),)), Records((SOUND,), behind=NO_LENGTH))),
+        produce(SOUND, index=7),
+        produce(SOUND, acks=2),
+    ),
+    case("LOG-BATCH-22/an-unreadable-header", *(produce(Batch(fault=fault)) for fault in UNREADABLE.values())),
+    case("LOG-BATCH-22/records-without-a-key", produce(Batch((Record(), KEYLESS, Record(), KEYLESS))), produce(Batch((KEYLESS,))), topics=COMPACTED),
+    case(
+        "LOG-BATCH-22/records-of-another-time",
+        produce(Batch((Record(), Record(Ago(3 * HOUR_MS)), Record(Ago(-3 * HOUR_MS)), KEYLESS))),
+        topics=configured(message_timestamp_before_max_ms=str(2 * HOUR_MS), message_timestamp_after_max_ms=str(2 * HOUR_MS), cleanup_policy="compact"),
     ),
     *(taken(f"LOG-BATCH-23/{fault.replace(' ', '-')}", Batch(fault=fault)) for fault in ("delete horizon bit", "unused bits", "attributes of the second byte")),
     refused("LOG-BATCH-24/checksum-before-sequence", Batch(producer=0, sequence=-1, fault="wrong checksum")),
@@ -181,6 +222,10 @@ APPENDS = (
     taken("LOG-APPEND-4/numbered-anew", changed(THREE, fault="odd deltas"), SOUND, topics=configured(compression_type="gzip")),
     taken("LOG-APPEND-4/plain", changed(THREE, fault="odd deltas"), SOUND),
     taken("LOG-APPEND-5/append-time", THREE, Batch((Record(-1),)), topics=APPEND_TIME, also=("LOG-APPEND-7",)),
+    *(
+        case(f"LOG-APPEND-7/{slug}", produce(SOUND), produce(THREE), delete_records(2), produce(SOUND), topics=topics)
+        for slug, topics in {"create-time": PLAIN, "append-time": APPEND_TIME}.items()
+    ),
     taken("LOG-APPEND-6/small-max-timestamp", changed(THREE, fault="small max timestamp")),
     taken("LOG-APPEND-6/large-max-timestamp", changed(THREE, fault="large max timestamp")),
     taken("LOG-APPEND-6/the-greatest-counts", Batch((Record(Ago(2 * HOUR_MS)), Record(Ago(HOUR_MS)), Record(Ago(3 * HOUR_MS))), fault="no max timestamp")),
