@@ -14,7 +14,7 @@ from typing import Any
 import attrs
 from crc32c import crc32c
 
-from fiducial.conformance.batches import CHECKED_FROM, header_of
+from fiducial.conformance.batches import CHECKED_FROM, PREFIX_BYTES, header_of, stored_batches
 from fiducial.conformance.client import Entry
 from fiducial.conformance.exploration.explorer import (
     CREATE_TOPICS,
@@ -24,7 +24,7 @@ from fiducial.conformance.exploration.explorer import (
     METADATA,
     Counterexample,
 )
-from fiducial.conformance.exploration.steps import Step, TimePasses, request_frame
+from fiducial.conformance.exploration.steps import Step, TimePasses, answer_of, request_frame
 from fiducial.conformance.exploration.targets import PROBE
 from fiducial.conformance.symbols import Records, View
 from fiducial.models import messages as m
@@ -104,17 +104,26 @@ def steps_of(found: Counterexample) -> list[dict[str, Any]]:
         for one, asked in ((beside, step.waiting), (steps[-1], step)):
             if one is not None and asked is not None:
                 one["then"] = answers.get(frame_of(asked, view))
+                one["own"] = [*own_places(asked, bytes.fromhex(one["then"] or ""))]
     return steps
 
 
 def step_of(step: Step, view: View) -> dict[str, Any]:
     """One request."""
     frame = step.frame(view)
-    batches = [(begin, end) for begin, end, is_sound in batches_in(step, view, frame) if is_sound]
+    batches = [*batches_in(step, view, frame)]
     return {
-        "told": str(step), "frame": frame.hex(), "slots": [*slots_of(step, view, frame, batches)], "batches": batches, "is_answered": step.expects_answer,
-        "topics": step.api_key in (CREATE_TOPICS, DELETE_TOPICS), "gives": given_by(step), "waiting": None, "then": None,
-    }  # fmt: skip
+        "told": str(step),
+        "frame": frame.hex(),
+        "slots": [*slots_of(step, view, frame, {begin for begin, _, _ in batches})],
+        "batches": [(begin, end) for begin, end, is_sound in batches if is_sound],
+        "is_answered": step.expects_answer,
+        "topics": step.api_key in (CREATE_TOPICS, DELETE_TOPICS),
+        "gives": given_by(step),
+        "waiting": None,
+        "then": None,  # the answer that came
+        "own": [],  # where in it each broker has bytes of its own
+    }
 
 
 def frame_of(step: Step, view: View) -> bytes:
@@ -178,16 +187,31 @@ def records_in(body: Any) -> Iterator[Records]:
             yield from records_in(getattr(body, field.name))
 
 
-def slots_of(step: Step, view: View, frame: bytes, batches: list[tuple[int, int]]) -> Iterator[Slot]:
-    """The ids and times in a frame."""
-    checksums = {begin + 17 + index for begin, _ in batches for index in range(4)}
+def own_places(step: Step, answer: bytes) -> Iterator[tuple[int, int]]:
+    """Where an answer has a session's id, and in its batches checksums and producers."""
+    given = given_by(step)
+    if given is not None:
+        yield given[1], given[1] + given[2]
+    if step.api_key == FETCH and answer:
+        for topic in answer_of(answer, FETCH, step.api_version).responses:
+            for part in topic.partitions:
+                begin = answer.find(part.records) if part.records else 0
+                for batch in stored_batches(part.records or b"")[0]:
+                    yield begin + 17, begin + 21
+                    yield begin + 43, begin + 51
+                    begin += PREFIX_BYTES + batch.header.length
+
+
+def slots_of(step: Step, view: View, frame: bytes, batches: set[int]) -> Iterator[Slot]:
+    """The ids and times in a frame, in which batches begin at these places."""
+    checksums = {begin + 17 + index for begin in batches for index in range(4)}
     for kind, which, size, other in other_views(view):
-        changed = step.frame(other)
-        if len(changed) != len(frame):
+        again = step.frame(other)
+        if len(again) != len(frame):
             continue  # a time that makes records longer or shorter stays as it is
         end = 0
         for place in range(len(frame)):
-            if place >= end and place not in checksums and changed[place] != frame[place]:
+            if place >= end and place not in checksums and again[place] != frame[place]:
                 yield place, size, kind, which
                 end = place + size
 

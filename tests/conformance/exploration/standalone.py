@@ -10,7 +10,8 @@ from typing import Any
 PATIENCE_S = 10.0
 #: So long a broker is given to take in a request whose answer is not awaited yet; so long something that waits may go on to wait.
 ARRIVAL_S, STILL_S = 0.05, 5.0
-HOUR_MS = 3_600_000
+#: A time so near is one that goes by the clock: no record of a story is older.
+NEAR_MS = 48 * 3_600_000
 
 
 def crc32c(data: bytes) -> int:
@@ -158,10 +159,9 @@ class Broker:
         """An answer with the names and ids of then."""
         for is_now, was in self.ids.items():
             answer = answer.replace(is_now, was)
-        if step["gives"]:
-            _, place, size = step["gives"]
-            if answer[place : place + size] in (*self.sessions, *self.producers):
-                answer = answer[:place] + bytes.fromhex(step["then"])[place : place + size] + answer[place + size :]
+        then = bytes.fromhex(step["then"])
+        for begin, end in step["own"]:
+            answer = answer[:begin] + then[begin:end] + answer[end:]
         return answer.replace(self.now, self.then)
 
     def is_as_then(self, step: dict[str, Any], answer: bytes | None) -> bool:
@@ -175,8 +175,8 @@ class Broker:
         )
 
     def is_time(self, data: bytes) -> bool:
-        """Are these eight bytes a time about now?"""
-        return len(data) == 8 and abs(struct.unpack(">q", data)[0] - self.begun_ms) < HOUR_MS
+        """Are these eight bytes a time that goes by the clock?"""
+        return len(data) == 8 and abs(struct.unpack(">q", data)[0] - self.begun_ms) < NEAR_MS
 
 
 def main(story: dict[str, Any]) -> int:
