@@ -623,7 +623,7 @@ cdef class Core:
         self.metadata.config = plain(config)
         self.made(log_room.load(&self.metadata.log, folder, &self.files, segments, &self.metadata.config, &loading))
         self.made(self.files.sync_folder(self.files.context, folder))
-        self.metadata.log.is_placed = True
+        self.metadata.log.are_epochs_saved = True  # it has none
 
     def append_metadata(self, bytes batch, int64_t now) -> None:
         """One batch of one record at the end of the log, and on the disk."""
@@ -684,17 +684,12 @@ cdef class Core:
         cdef pair[string, Partition*] entry
         cdef Segment* segment
         cdef size_t at
-        cdef int result
         found = []
         for entry in self.table.partitions:
             for at in range(entry.second.log.segments.size()):
                 segment = &entry.second.log.segments[at]
                 is_sealed = at + 1 < entry.second.log.segments.size()
                 if segment.is_unsynced and (is_sealed or now - segment.unsynced_ms >= entry.second.config.flush_ms):
-                    result = log_room.placed(&entry.second.log)
-                    self.take_in(result)
-                    if result < 0:
-                        continue
                     found.append((bytes(entry.second.topic_id), entry.second.index, segment.base_offset, segment.size_bytes, os.dup(segment.fd)))
         return found
 

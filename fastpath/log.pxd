@@ -79,8 +79,7 @@ cdef cppclass Log:
     int64_t unflushed_messages
     vector[Segment] segments  # the last one is active; never empty
     vector[EpochStart] epochs
-    bint are_epochs_saved  # as they are, and on the disk
-    bint is_placed  # its folder is on the disk, so that what is synced in it can be found again
+    bint are_epochs_saved  # as they are, on the disk
 
 ctypedef void (*OnHeader)(void* context, const uint8_t* header) noexcept nogil
 ctypedef void (*OnRead)(void* context, int64_t size_bytes) noexcept nogil
@@ -114,7 +113,6 @@ cdef size_t below_start(Log* log) noexcept nogil
 cdef size_t too_much(Log* log, LogConfig* config) noexcept nogil
 cdef size_t too_old(Log* log, LogConfig* config, int64_t now) noexcept nogil
 cdef int drop(Log* log, size_t count) noexcept nogil
-cdef int placed(Log* log) noexcept nogil
 cdef int sync(Log* log) noexcept nogil
 cdef int finish(Log* log) noexcept nogil
 cdef void let_go(Log* log) noexcept nogil

@@ -101,7 +101,7 @@ cdef void begin(Log* log, const char* folder, Files* files, int64_t offset, int6
     log.files = files
     log.start = log.high_watermark = log.end = offset
     log.size_bytes = log.unflushed_messages = 0
-    log.are_epochs_saved = log.is_placed = False
+    log.are_epochs_saved = False
     log.segments.clear()
     log.epochs.clear()
     log.segments.push_back(new_segment(offset, now))
@@ -259,9 +259,10 @@ cdef int append(
     cdef Segment* active = &log.segments.back()
     cdef int64_t position = active.size_bytes
     cdef int fd = opened(log, active)
-    if fd < 0:
-        return fd
-    cdef int result = log.files.write_at(log.files.context, fd, batch, size_bytes, position)
+    cdef int result = place(log) if fd >= 0 and log.end == 0 and not log.are_epochs_saved else fd
+    if result < 0:
+        return result
+    result = log.files.write_at(log.files.context, fd, batch, size_bytes, position)
     if result < 0:
         log.files.truncate(log.files.context, fd, position)
         return result
@@ -580,34 +581,14 @@ cdef int drop(Log* log, size_t count) noexcept nogil:
         log.size_bytes -= log.segments[index].size_bytes
         remove_segment(log, log.segments[index].base_offset)
     log.segments.erase(log.segments.begin(), log.segments.begin() + count)
-    cdef int result = log.files.sync_folder(log.files.context, log.folder.c_str())
-    return result if result < 0 else placed(log)
+    return log.files.sync_folder(log.files.context, log.folder.c_str())
 
 
 # Syncing and closing
 
 
-cdef int placed(Log* log) noexcept nogil:
-    """The log's folder, with its epochs, is on the disk when this returns 0. That is not so from the beginning: most of many logs are never written
-    to, and the metadata log has all that they are."""
-    cdef string above = log.folder.substr(0, log.folder.rfind(<char>b"/"))
-    if log.is_placed:
-        return 0
-    cdef int result = 0 if log.are_epochs_saved else save_epochs(log)
-    if result == 0:
-        result = log.files.sync_folder(log.files.context, above.c_str())
-    log.is_placed = result == 0
-    return result
-
-
 cdef int sync(Log* log) noexcept nogil:
-    """What was appended is on the disk when this returns 0, and can be found there."""
-    cdef int result = placed(log) if log.end > 0 else 0
-    return result if result < 0 else sync_segments(log)
-
-
-cdef int sync_segments(Log* log) noexcept nogil:
-    """What the segments hold is on the disk when this returns 0."""
+    """What was appended is on the disk when this returns 0."""
     cdef size_t index
     cdef int result
     for index in range(log.segments.size()):
@@ -679,7 +660,7 @@ cdef int load(Log* log, const char* folder, Files* files, const vector[int64_t]&
     if result == 0 and not is_whole:
         result = log.files.truncate(log.files.context, log.segments.back().fd, log.segments.back().size_bytes)
     if result == 0:
-        result = sync_segments(log)
+        result = sync(log)
     for index in range(log.segments.size()):  # the active one too, as Kafka does it; it grows again
         if result == 0 and log.end > 0:
             result = seal(log, &log.segments[index])
@@ -870,8 +851,34 @@ cdef string epochs_path(Log* log) noexcept nogil:
 
 
 cdef int save_epochs(Log* log) noexcept nogil:
-    """Kafka's file: version, count, and a line for each epoch; on the disk, with whatever else was made or removed in the folder. Of a log that has
-    never held anything it need not be on the disk: nothing depends on it."""
+    """The epochs in their file, on the disk, with whatever else was made or removed in the folder. Not those of a log that holds nothing: most of
+    many logs are never written to, and the metadata log has all that they are."""
+    cdef string text
+    if log.end > 0:
+        return force_epochs(log)
+    text = epochs_text(log)
+    return write_file(log.files, epochs_path(log), <const uint8_t*>text.data(), text.size(), False)
+
+
+cdef int place(Log* log) noexcept nogil:
+    """Before the first batch: the epochs on the disk, and the folder too, so that what comes to lie in it is found, and in its own epoch."""
+    cdef string above = log.folder.substr(0, log.folder.rfind(<char>b"/"))
+    cdef int result = force_epochs(log)
+    return result if result < 0 else log.files.sync_folder(log.files.context, above.c_str())
+
+
+cdef int force_epochs(Log* log) noexcept nogil:
+    """The epochs in their file, whole or as it was before, on the disk."""
+    cdef string text = epochs_text(log)
+    cdef int result = replace_file(log.files, epochs_path(log), <const uint8_t*>text.data(), text.size())
+    if result == 0:
+        result = log.files.sync_folder(log.files.context, log.folder.c_str())
+    log.are_epochs_saved = result == 0
+    return result
+
+
+cdef string epochs_text(Log* log) noexcept nogil:
+    """Kafka's file: version, count, and a line for each epoch."""
     cdef char[64] line
     cdef string text
     cdef size_t index
@@ -880,13 +887,7 @@ cdef int save_epochs(Log* log) noexcept nogil:
     for index in range(log.epochs.size()):
         snprintf(line, sizeof(line), b"%d %lld\n", log.epochs[index].epoch, <long long>log.epochs[index].start_offset)
         text.append(<const char*>line)
-    if log.end == 0:
-        return write_file(log.files, epochs_path(log), <const uint8_t*>text.data(), text.size(), False)
-    cdef int result = replace_file(log.files, epochs_path(log), <const uint8_t*>text.data(), text.size())
-    if result == 0:
-        result = log.files.sync_folder(log.files.context, log.folder.c_str())
-    log.are_epochs_saved = result == 0
-    return result
+    return text
 
 
 cdef int load_epochs(Log* log) noexcept nogil:

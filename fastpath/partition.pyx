@@ -444,9 +444,7 @@ cdef int load(
     if not partition.log.epochs.empty():
         partition.leader_epoch = max(partition.leader_epoch, partition.log.epochs.back().epoch + 1)
     log_room.begin_epoch(&partition.log, partition.leader_epoch)
-    result = log_room.save_epochs(&partition.log)
-    partition.log.is_placed = partition.log.are_epochs_saved  # a start ends with a checkpoint in the data folder, and a sync of it
-    return result
+    return log_room.save_epochs(&partition.log)
 
 
 cdef int64_t load_producers(Partition* partition, const vector[int64_t]& snapshots, int64_t now) noexcept nogil:

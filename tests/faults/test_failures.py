@@ -191,13 +191,14 @@ def test_what_could_not_be_forced_to_the_disk_is_seen_by_nobody(broker: Broker) 
         max_bytes=10_000,
         session_id=0,
         session_epoch=-1,
-        topics=(m.FetchTopic("safe", partitions=(m.FetchPartition(0, fetch_offset=0, partition_max_bytes=10_000),)),),
+        topics=(m.FetchTopic("safe", partitions=(m.FetchPartition(0, fetch_offset=1, partition_max_bytes=10_000),)),),
     )
+    assert broker.produce("safe") == Error.NONE
     assert broker.node.frame(2, request_frame(1, 12, waiting), NOON_MS) == []
     broker.disk.fault = is_of(Sync, Failure(EIO))
     assert broker.produce("safe") is None
-    assert broker.marks("safe") == (0, 1)
-    assert not fetched(broker.node, "safe", 0, 0, 10_000, NOON_MS).records
+    assert broker.marks("safe") == (1, 2)
+    assert not fetched(broker.node, "safe", 0, 1, 10_000, NOON_MS).records
     (answer,) = broker.node.expire(NOON_MS + 500)
     assert isinstance(answer, Send) and not answer_of(answer.data[4:], 1, 12).responses[0].partitions[0].records
 
