@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
-from fiducial.models import apis, broker, config_requests, idempotence, kernels, log, metadata, partition
+from fiducial.models import apis, broker, config_requests, idempotence, kernels, log, metadata, partition, topics
 from fiducial.models import flaws as of_models
 from fiducial.models import messages as m
 from fiducial.models.apis import API_VERSIONS, Verdict
@@ -27,13 +27,16 @@ from fiducial.models.idempotence import ProducerEntry
 from fiducial.models.log import Found, Log, LogConfig, Plan
 from fiducial.models.partition import Fetch, Partition
 from fiducial.models.rules import LADDERS
+from fiducial.models.settings import TOPIC
 from fiducial.models.state import Broker
+from fiducial.models.topics import Draft
 from fiducial.models.values import changed, value
 from fiducial.reference import codec, core
 from fiducial.reference.codec import INT16, Malformed, Reader
 from fiducial.reference.core import Action, Core, Hangup, Header, Send
 from fiducial.reference.server import Connection
 
+DESCRIBE_CLUSTER = 60
 Switch = Callable[[], AbstractContextManager[None]]
 
 
@@ -161,7 +164,7 @@ PARTS: dict[type, tuple[str, str]] = {
 
 def in_parts(kind: type, id_: str, whose: str, title: str, *rules: str) -> Callable[[Callable[[Any], Any]], Callable[[Any], Any]]:
     """Register the decorated function as what becomes of each partition's part of each answer of this kind."""
-    topics, parts = PARTS[kind]
+    by_topic, parts = PARTS[kind]
 
     def decorate(change: Callable[[Any], Any]) -> Callable[[Any], Any]:
         def changed_topic(topic: Any) -> Any:
@@ -169,7 +172,7 @@ def in_parts(kind: type, id_: str, whose: str, title: str, *rules: str) -> Calla
 
         @in_answers(kind, id_, whose, title, *rules)
         def answers(answer: Any) -> Any:
-            return changed(answer, **{topics: tuple(map(changed_topic, getattr(answer, topics)))})
+            return changed(answer, **{by_topic: tuple(map(changed_topic, getattr(answer, by_topic)))})
 
         return change
 
@@ -317,7 +320,11 @@ without_rung("W4", "ours", "records go from a topic that is only compacted", "LO
 # Topics and configurations
 
 without_rung("W5", "ours", "any name will do for a topic", "WIRE-TOPIC-5")
-without_rung("P58", "Tansu (librdkafka 0081)", "a configuration that nobody knows is taken", "WIRE-TOPIC-8")
+
+
+@around(topics.config_is_bad, "P58", "Tansu (librdkafka 0081)", "a configuration that nobody knows is taken", "WIRE-TOPIC-8")
+def takes_what_nobody_knows(original: Around, here: Broker, draft: Draft) -> Any:
+    return all(entry.name in TOPIC for entry in draft.topic.configs) and original(here, draft)
 
 
 @around(metadata.creates, "P57", "Tansu to 2026-06", "topics are created for whoever asks, wanted or not", "WIRE-META-8")
@@ -354,9 +361,10 @@ def tells_no_versions(original: Around, api_key: int, api_version: int) -> Any:
     return Verdict.CLOSE if found is Verdict.TELL_VERSIONS else found
 
 
-@in_answers(m.ApiVersionsResponse, "P53", "Tansu (librdkafka 0129)", "versions are advertised that are not served", "WIRE-VERSIONS-4")
-def boasts(answer: m.ApiVersionsResponse) -> m.ApiVersionsResponse:
-    return changed(answer, api_keys=tuple(changed(one, max_version=one.max_version + 1) for one in answer.api_keys))
+@around(apis.verdict, "P53", "Tansu (librdkafka 0129)", "a version of DescribeCluster is advertised that is not served", "WIRE-VERSIONS-4")
+def boasts(original: Around, api_key: int, api_version: int) -> Any:
+    is_lie = (api_key, api_version) == (DESCRIBE_CLUSTER, apis.APIS[DESCRIBE_CLUSTER].max_version)
+    return Verdict.CLOSE if is_lie else original(api_key, api_version)
 
 
 @around(Core.frame, "W6", "ours", "what is not served is answered with an error", "WIRE-FRAME-3")
