@@ -177,7 +177,7 @@ RECORDS = (
         "LOG-BATCH-22/by-the-log",
         produce(SOUND),
         delete_records(1),
-        *(produce(changed(SOUND, fault=fault)) for fault in ("base offset 1", "wrong checksum", "count 0", "control bit", "garbage")),
+        *(produce(changed(SOUND, fault=fault)) for fault in ("base offset 1", "wrong checksum", "count 0", "control bit", "count and delta one more")),
         produce(of_bytes(301)),
         topics=configured(max_message_bytes="300"),
     ),

@@ -72,6 +72,13 @@ CASES: tuple[Case, ...] = (
         fetch(index=1),
         topics=TWO_PARTITIONS,
     ),
+    case(
+        "LOG-PRODUCE-10/no-coordinator",
+        produce(Batch(producer=0, fault="transactional bit"), transactional_id="fiducial-conform"),
+        produce(SOUND, transactional_id="fiducial-conform"),
+        fetch(),
+        producers=1,
+    ),
     case("LOG-PRODUCE-11/no-timeout", produce_to(data(Records()), timeout_ms=0), fetch()),
     case("LOG-PRODUCE-11/negative-timeout", produce_to(data(Records()), timeout_ms=-1), fetch()),
     case("LOG-PRODUCE-12/no-transaction", produce(SOUND, transactional_id="fiducial-conform"), fetch()),

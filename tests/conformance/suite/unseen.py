@@ -16,7 +16,6 @@ INTERNAL_TOPICS = "which internal topics there are is the broker's affair; one t
 
 UNSEEN: Mapping[str, str] = {
     "LOG-PRODUCE-4": INTERNAL_TOPICS,
-    "LOG-PRODUCE-10": "a peer may have a transaction coordinator, and then another answer",
     "LOG-ROLL-4": "takes 2^31 records",
     "LOG-HW-2": FOLLOWERS,
     "LOG-FETCH-7": FOLLOWERS,
