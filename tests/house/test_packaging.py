@@ -6,6 +6,7 @@ import importlib.metadata
 import shutil
 import subprocess
 import sys
+import tomllib
 import zipfile
 from importlib import resources
 from pathlib import Path
@@ -31,6 +32,31 @@ def test_serving_requires_no_test_tool() -> None:
     assert names == ["attrs", "cramjam", "crc32c", "immutables", "kio"]
 
 
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+
+
+def test_the_extra_for_judging_is_what_the_suite_imports_and_nothing_else() -> None:
+    judging, always = PROJECT["project"]["optional-dependencies"]["conform"], PROJECT["project"]["dependencies"]
+    contracts = [one for one in PROJECT["tool"]["importlinter"]["contracts"] if one["type"] == "only"]
+    allowed = {name for one in contracts if one["source_modules"][0] in ("fiducial.conformance", "fiducial.models") for name in one["allowed"]}
+    assert {one.partition(">")[0] for one in judging} == allowed
+    assert set(judging) <= set(always), "the same in the same versions"
+
+
+JUDGE = """\
+import sys
+for name in ("cython", "kio", "setuptools", "fiducial.fastpath", "fiducial.reference"):
+    sys.modules[name] = None
+from fiducial.cli import main
+sys.exit(main(["conform", "--list"]))
+"""
+
+
+def test_judging_needs_no_server_and_no_build() -> None:
+    listed = subprocess.run([sys.executable, "-c", JUDGE], capture_output=True, text=True, check=True, timeout=60)
+    assert "LOG-BATCH-9/wrong-checksum" in listed.stdout and "WIRE-FRAME-1/none" in listed.stdout
+
+
 def test_the_wheel_holds_one_package(tmp_path: Path) -> None:
     source = tmp_path / "source"
     ignore = shutil.ignore_patterns("__pycache__", "*.egg-info", ".*", "build")
@@ -41,6 +67,8 @@ def test_the_wheel_holds_one_package(tmp_path: Path) -> None:
     (wheel,) = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
+        told = archive.read("fiducial-0.1.0.dist-info/METADATA").decode()
+    assert all(f"Requires-Dist: {one}; extra == \"conform\"\n" in told for one in PROJECT["project"]["optional-dependencies"]["conform"])
     assert {name.partition("/")[0] for name in names} == {"fiducial", "fiducial-0.1.0.dist-info"}
     assert {path.stem for path in (source / "fastpath").glob("*.pyx")} == {
         Path(name).name.partition(".")[0] for name in names if name.startswith("fiducial/fastpath/") and name.endswith(".so")
