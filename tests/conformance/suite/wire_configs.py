@@ -27,6 +27,7 @@ from fiducial.conformance.suite.wire_topics import BAD_NAMES
 from fiducial.conformance.symbols import Batch, NodeName
 from fiducial.models import messages as m
 from fiducial.models.config_requests import Resource
+from fiducial.models.values import changed
 
 SOUND = Batch()
 TWO = topics("absent", a=Topic(), b=Topic())
@@ -35,6 +36,8 @@ SETS = topics("absent", a=Topic((("retention.ms", "77"), ("cleanup.policy", "com
 #: No resource is of these types.
 STRANGE_TYPES = {"none": 0, "one": 1, "between": 3, "beyond": 64, "negative": -1}
 STRANGE_BROKERS = {"another": NodeName(1), "no-number": "one"}
+#: Settings of a broker: a boolean, a number, a double, and a text.
+OF_EACH_TYPE = ("auto.create.topics.enable", "log.retention.bytes", "log.cleaner.min.cleanable.ratio", "compression.type")
 #: A setting of the broker that no answer of another case depends on; and its topics' name for it.
 SETTING, FOLLOWS = "log.cleaner.delete.retention.ms", "delete.retention.ms"
 
@@ -97,7 +100,10 @@ READ = (
         for slug, configs in TEXTS.items()
     ),
     *(altering(f"WIRE-CONFIG-1/{slug}", alter(change(put(name, text))), also=("WIRE-CONFIG-27",)) for slug, (name, text) in NO_TEXTS.items()),
-    describing("WIRE-CONFIG-3/its-own-wins", describe(of("a", "retention.ms", "retention.bytes", "cleanup.policy"), of("b", "retention.ms", "cleanup.policy"), synonyms=True)),
+    describing(
+        "WIRE-CONFIG-3/its-own-wins",
+        describe(of("a", "retention.ms", "retention.bytes", "cleanup.policy"), of("b", "retention.ms", "cleanup.policy"), synonyms=True),
+    ),
     *(
         altering(
             f"WIRE-CONFIG-4/{name.replace('.', '-')}",
@@ -108,10 +114,23 @@ READ = (
         )
         for name, (taken, refused) in LIMITS.items()
     ),
-    altering("WIRE-CONFIG-25/not-of-a-topic", *(alter(change(put(name, "1"))) for name in ("message.format.version", "num.partitions", "no.such.config")), also=("WIRE-CONFIG-4",)),
-    altering("WIRE-CONFIG-4/lags-at-odds", alter(change(put("min.compaction.lag.ms", "10"), put("max.compaction.lag.ms", "5"))), alter(change(put("max.compaction.lag.ms", "5"))), alter(change(put("min.compaction.lag.ms", "10")))),
+    altering(
+        "WIRE-CONFIG-25/not-of-a-topic",
+        *(alter(change(put(name, "1"))) for name in ("message.format.version", "num.partitions", "no.such.config")),
+        also=("WIRE-CONFIG-4",),
+    ),
+    altering(
+        "WIRE-CONFIG-4/lags-at-odds",
+        alter(change(put("min.compaction.lag.ms", "10"), put("max.compaction.lag.ms", "5"))),
+        alter(change(put("max.compaction.lag.ms", "5"))),
+        alter(change(put("min.compaction.lag.ms", "10"))),
+    ),
     altering("WIRE-CONFIG-4/hidden", alter(change(put("internal.segment.bytes", "100000"))), also=("WIRE-CONFIG-15",)),
-    describing("WIRE-CONFIG-9/lists", describe(of("a", "cleanup.policy", "leader.replication.throttled.replicas")), topics=topics(a=Topic((("cleanup.policy", " delete,compact ,delete"),)))),
+    describing(
+        "WIRE-CONFIG-9/lists",
+        describe(of("a", "cleanup.policy", "leader.replication.throttled.replicas")),
+        topics=topics(a=Topic((("cleanup.policy", " delete,compact ,delete"),))),
+    ),
     case(
         "WIRE-CONFIG-5/sizes",
         create(new(max_message_bytes="300")),
@@ -145,11 +164,14 @@ DESCRIBED = (
         for slug, name in STRANGE_BROKERS.items()
     ),
     describing("WIRE-CONFIG-15/topic", describe(of("a")), describe(of("b")), also=("WIRE-CONFIG-16",)),
-    describing("WIRE-CONFIG-15/broker", describe(of(NodeName(), "message.max.bytes", "log.retention.bytes", "num.partitions", "no.such.setting", kind=Resource.BROKER))),
+    describing(
+        "WIRE-CONFIG-15/broker",
+        describe(of(NodeName(), "message.max.bytes", "log.retention.bytes", "num.partitions", "never.any.setting", kind=Resource.BROKER)),
+    ),
     describing("WIRE-CONFIG-16/synonyms-and-documentation", describe(of("a"), of("b", "retention.ms"), synonyms=True, documentation=True)),
     describing(
         "WIRE-CONFIG-16/of-the-broker",
-        describe(of(NodeName(), "auto.create.topics.enable", "log.retention.bytes", "log.cleaner.min.cleanable.ratio", "compression.type", kind=Resource.BROKER), synonyms=True),
+        describe(of(NodeName(), *OF_EACH_TYPE, kind=Resource.BROKER), synonyms=True),
     ),
     describing("WIRE-CONFIG-17/as-often-as-asked", describe(of("b", "retention.ms"), of("a", "retention.ms"), of("absent"), of("a", "retention.bytes"))),
     describing("WIRE-CONFIG-18/names", describe(of("a", "retention.ms", "no.such.config", "retention.ms", "cleanup.policy"))),
@@ -163,7 +185,7 @@ CHANGES = (
     replacing("WIRE-CONFIG-20/replaced-twice", replace(by(retention_ms="88"), by(retention_ms="88")), is_info=True, deadline_s=2.0),
     altering("WIRE-CONFIG-21/set-twice", alter(change(LONG_AGO, put("retention.ms", "89")), change(LONG_AGO, name="b"))),
     altering("WIRE-CONFIG-21/set-and-taken", alter(change(LONG_AGO, take("retention.ms")))),
-    replacing("WIRE-CONFIG-21/replaced-twice", replace(m.AlterConfigsRequestResource(Resource.TOPIC, of("a").resource_name, (m.AlterConfigsRequestAlterableConfig("retention.ms", "1"),) * 2))),
+    replacing("WIRE-CONFIG-21/replaced-twice", replace(changed(by(), configs=(m.AlterConfigsRequestAlterableConfig("retention.ms", "1"),) * 2))),
     *(
         altering(f"WIRE-CONFIG-22/{slug}", alter(change(one), change(LONG_AGO, name="b")))
         for slug, one in {"set": put("retention.ms", None), "append": append("cleanup.policy", None), "subtract": subtract("cleanup.policy", None)}.items()

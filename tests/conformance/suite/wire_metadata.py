@@ -99,7 +99,12 @@ PARTS = (
     paging("WIRE-PARTS-5/sorted-and-once", parts("b", "absent", "a", "b")),
     paging("WIRE-PARTS-5/all", parts(limit=1, cursor=("a", 0)), parts(limit=1, cursor=("a", 1)), parts()),
     paging("WIRE-PARTS-6/within-a-topic", parts("a", "b", limit=2), parts("a", "b", limit=2, cursor=("a", 2))),
-    paging("WIRE-PARTS-6/at-a-topic-s-end", parts("a", "b", limit=3), parts("a", "absent", "b", limit=3), parts("a", "absent", "b", limit=3, cursor=("absent", 0))),
+    paging(
+        "WIRE-PARTS-6/at-a-topic-s-end",
+        parts("a", "b", limit=3),
+        parts("a", "absent", "b", limit=3),
+        parts("a", "absent", "b", limit=3, cursor=("absent", 0)),
+    ),
     paging("WIRE-PARTS-6/beyond-the-last-partition", parts("a", "b", cursor=("a", 3)), parts("a", "b", limit=1, cursor=("a", 99))),
     paging("WIRE-PARTS-6/errors-cost-nothing", parts("a/b", "absent", "b", limit=1), parts("a/b", "absent", limit=1)),
     paging("WIRE-PARTS-7/at-least-1", parts("a", "b", limit=0), parts("a", limit=-1)),

@@ -31,7 +31,9 @@ def named(topic: Any) -> Any:
 # Topics
 
 
-def new(topic: Any = "a", partitions: int = 1, factor: int = 1, assigned: Mapping[int, tuple[Any, ...]] | None = None, **configs: str | None) -> m.CreatableTopic:
+def new(
+    topic: Any = "a", partitions: int = 1, factor: int = 1, assigned: Mapping[int, tuple[Any, ...]] | None = None, **configs: str | None
+) -> m.CreatableTopic:
     """A topic in a CreateTopics request; of configurations, the dots are written as underscores."""
     given = tuple(m.CreatableTopicConfig(name.replace("_", "."), text) for name, text in configs.items())
     placed = tuple(m.CreatableReplicaAssignment(index, brokers) for index, brokers in (assigned or {}).items())
