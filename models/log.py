@@ -557,7 +557,7 @@ def appended(log: Log, plan: Plan, config: LogConfig, leader_epoch: int, now: in
 
 
 @rule("LOG-ROLL-7")
-def grown(segment: Segment, plan: Plan, config: LogConfig, now: int) -> Segment:
+def grown(segment: Segment, plan: Plan | StoredBatch, config: LogConfig, now: int) -> Segment:
     """The segment after one more batch; an index entry is due when enough bytes have passed since the last."""
     max_timestamp = max(segment.max_timestamp, plan.max_timestamp)
     index_entries, time_index_entries = segment.index_entries, segment.time_index_entries

@@ -162,6 +162,7 @@ def varint(number: int) -> bytes:
 FAULTS: Mapping[str, Callable[[int], dict[str, Any]]] = {
     "base offset 1": lambda n: {"base_offset": 1},
     "wrong checksum": lambda n: {"spoil_checksum": True},
+    "wrong checksum and count": lambda n: {"spoil_checksum": True, "record_count": n + 1},
     "count one more": lambda n: {"record_count": n + 1},
     "count and delta one more": lambda n: {"record_count": n + 1, "last_offset_delta": n},
     "count and delta one less": lambda n: {"record_count": n - 1, "last_offset_delta": n - 2},

@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import fiducial.fastpath.core
-from fastpath.twins import TwinPair, Twins
+from fastpath.twins import HOUSEKEEPING_MS, REQUEST_MS, TwinPair, Twins
 from fiducial.conformance.exploration import shrinking
-from fiducial.conformance.exploration.histories import EPHEMERAL, Histories, named
+from fiducial.conformance.exploration.histories import AGES, EPHEMERAL, HOUR_MS, Histories, named
 from fiducial.conformance.exploration.pairs import Story, World, run
-from fiducial.conformance.exploration.steps import Step, TimePasses
-from fiducial.conformance.symbols import IdOf, Records
+from fiducial.conformance.exploration.steps import Restarts, Step, TimePasses
+from fiducial.conformance.symbols import Ago, IdOf, Record, Records
 from fiducial.models import messages as m
 from fiducial.models.values import changed
 
@@ -49,6 +49,22 @@ class TwinHistories(Histories):
 
     def __init__(self, seed: int) -> None:
         super().__init__(seed, keeps_house=True)
+        self.passed_ms = 0  # since the history began, by the twins' clock; a guess
+
+    def steps(self, count: int) -> Iterator[Step]:
+        """The broker stops and starts again, now and then; somebody may be waiting."""
+        for step in super().steps(count):
+            if self.happens(0.01):
+                waiting = self.patient(self.some(tuple(self.world.topics)), 0, 100_000) if self.happens(0.2) else None
+                yield Step(Restarts(self.happens(0.5)), waiting=waiting)
+            yield step
+            self.passed_ms += HOUSEKEEPING_MS - self.passed_ms % HOUSEKEEPING_MS if isinstance(step.body, TimePasses) else REQUEST_MS
+
+    def item(self, name: str) -> Record:
+        """Some records are as old or as new as they may be, or would begin a segment if they were one ms later."""
+        record, now = super().item(name), self.passed_ms + REQUEST_MS
+        edges = {"tight": (600_000 - now, -600_000 - now), "hourly": (AGES[0] - HOUR_MS,)}.get(name, ())
+        return changed(record, timestamp=Ago(self.some(edges))) if edges and self.happens(0.15) else record
 
     def records(self, name: str, index: int, is_plain: bool) -> Records:
         """Of a partition named twice, too, they are what they are."""

@@ -22,10 +22,11 @@ PATCHES = sorted(Path(__file__).with_name("mutants").joinpath("equality").glob("
 EVERYDAY = frozenset(
     {
         "a-deleted-record-is-found-by-time", "a-duplicate-tells-no-time", "a-fetch-at-the-log-end-is-out-of-range",
-        "a-refused-batch-is-remembered", "an-unknown-producer-must-begin-at-zero", "forgotten-partitions-stay", "sequences-wrap-to-one",
-        "strays-are-awaited", "the-active-segment-goes-without-a-roll", "the-append-time-is-not-told", "the-epoch-is-judged-after-the-sequence",
-        "the-high-watermark-trails-by-one", "the-leader-epoch-is-not-stamped", "the-range-is-judged-before-the-replica",
-        "the-session-epoch-stays", "the-window-holds-four-batches",
+        "a-refused-batch-is-remembered", "an-unknown-producer-must-begin-at-zero", "forgotten-partitions-stay",
+        "producer-ids-of-a-block-are-given-out-again", "sequences-wrap-to-one", "strays-are-awaited", "the-active-segment-goes-without-a-roll",
+        "the-append-time-is-not-told", "the-epoch-is-judged-after-the-sequence", "the-high-watermark-trails-by-one",
+        "the-leader-epoch-is-not-stamped", "the-log-start-is-not-read", "the-range-is-judged-before-the-replica", "the-session-epoch-stays",
+        "the-window-holds-four-batches", "when-a-producer-wrote-last-is-not-read",
     }
 )  # fmt: skip
 CHOSEN = [patch for patch in PATCHES if os.environ.get("FIDUCIAL_LONG") or patch.stem in EVERYDAY]
@@ -48,8 +49,8 @@ class Unfit(Exception):
 
 
 def copied(folder: Path) -> Path:
-    """The fast path as it is, compiled, beside the models and the reference of this checkout."""
-    for name in ("models", "reference", "spec"):
+    """The fast path as it is, compiled, beside all else of this checkout."""
+    for name in ("models", "reference", "spec", "tests"):
         (folder / name).symlink_to(ROOT / name)
     shutil.copytree(ROOT / "src", folder / "src", symlinks=True)
     shutil.copytree(ROOT / "fastpath", folder / "fastpath", ignore=shutil.ignore_patterns("*.cpp", "__pycache__"))
@@ -63,9 +64,12 @@ def plant(patch: Path, tree: Path) -> None:
     spoilt = [str(room.relative_to(tree)) for room, text in before.items() if room.read_bytes() != text]
     if applied.returncode != 0 or not spoilt:
         raise Unfit(f"the patch does not apply to the fast path any more: {applied.stderr.strip()}")
-    if any(not room.endswith(".pyx") for room in spoilt):
+    if any(room.endswith(".pxd") for room in spoilt):
         raise Unfit(f"more than rooms would have to be compiled: {', '.join(spoilt)}")
-    command = [sys.executable, "-m", "Cython.Build.Cythonize", "-3", "-i", "-q", *(f"src/fiducial/{room}" for room in spoilt)]
+    rooms = [f"src/fiducial/{room}" for room in spoilt if room.endswith(".pyx")]
+    if not rooms:
+        return
+    command = [sys.executable, "-m", "Cython.Build.Cythonize", "-3", "-i", "-q", *rooms]
     environment = {**os.environ, "CFLAGS": "-O0 -g0 -std=c++17 -fwrapv"}
     built = subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     if built.returncode != 0:

@@ -7,27 +7,33 @@ values, and the bytes in the files with those that the reference stores.
 from __future__ import annotations
 
 import itertools
+import os
 from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
+from immutables import Map
+
+from fastpath.restarting import EVERYTHING, are_as_they_were, read_again
 from fiducial.conformance.abstraction import Difference
 from fiducial.conformance.exploration.pairs import World, prepare, remember
-from fiducial.conformance.exploration.steps import Step, TimePasses, answer_of
+from fiducial.conformance.exploration.steps import Restarts, Step, TimePasses, answer_of
 from fiducial.conformance.exploration.targets import Closed
 from fiducial.conformance.symbols import View
+from fiducial.fastpath.data import RECOVERY_POINTS
 from fiducial.fastpath.node import Hangup as FastHangup
 from fiducial.fastpath.node import Node
 from fiducial.fastpath.node import Send as FastSend
 from fiducial.models.apis import APIS
 from fiducial.models.partition import Partition
+from fiducial.models.restarts import restarted
 from fiducial.models.settings import parse
-from fiducial.models.state import Cluster
+from fiducial.models.state import Chance, Cluster
+from fiducial.models.values import changed
 from fiducial.reference.core import Action, Core, Hangup, Send, Wake
 
 NOON_MS = 1_700_000_000_000
-SEED = 1
 Key = tuple[bytes, int]
 
 
@@ -53,11 +59,12 @@ class Twins:
     host, port = "127.0.0.1", 9092
 
     def __init__(self, folder: Path) -> None:
-        cluster = Cluster("ZmlkdWNpYWxmaWR1Y2lhbA", 1, self.host, self.port)
-        parsed = parse(SETTINGS)
+        self.cluster = Cluster("ZmlkdWNpYWxmaWR1Y2lhbA", 1, self.host, self.port)
+        self.settings = parse(SETTINGS)
         self.now = NOON_MS
-        self.reference = Core(cluster, parsed, SEED)
-        self.node = Node(folder, cluster, parsed, SEED, self.now)
+        self.starts = 1  # and the seed
+        self.reference = Core(self.cluster, self.settings, self.starts)
+        self.node = Node(folder, self.cluster, self.settings, self.starts, self.now)
         self.folder = folder
         self.view = View(self.now)
         self.connections = itertools.count()
@@ -95,6 +102,36 @@ class Twins:
 
     def settle(self) -> None:
         pass
+
+    def restart(self, is_clean: bool) -> None:
+        """The fast path stops, in good order or killed, and starts again; the reference becomes what is left of it then."""
+        self.starts += 1
+        (self.node.stop if is_clean else self.node.close)()
+        self.give_times()
+        points = self.node.data.checkpoint(RECOVERY_POINTS)
+        self.node = Node(self.folder, self.cluster, self.settings, self.starts, self.now)
+        partitions = {}
+        for key, here in self.reference.broker.partitions.items():
+            again = read_again(here, EVERYTHING if is_clean else points.get(self.name_of(key), 0), self.now)
+            partitions[key] = again if is_clean else self.with_found(key, again)
+        self.reference.broker = changed(restarted(self.reference.broker, Map(partitions)), chance=Chance(self.starts))
+        self.reference.waiting.clear()
+        self.reference.tickets = 0
+        self.compare(str(Restarts(is_clean)), [], [])
+
+    def give_times(self) -> None:
+        """The files of segments were last written by the clock of the twins."""
+        for key in self.node.core.partitions():
+            for segment in self.node.core.segments(*key):
+                written_ns = segment["modified_ms"] * 1_000_000
+                os.utime(self.folder_of(key) / f"{segment['base_offset']:020}.log", ns=(written_ns, written_ns))
+
+    def with_found(self, key: Key, here: Partition) -> Partition:
+        """The partition with what a start after a kill knows of its producers, which is not the same each time."""
+        found = Map(self.node.core.producers(*key))
+        if not are_as_they_were(here.producers, found, self.now):
+            raise Different("producers", str(Restarts(is_clean=False)), dict(here.producers), dict(found))
+        return changed(here, producers=found)
 
     def rules(self) -> tuple[str, ...]:
         return self.reference.rules
@@ -155,7 +192,7 @@ class Twins:
             "epochs": epochs,
             "leader epoch": leader_epoch,
             "producers": sorted(producers, key=itemgetter(0)),
-            "segments": without_closing_entries(self.node.core.segments(*key)),
+            "segments": as_far_as_it_matters(self.node.core.segments(*key)),
         }
 
     def stored(self, key: Key) -> bytes:
@@ -164,8 +201,16 @@ class Twins:
 
     def on_disk(self, key: Key) -> bytes:
         """The bytes in the files of a partition."""
-        folder = self.folder / f"{self.reference.broker.topics.by_id[key[0]]}-{key[1]}"
-        return b"".join(file.read_bytes() for file in sorted(folder.glob("*.log")))
+        return b"".join(file.read_bytes() for file in sorted(self.folder_of(key).glob("*.log")))
+
+    def folder_of(self, key: Key) -> Path:
+        """The folder of a partition."""
+        name, index = self.name_of(key)
+        return self.folder / f"{name}-{index}"
+
+    def name_of(self, key: Key) -> tuple[str, int]:
+        """A partition by its topic's name."""
+        return self.reference.broker.topics.by_id[key[0]], key[1]
 
 
 @dataclass
@@ -193,6 +238,8 @@ class TwinPair:
             self.twins.begin(step.waiting.frame(self.twins.view))
         if isinstance(step.body, TimePasses):
             self.twins.pass_time()
+        elif isinstance(step.body, Restarts):
+            self.twins.restart(step.body.is_clean)
         else:
             self.remember(step, self.answer(step))
         if step.waiting is not None:
@@ -228,7 +275,7 @@ def state_of(partition: Partition) -> dict[str, Any]:
         "epochs": [(entry.epoch, entry.start_offset) for entry in log.epochs],
         "leader epoch": partition.leader_epoch,
         "producers": sorted(partition.producers.items()),
-        "segments": without_closing_entries([{name: getattr(one, name) for name in SEGMENT_FIELDS} for one in segments]),
+        "segments": as_far_as_it_matters([{name: getattr(one, name) for name in SEGMENT_FIELDS} for one in segments]),
     }
 
 
@@ -246,8 +293,10 @@ SEGMENT_FIELDS = (
 )
 
 
-def without_closing_entries(segments: list[dict[str, int]]) -> list[dict[str, int]]:
-    """Segments without what only a file has: the last entry of a sealed segment's time index, which nothing is decided by."""
+def as_far_as_it_matters(segments: list[dict[str, int]]) -> list[dict[str, int]]:
+    """Segments without what nothing is decided by: the last entry of a sealed segment's time index, and when an empty one was written to."""
     for sealed in segments[:-1]:
         del sealed["time_index_entries"], sealed["indexed_timestamp"]
+    if segments[-1]["size_bytes"] == 0:
+        del segments[-1]["modified_ms"]
     return segments

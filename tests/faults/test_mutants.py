@@ -21,9 +21,9 @@ PATIENCE_S = 600
 
 
 def copied(folder: Path) -> Path:
-    """The fast path as it is, compiled, beside the models and the reference of this checkout."""
+    """The fast path as it is, compiled, beside all else of this checkout."""
     folder.mkdir()
-    for name in ("models", "reference", "spec"):
+    for name in ("models", "reference", "spec", "tests"):
         (folder / name).symlink_to(ROOT / name)
     shutil.copytree(ROOT / "src", folder / "src", symlinks=True)
     shutil.copytree(ROOT / "fastpath", folder / "fastpath", ignore=shutil.ignore_patterns("*.cpp", "__pycache__"))
