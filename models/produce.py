@@ -154,9 +154,17 @@ def acks_are_invalid(request: ProduceRequest) -> bool:
     return request.acks not in (-1, 0, 1)
 
 
+#: What a peer that coordinates transactions may answer.
+BY_A_COORDINATOR = (
+    Error.INVALID_PRODUCER_EPOCH,
+    Error.INVALID_PRODUCER_ID_MAPPING,
+    Error.INVALID_REQUEST,
+    Error.INVALID_TXN_STATE,
+)
 #: Arguments: the records of one partition. Behind REQUEST_CHECK.
 TRANSACTION_CHECK = Ladder(
-    "produce in a transaction", [rung(transaction_is_unverified, Error.NOT_ENOUGH_REPLICAS)]
+    "produce in a transaction",
+    [rung(transaction_is_unverified, Error.NOT_ENOUGH_REPLICAS, also=BY_A_COORDINATOR)],
 )
 #: Arguments: the request. Behind TRANSACTION_CHECK.
 ACKS_CHECK = Ladder("acks of a produce request", [rung(acks_are_invalid, Error.INVALID_REQUIRED_ACKS)])
