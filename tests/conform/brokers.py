@@ -68,17 +68,23 @@ class Broker:
                 if answer is None:
                     return
                 connection.sendall(answer)
-                while number in {waiting.connection for waiting in list(self.core.waiting.values())}:
+                while self.waits(number):
                     time.sleep(PAUSE_S)
+
+    def waits(self, number: int) -> bool:
+        """Is a request of this connection not answered yet?"""
+        with self.lock:
+            return any(waiting.connection == number for waiting in self.core.waiting.values())
 
     def answer(self, number: int, frame: bytes) -> bytes | None:
         """What is sent back at once, None for the end of the connection."""
         self.asked[number] = frame
-        with self.lock, self.flaw():
+        with self.lock:
             try:
-                actions = self.core.frame(number, frame, wall_clock_ms())
-                if self.core.broker.settings.log_retention_check_interval_ms <= OFTEN_MS:
-                    actions += self.core.housekeeping(wall_clock_ms())
+                with self.flaw():
+                    actions = self.core.frame(number, frame, wall_clock_ms())
+                    if self.core.broker.settings.log_retention_check_interval_ms <= OFTEN_MS:
+                        actions += self.core.housekeeping(wall_clock_ms())
             except Exception:  # as the reference broker's server does: a fault costs the connection
                 return None
             at_once: bytes | None = b""
@@ -105,8 +111,10 @@ class Broker:
 
     def wake(self, ticket: int) -> None:
         """The time of a request that waits is up."""
-        with self.lock, self.flaw():
-            for action in self.core.timer(ticket, wall_clock_ms()):
+        with self.lock:
+            with self.flaw():
+                actions = self.core.timer(ticket, wall_clock_ms())
+            for action in actions:
                 self.do(action)
 
     def tampered(self, frame: bytes, answer: bytes) -> bytes | None:

@@ -35,6 +35,8 @@ DROPPED = frozenset(
         "finalized_features_epoch", "zk_migration_ready",
     }
 )  # fmt: skip
+#: Fields that hold a leader epoch.
+EPOCHS = frozenset({"leader_epoch", "epoch"})
 #: Fields that hold the name of a topic, where it is one.
 NAMES = frozenset({"name", "topic", "topic_name", "resource_name"})
 
@@ -143,6 +145,8 @@ class Abstraction:
             return self.topics.get(message, message)
         if name == "port":
             return "a port" if message > 0 else message
+        if name in EPOCHS:
+            return self.epoch(message)
         if name == "topic_id":
             return self.topic_id(message)
         if name == "producer_id":
@@ -171,6 +175,10 @@ class Abstraction:
         """A time, before the story or ahead of it; or "now"."""
         is_now = self.view.begun_ms - self.near_ms <= at_ms <= wall_clock_ms() + self.near_ms
         return "now" if is_now else at_ms
+
+    def epoch(self, epoch: int) -> int:
+        """A leader epoch, counted from the one in which the topics began; negative for none."""
+        return epoch if epoch < 0 else epoch - self.view.first_epoch
 
     def topic_id(self, topic_id: bytes) -> str:
         """An id by its topic."""
@@ -202,6 +210,7 @@ class Abstraction:
         if batch.header.attributes & ATTRIBUTE_LOG_APPEND_TIME:
             header["max_timestamp"] = self.time(batch.header.max_timestamp)
         header["producer_id"] = self.producer_id(batch.header.producer_id)
+        header["leader_epoch"] = self.epoch(batch.header.leader_epoch)
         digest = hashlib.sha256(batch.body).hexdigest()[:12] if batch.body is not None else f"unreadable: {batch.problem}"
         return {"checksum": "right" if batch.is_sound else "wrong", **header, "records": digest}
 

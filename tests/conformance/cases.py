@@ -12,7 +12,7 @@ from typing import Any
 from fiducial.conformance import codec
 from fiducial.conformance.codec import ClientId
 from fiducial.conformance.oracle import KEYS
-from fiducial.conformance.symbols import Batch, IdOf, Name, Records, SessionId, words
+from fiducial.conformance.symbols import Batch, IdOf, Name, Records, SessionId, counted, words
 from fiducial.models import messages as m
 from fiducial.models.apis import APIS
 from fiducial.models.partition import EARLIEST_TIMESTAMP
@@ -281,7 +281,7 @@ def wanted(offset: int = 0, *, topic: str = "a", index: int = 0, limit: int = FE
     """A topic with one partition in a Fetch request."""
     name: Any = Name(topic)
     topic_id: Any = IdOf(topic)
-    partition = m.FetchPartition(index, leader_epoch, offset, last_epoch, partition_max_bytes=limit)
+    partition = m.FetchPartition(index, counted(leader_epoch), offset, counted(last_epoch), partition_max_bytes=limit)
     return m.FetchTopic(name, topic_id, (partition,))
 
 

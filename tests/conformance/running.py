@@ -132,17 +132,18 @@ class Judge:
         self.patience_s = patience_s
         self.is_allowed_all = is_allowed_all
         self.prefix = f"conform-{secrets.token_hex(4)}"
-        self.settings, self.changes = self.defaults()
+        self.settings, self.changes, self.first_epoch = self.defaults()
 
-    def defaults(self) -> tuple[Settings, m.IncrementalAlterConfigsRequest]:
-        """The settings, and their changes, that the oracle needs to have topics like the target's; ours, if no topic is to be had, for then no story is told."""
+    def defaults(self) -> tuple[Settings, m.IncrementalAlterConfigsRequest, int]:
+        """The settings, and their changes, that the oracle needs to have topics like the target's, and the leader epoch in which these begin; ours, if no
+        topic is to be had, for then no story is told."""
         name = f"{self.prefix}-probe"
         try:
             self.target.make_topics({name: Topic()})
         except SetupRefused:
-            return parse({}), m.IncrementalAlterConfigsRequest()
+            return parse({}), m.IncrementalAlterConfigsRequest(), 0
         try:
-            return self.target.topic_defaults(name), self.target.changed_defaults(name)
+            return self.target.topic_defaults(name), self.target.changed_defaults(name), self.target.first_epoch(name)
         finally:
             self.target.remove_topics([name])
 
@@ -228,6 +229,7 @@ class Judge:
         script = Script(case, cluster, self.settings, self.changes, names, wall_clock_ms)
         known = {called: ids[name] for called, name in names.items() if name in ids}
         theirs = View(script.view.begun_ms, names, known, node_id=self.target.node_id, advertised=self.target.advertised, is_about_versions=case.is_about_versions)
+        theirs.first_epoch = self.first_epoch
         theirs.producer_ids += self.producer_ids(case.producers)
         with Conversation(self.target, case, theirs, telling.transcript, self.patience_s) as conversation:
             for number, step in enumerate(case.story, 1):

@@ -38,6 +38,7 @@ class View:
     sessions: list[int] = field(default_factory=list)  # of fetches, likewise
     epochs: dict[int, int] = field(default_factory=dict)  # of each session the epoch that its next request must carry
     old_ids: dict[bytes, str] = field(default_factory=dict)  # ids of topics that are gone -> what a story called them
+    first_epoch: int = 0  # of the leader, in which the topics of a story begin
     node_id: int = 1  # the broker's own
     host: str = ""
     port: int = -1
@@ -170,6 +171,19 @@ class SessionEpoch(Symbol):
 
 
 @value
+class Epoch(Symbol):
+    """A leader epoch, counted from the one in which the topics of a story begin."""
+
+    number: int
+
+    def spoken(self, view: View) -> int:
+        return view.first_epoch + self.number
+
+    def __str__(self) -> str:
+        return str(self.number)
+
+
+@value
 class Ago(Symbol):
     """A time, in ms before the story began. What is within half an hour of now is taken for the broker's own time (see `abstraction`)."""
 
@@ -255,6 +269,11 @@ class Records(Symbol):
         told = " and then ".join(map(str, self.batches)) or "no batch"
         told += f", and behind it {words(self.behind)}" if self.behind else ""
         return f"({told})" if self.cut is None else f"({self.cut} bytes of {told})"
+
+
+def counted(epoch: int) -> Any:
+    """A leader epoch in a request; a negative one is none, or no epoch, anywhere."""
+    return Epoch(epoch) if epoch >= 0 else epoch
 
 
 # Speaking, and telling

@@ -209,6 +209,11 @@ class Target:
         except (SetupFailed, SetupRefused, Unreachable):
             self.close()
 
+    def first_epoch(self, name: str) -> int:
+        """The leader epoch in which a new topic begins: Kafka's is 0, that of a broker whose logs elect their own leaders may be later."""
+        (found,) = self.ask(m.MetadataRequest((m.MetadataRequestTopic(name=name),), allow_auto_topic_creation=False)).topics
+        return max(0, *(int(part.leader_epoch) for part in found.partitions))
+
     def topic_defaults(self, name: str) -> Settings:
         """The settings that make the oracle answer as this broker should, its topics with the defaults that this topic has; ours, where it does not tell."""
         told = {name: text for name, text in self.settings.items() if name in DECIDING and text != BROKER[name].default and accepts(name, text)}

@@ -7,7 +7,7 @@ from typing import Any
 from fiducial.conformance.cases import Case, Step, case, delete_records, list_offsets, produce
 from fiducial.conformance.suite.batches import APPEND_TIME, CODECS, HOUR_MS, SOUND
 from fiducial.conformance.suite.fetch import ABSENT, READ_COMMITTED, TWO_PARTITIONS, WRITTEN
-from fiducial.conformance.symbols import Ago, Batch, Name, Record
+from fiducial.conformance.symbols import Ago, Batch, Name, Record, counted
 from fiducial.models import messages as m
 from fiducial.models.partition import (
     EARLIEST_LOCAL_TIMESTAMP,
@@ -38,7 +38,7 @@ def looked_up(*topics: m.ListOffsetsTopic, replica_id: int = -1, isolation_level
 def asked(*timestamps: Any, topic: str = "a", index: int = 0, leader_epoch: int = -1) -> m.ListOffsetsTopic:
     """A partition in a ListOffsets request, once for each timestamp."""
     name: Any = Name(topic)
-    return m.ListOffsetsTopic(name, tuple(m.ListOffsetsPartition(index, leader_epoch, timestamp) for timestamp in timestamps))
+    return m.ListOffsetsTopic(name, tuple(m.ListOffsetsPartition(index, counted(leader_epoch), timestamp) for timestamp in timestamps))
 
 
 def ago(*hours: float) -> Batch:
@@ -100,7 +100,7 @@ def epochs(id: str, *story: Step, **more: Any) -> Case:
 def end_of(epoch: int, *, leader_epoch: int = -1, topic: str = "a", index: int = 0) -> Step:
     """Where an epoch ended."""
     name: Any = Name(topic)
-    wanted = m.OffsetForLeaderPartition(index, leader_epoch, epoch)
+    wanted = m.OffsetForLeaderPartition(index, counted(leader_epoch), counted(epoch))
     return Step(m.OffsetForLeaderEpochRequest(-2, (m.OffsetForLeaderTopic(name, (wanted,)),)))
 
 
