@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager
 
 import pytest
 
+from differential.targets import Model
 from fiducial.conformance.exploration.histories import Histories
 from fiducial.conformance.exploration.pairs import Pair, Story, World, prepare, run
 from fiducial.conformance.exploration.shrinking import shrunk
@@ -83,6 +84,12 @@ def test_two_models_with_other_ids_differ_in_nothing_else() -> None:
     for seed in range(4):
         histories = Histories(seed, keeps_house=True)
         assert run(Pair(Models(seed=1), Models(seed=2), histories.world, is_strict=True), histories.steps(STEPS)) is None
+
+
+def test_the_models_and_the_reference_broker_differ_in_nothing() -> None:
+    for seed in range(4):
+        histories = Histories(seed, keeps_house=True)
+        assert run(Pair(Models(), Model(seed=2), histories.world, is_strict=True), histories.steps(STEPS)) is None
 
 
 # Planted faults

@@ -132,20 +132,17 @@ class Explorer:
         self.barrier = f"{self.judge.prefix}-barrier"
         there.make_topics({self.barrier: Topic()})
         self.host = Host(there, self.barrier)
-        self.topics = [name for name in sorted(CONFIGS) if self.can_be_had(name)]
+        self.topics = self.to_be_had()
         self.known: frozenset[Mark] = frozenset()
         self.reached: Counter[str] = Counter()
         self.asked = self.histories = self.unfinished = 0
 
-    def can_be_had(self, name: str) -> bool:
-        """Does the broker make a topic with this configuration?"""
-        named = f"{self.judge.prefix}-probe-{name}"
-        try:
-            self.there.make_topics({named: Topic(tuple(CONFIGS[name].items()))})
-        except SetupRefused:
-            return False
-        self.there.remove_topics([named])
-        return True
+    def to_be_had(self) -> list[str]:
+        """The topics that the broker would make with their configurations."""
+        names = {f"{self.judge.prefix}-probe-{name}": name for name in sorted(CONFIGS)}
+        wanted = tuple(self.there.creatable(named, Topic(tuple(CONFIGS[name].items()))) for named, name in names.items())
+        answer = self.there.ask(m.CreateTopicsRequest(wanted, int(SETUP_TIMEOUT_S * 1000), validate_only=True))
+        return sorted(names[topic.name] for topic in answer.topics if topic.error_code == Error.NONE)
 
     def pair(self, world: World) -> Pair:
         """The models and the broker at the beginning of a story."""
