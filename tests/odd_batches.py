@@ -1,6 +1,6 @@
 """Records fields of Produce requests as nobody sends them: sound ones, and ones with any fault that bytes can have, from a seed.
 
-`differential.encode` makes batches that are faulty as a whole; here the bytes of each number, part and record may be odd as well.
+`fiducial.conformance.batches` makes batches that are faulty as a whole; here the bytes of each number, part and record may be odd as well.
 """
 
 from __future__ import annotations

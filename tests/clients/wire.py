@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from differential.encode import Item, encoded
 from differential.targets import Remote, talk
 
+from fiducial.conformance.batches import Item, build
 from fiducial.models import messages as m
 from fiducial.models.batches import SentBatch
 from fiducial.models.config_requests import Resource
@@ -59,7 +59,7 @@ class Wire:
 
     def write(self, topic: str, timestamps: Sequence[int]) -> None:
         """Records of these times, one batch, on partition 0."""
-        records: Any = encoded([Item(timestamp) for timestamp in timestamps])
+        records: Any = build([Item(timestamp) for timestamp in timestamps])
         partition = m.PartitionProduceData(0, records)
         request = m.ProduceRequest(None, -1, TIMEOUT_MS, (m.TopicProduceData("", self.id_of(topic), (partition,)),))
         ((produced,),) = (one.partition_responses for one in talk(self.remote, PRODUCE, request).responses)

@@ -4,7 +4,7 @@
 
     with Ours(path) as broker:
         create(broker, "a")
-        produce(broker, "a", encoded([Item(NOW)]))
+        produce(broker, "a", build([Item(NOW)]))
         assert seen(broker, "a").end == 1
 """
 
@@ -20,10 +20,10 @@ from random import Random
 from types import TracebackType
 from typing import Any, Protocol
 
-from differential.encode import Item, encoded
 from differential.targets import answer_of, request_frame
 from raw_client import RawClient
 
+from fiducial.conformance.batches import Item, build
 from fiducial.fastpath.batch import EncodedBatch, batches
 from fiducial.fastpath.data import CLEAN, IDENTITY, LOG_STARTS
 from fiducial.fastpath.node import Node, Send
@@ -263,7 +263,7 @@ def shelf(begun_ms: int) -> list[Topic]:
 def batch_of(times: list[int], codec: int = 0, size: int = 20, producer: tuple[int, int, int] = (-1, -1, -1)) -> bytes:
     """A batch with a record for each time."""
     items = [Item(time, b"k%d" % time, bytes(size), ((b"h", b"1"),) if size % 3 == 0 else ()) for time in times]
-    return encoded(items, codec=codec, producer=producer)
+    return build(items, codec=codec, producer=producer)
 
 
 def rising(begun_ms: int, codec: int, count: int = 40) -> Iterator[bytes]:

@@ -20,9 +20,9 @@ from typing import Any
 import cramjam
 import pytest
 from crc32c import crc32c
-from differential.encode import Item, encoded
 from odd_batches import NOW, Maker
 
+from fiducial.conformance.batches import Item, build
 from fiducial.fastpath import batch
 from fiducial.models.batches import UNPACKED_BYTES_MAX, SentBatch, Tail
 from fiducial.models.log import (
@@ -126,7 +126,7 @@ ITEMS = [Item(NOW, b"a", b"1", ((b"h", b"2"), (b"i", None))), Item(NOW - 5, None
 
 @pytest.mark.parametrize("codec", CODECS)
 def test_records_cut_short_at_any_byte_are_seen_alike(codec: int) -> None:
-    data = encoded(ITEMS, codec=codec)
+    data = build(ITEMS, codec=codec)
     whole = data + data
     for cut in range(len(whole) + 1):
         assert seen_facts(whole[:cut]) == expected_facts(whole[:cut])
@@ -135,7 +135,7 @@ def test_records_cut_short_at_any_byte_are_seen_alike(codec: int) -> None:
 @pytest.mark.parametrize("magic", [0, 1, 2])
 @pytest.mark.parametrize("codec", CODECS)
 def test_a_batch_shorter_than_its_header_is_seen_alike(codec: int, magic: int) -> None:
-    data = encoded(ITEMS, codec=codec, magic=magic)
+    data = build(ITEMS, codec=codec, magic=magic)
     for length in range(60):
         records = data[:8] + length.to_bytes(4, "big") + data[12:]
         assert seen_facts(records) == expected_facts(records)
@@ -144,7 +144,7 @@ def test_a_batch_shorter_than_its_header_is_seen_alike(codec: int, magic: int) -
 
 @pytest.mark.parametrize("codec", CODECS)
 def test_a_body_cut_short_at_any_byte_is_seen_alike(codec: int) -> None:
-    data = encoded(ITEMS, codec=codec)
+    data = build(ITEMS, codec=codec)
     for cut in range(61, len(data) + 1):
         shorter = signed(data, data[61:cut])
         assert seen_facts(shorter) == expected_facts(shorter)
@@ -152,7 +152,7 @@ def test_a_body_cut_short_at_any_byte_is_seen_alike(codec: int) -> None:
 
 @pytest.mark.parametrize("codec", CODECS)
 def test_records_unpacked_and_cut_short_at_any_byte_are_seen_alike(codec: int) -> None:
-    data = encoded(ITEMS, codec=codec)
+    data = build(ITEMS, codec=codec)
     body = decompressed(data[61:], codec)
     readable = []
     for cut in range(len(body) + 1):
@@ -165,7 +165,7 @@ def test_records_unpacked_and_cut_short_at_any_byte_are_seen_alike(codec: int) -
 
 @pytest.mark.parametrize("codec", [1, 2, 3, 4])
 def test_any_byte_of_a_packed_body_may_be_wrong(codec: int) -> None:
-    data = encoded(ITEMS * 3, codec=codec)
+    data = build(ITEMS * 3, codec=codec)
     for position in range(61, len(data)):
         for wrong in (0x00, 0xFF, data[position] ^ 0x01, data[position] ^ 0x80):
             changed = signed(data, data[61:position] + bytes([wrong]) + data[position + 1 :])
@@ -200,7 +200,7 @@ def packings(body: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def test_packed_as_others_pack_them_records_are_seen_alike() -> None:
-    data = encoded(ITEMS)
+    data = build(ITEMS)
     outcomes = Counter[tuple[int, bool]]()
     for codec, packed in packings(data[61:]):
         records = signed(data[:22] + bytes([codec]) + data[23:], packed)
@@ -213,7 +213,7 @@ def test_packed_as_others_pack_them_records_are_seen_alike() -> None:
 @pytest.mark.parametrize("codec", [1, 2, 3, 4])
 @pytest.mark.parametrize("size_bytes", [UNPACKED_BYTES_MAX, UNPACKED_BYTES_MAX + 1])
 def test_a_batch_unpacks_as_far_as_the_model_says(codec: int, size_bytes: int) -> None:
-    data = signed(encoded(ITEMS, codec=codec), compressed(bytes(size_bytes), codec, 1))
+    data = signed(build(ITEMS, codec=codec), compressed(bytes(size_bytes), codec, 1))
     seen = seen_facts(data)
     assert seen == expected_facts(data)
     assert seen["first"]["unpacks_too_far"] is (size_bytes > UNPACKED_BYTES_MAX)
@@ -294,13 +294,13 @@ def test_random_batches_are_judged_and_stored_alike() -> None:
 def test_a_batch_is_packed_anew_as_the_reference_does_it(
     codec: int, target: int, deltas: tuple[int, ...], append_time: int
 ) -> None:
-    records = encoded(ITEMS, codec=codec, deltas=deltas, attributes=append_time | 0xC0)
+    records = build(ITEMS, codec=codec, deltas=deltas, attributes=append_time | 0xC0)
     verdict = compare(records, LogConfig(compression=target, compression_level=LEVELS.get(target, 0)))
     assert verdict == (19 if codec == target != 0 and deltas != (0, 1, 2) else 0)
 
 
 def test_a_batch_that_would_be_refused_is_not_stored() -> None:
-    refused = encoded(ITEMS, spoil_checksum=True)
+    refused = build(ITEMS, spoil_checksum=True)
     with pytest.raises(ValueError, match="refuse"):
         batch.stored(refused, limits(LogConfig()), now=NOW, base_offset=0, leader_epoch=0)
 
@@ -310,7 +310,7 @@ def test_large_bodies_are_packed_anew_in_as_many_blocks_as_it_takes() -> None:
     for target in CODECS:
         config = LogConfig(compression=target, compression_level=LEVELS.get(target, 0))
         for codec in CODECS:
-            assert compare(encoded(items, codec=codec), config) == 0
+            assert compare(build(items, codec=codec), config) == 0
 
 
 # For Python: making and reading batches
@@ -342,7 +342,7 @@ def test_batches_are_made_as_the_reference_makes_them_and_read_again(codec: int)
     for seed in range(40):
         items = random_items(Random(seed))
         data = batch.encode(made(items), codec=codec, level=LEVELS.get(codec))
-        assert data == encoded(items, codec=codec)
+        assert data == build(items, codec=codec)
         read = batch.EncodedBatch(data)
         assert read.crc_is_good
         assert seen(read.records()) == made(items)
@@ -374,7 +374,7 @@ def test_what_a_header_says_is_as_it_was_given() -> None:
 
 
 def test_with_append_time_each_record_has_the_time_of_the_header() -> None:
-    data = encoded(ITEMS, attributes=0x08, max_timestamp=NOW + 7)
+    data = build(ITEMS, attributes=0x08, max_timestamp=NOW + 7)
     assert [record.timestamp for record in batch.EncodedBatch(data).records()] == [NOW + 7] * 3
     assert list(batch.EncodedBatch(data).columns().timestamps) == [NOW + 7] * 3
 
@@ -417,7 +417,7 @@ def test_odd_batches_are_read_for_python_if_the_reference_can_read_them() -> Non
     assert outcomes[True] > 500 and outcomes[False] > 200
 
 
-@pytest.mark.parametrize("data", [b"", bytes(61), encoded(ITEMS)[:-1], encoded(ITEMS) * 2, encoded(ITEMS, magic=1)])
+@pytest.mark.parametrize("data", [b"", bytes(61), build(ITEMS)[:-1], build(ITEMS) * 2, build(ITEMS, magic=1)])
 def test_what_is_not_one_batch_is_none(data: bytes) -> None:
     with pytest.raises(batch.Unreadable):
         batch.EncodedBatch(data)
@@ -426,7 +426,7 @@ def test_what_is_not_one_batch_is_none(data: bytes) -> None:
 
 
 def test_whole_batches_are_found_one_behind_the_other() -> None:
-    one, two = encoded(ITEMS), encoded(ITEMS[:1], codec=4)
+    one, two = build(ITEMS), build(ITEMS[:1], codec=4)
     for cut in range(len(two)):
         assert [found.data for found in batch.batches(one + two[:cut])] == [one]
     assert [found.data for found in batch.batches(one + two)] == [one, two]

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from differential.encode import Item, encoded
 from differential.targets import answer_of, request_frame
 
 from fastpath.folders import NOW, Ours, create, produce
+from fiducial.conformance.batches import Item, build
 from fiducial.fastpath.node import Action, Hangup, Send
 from fiducial.models import messages as m
 
@@ -27,7 +27,7 @@ def behind_its_length(frame: bytes) -> bytes:
 
 def produced(topic: str, *, acks: int = -1, sequence: int = -1) -> bytes:
     """A Produce request of three records; with a sequence, of an idempotent producer."""
-    data: Any = encoded([Item(NOW)] * 3, producer=(-1, -1, -1) if sequence < 0 else (7, 0, sequence))
+    data: Any = build([Item(NOW)] * 3, producer=(-1, -1, -1) if sequence < 0 else (7, 0, sequence))
     return request_frame(PRODUCE, 12, m.ProduceRequest(None, acks, 10_000, (m.TopicProduceData(topic, partition_data=(m.PartitionProduceData(0, data),)),)))
 
 
@@ -129,7 +129,7 @@ def test_who_waits_sees_appends_once_they_are_safe_and_those_in_a_row_are_so_tog
 def test_a_turn_ends_when_much_is_answered(tmp_path: Path) -> None:
     client = Client(tmp_path)
     with client.broker as broker:
-        produce(broker, PLAIN, encoded([Item(NOW, content=bytes(200_000))]))
+        produce(broker, PLAIN, build([Item(NOW, content=bytes(200_000))]))
         frame = behind_its_length(fetched(PLAIN, 0))
         taken, waits, actions = broker.node.frames(1, bytearray(frame * 8), NOW)
         assert (taken, waits) == (2 * len(frame), False)

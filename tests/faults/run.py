@@ -19,12 +19,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from differential.encode import Item, encoded
 from differential.targets import answer_of, request_frame
 from immutables import Map
 
 from faults.disk import Disk
 from faults.images import Image, read
+from fiducial.conformance.batches import Item, build
 from fiducial.fastpath.core import StorageFailed
 from fiducial.fastpath.node import Action, Hangup, Node, Send
 from fiducial.models import messages as m
@@ -253,7 +253,7 @@ class Run:
         key = self.key(name, index)
         sequence = self.sequences.get((key, producer, epoch), 0) if producer >= 0 else -1
         items = [Item(self.now, b"%d" % number, bytes([65 + self.now % 26]) * size) for number in range(count)]
-        data = encoded(items, producer=(producer, epoch if producer >= 0 else -1, sequence))
+        data = build(items, producer=(producer, epoch if producer >= 0 else -1, sequence))
         offset = self.broker.partitions[key].log.end
         self.stored[key, offset] = data[21:]
         if producer >= 0:

@@ -8,13 +8,13 @@ from errno import EIO, ENOSPC
 from pathlib import Path
 
 import pytest
-from differential.encode import Item, encoded
 from differential.targets import answer_of, request_frame
 
 from faults.check import Check, asked, fetched, read_log
 from faults.disk import Disk, Failure, Fault, Sync, full, is_of, nth
 from faults.histories import SMALL
 from faults.run import CLUSTER, KEYS, NOON_MS, Failed, Run, Step, produce_request, says_failed
+from fiducial.conformance.batches import Item, build
 from fiducial.fastpath.core import StorageFailed
 from fiducial.fastpath.node import Hangup, Node, Send
 from fiducial.models import messages as m
@@ -70,7 +70,7 @@ def stays_offline(run: Run) -> None:
     so_far = run.disk.asked
     for topic_id, index in run.node.core.partitions():
         name = run.node.broker.topics.by_id[topic_id]
-        frame = request_frame(PRODUCE, 12, produce_request(name, index, encoded([Item(run.now)])))
+        frame = request_frame(PRODUCE, 12, produce_request(name, index, build([Item(run.now)])))
         (action,) = run.node.frame(1, frame, run.now)
         assert isinstance(action, Send) and says_failed(action, PRODUCE, 12)
         (start, high_watermark, _, _), *_ = run.node.core.marks(topic_id, index)
@@ -144,7 +144,7 @@ class Broker:
 
     def produce(self, name: str, *, producer: tuple[int, int, int] = (-1, -1, -1), connection: int = 1) -> Error | None:
         """What one record gets; None if its connection ends."""
-        frame = request_frame(PRODUCE, 12, produce_request(name, 0, encoded([Item(NOON_MS)], producer=producer)))
+        frame = request_frame(PRODUCE, 12, produce_request(name, 0, build([Item(NOON_MS)], producer=producer)))
         (action,) = (one for one in self.node.frame(connection, frame, NOON_MS) if one.connection == connection)
         if isinstance(action, Hangup):
             return None
