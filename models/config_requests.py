@@ -318,23 +318,14 @@ def texts_after(broker: Broker, change: Change) -> Map[str, str]:
             case Operation.DELETE:
                 texts = topics.with_text(texts, one.name, None)
             case _:
-                texts = texts.set(one.name, relisted(broker, change, texts, one))
+                texts = texts.set(one.name, relisted(change, texts, one))
     return texts
 
 
 @rule("WIRE-CONFIG-31")
-def relisted(
-    broker: Broker, change: Change, texts: Map[str, str], one: IncrementalAlterConfigsRequestAlterableConfig
-) -> str:
-    """A list with entries appended (those already there are skipped) or taken out, each as it is written, from the value in force if none is set."""
-    definition = names_of(change.kind)[one.name]
-    if one.name in texts:
-        current = texts[one.name]
-    elif change.kind == Resource.TOPIC:
-        current = configs.entry_of_topic(broker, definition, EMPTY).text
-    else:
-        origins = configs.broker_origins(broker, one.name)
-        current = origins[0].text if origins else ""
+def relisted(change: Change, texts: Map[str, str], one: IncrementalAlterConfigsRequestAlterableConfig) -> str:
+    """A list with entries appended (those already there are skipped) or taken out, each as it is written, from its default if none is set."""
+    current = texts.get(one.name, names_of(change.kind)[one.name].default)
     parts = [part for part in current.split(",") if part]
     named = pieces(one.value or "")
     if one.config_operation == Operation.APPEND:
