@@ -11,10 +11,10 @@ import tempfile
 from pathlib import Path
 from typing import Any, Protocol
 
-from differential.targets import answer_of, request_frame
 from peers.kafka import Kafka, ending_with_us, free_ports
 from raw_client import RawClient
 
+from fiducial.conformance.exploration.steps import answer_of, request_frame
 from fiducial.models import messages as m
 from fiducial.models.apis import APIS
 from fiducial.models.errors import Error

@@ -16,9 +16,8 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from differential.targets import answer_of, request_frame
-
 from bench.brokers import cpu_seconds
+from fiducial.conformance.exploration.steps import answer_of, request_frame
 from fiducial.fastpath import batch
 from fiducial.models import messages as m
 from fiducial.models.errors import Error

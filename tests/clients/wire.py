@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from differential.targets import Remote, talk
-
 from fiducial.conformance.batches import Item, build
+from fiducial.conformance.exploration.targets import Remote, talk
 from fiducial.models import messages as m
 from fiducial.models.batches import SentBatch
 from fiducial.models.config_requests import Resource

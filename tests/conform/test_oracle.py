@@ -6,13 +6,14 @@ import struct
 from typing import Any
 
 import pytest
-from differential.targets import Closed, Model
+from differential.targets import Model
 
 from fiducial.conformance import batches, codec
 from fiducial.conformance.batches import Item
 from fiducial.conformance.exploration.histories import Histories
 from fiducial.conformance.exploration.pairs import prepare, remember
 from fiducial.conformance.exploration.steps import Raw, TimePasses
+from fiducial.conformance.exploration.targets import Closed
 from fiducial.conformance.oracle import THE_END, Expected, Oracle
 from fiducial.models import messages as m
 from fiducial.models.apis import API_VERSIONS, APIS

@@ -7,8 +7,7 @@ import time
 from collections.abc import Callable
 
 from fiducial.conformance.abstraction import wall_clock_ms
-from fiducial.conformance.exploration.steps import answer_of, request_frame
-from fiducial.conformance.exploration.targets import ANSWER_TIMEOUT_S, Closed, Remote, Target, talk
+from fiducial.conformance.exploration.targets import ANSWER_TIMEOUT_S, Closed, Remote, talk
 from fiducial.conformance.exploration.tolerance import BARRIER
 from fiducial.conformance.symbols import View
 from fiducial.models import messages as m
@@ -16,8 +15,6 @@ from fiducial.models.config_requests import Operation, Resource
 from fiducial.models.settings import parse
 from fiducial.models.state import Cluster
 from fiducial.reference.core import Action, Core, Hangup, Send, Wake
-
-__all__ = ["ApacheKafka", "Closed", "Model", "Remote", "Target", "View", "answer_of", "request_frame", "talk", "wall_clock_ms"]
 
 
 class Model:

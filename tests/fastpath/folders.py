@@ -20,10 +20,10 @@ from random import Random
 from types import TracebackType
 from typing import Any, Protocol
 
-from differential.targets import answer_of, request_frame
 from raw_client import RawClient
 
 from fiducial.conformance.batches import Item, build
+from fiducial.conformance.exploration.steps import answer_of, request_frame
 from fiducial.fastpath.batch import EncodedBatch, batches
 from fiducial.fastpath.data import CLEAN, IDENTITY, LOG_STARTS
 from fiducial.fastpath.node import Node, Send

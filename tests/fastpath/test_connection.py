@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from differential.targets import request_frame
 
+from fiducial.conformance.exploration.steps import request_frame
 from fiducial.fastpath.node import Action, Node
 from fiducial.fastpath.outbox import TOGETHER_BYTES
 from fiducial.fastpath.server import BUFFER_BYTES, HELD_BYTES_MAX, READ_BYTES, Connection, Server

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from differential.targets import answer_of, request_frame
 
 from fastpath.folders import NOW, Ours, create, produce
 from fiducial.conformance.batches import Item, build
+from fiducial.conformance.exploration.steps import answer_of, request_frame
 from fiducial.fastpath.node import Action, Hangup, Send
 from fiducial.models import messages as m
 

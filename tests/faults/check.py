@@ -21,13 +21,13 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from differential.targets import answer_of, request_frame
 from immutables import Map
 
 from faults import images
 from faults.disk import Operation
 from faults.images import Image, Shadow
 from faults.run import CLUSTER, Key, Known, Run, Step, batches_of, produce_request, sent
+from fiducial.conformance.exploration.steps import answer_of, request_frame
 from fiducial.fastpath.batch import batches
 from fiducial.fastpath.node import Node
 from fiducial.models import messages as m

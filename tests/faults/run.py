@@ -19,12 +19,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from differential.targets import answer_of, request_frame
 from immutables import Map
 
 from faults.disk import Disk
 from faults.images import Image, read
 from fiducial.conformance.batches import Item, build
+from fiducial.conformance.exploration.steps import answer_of, request_frame
 from fiducial.fastpath.core import StorageFailed
 from fiducial.fastpath.node import Action, Hangup, Node, Send
 from fiducial.models import messages as m

@@ -8,13 +8,13 @@ from errno import EIO, ENOSPC
 from pathlib import Path
 
 import pytest
-from differential.targets import answer_of, request_frame
 
 from faults.check import Check, asked, fetched, read_log
 from faults.disk import Disk, Failure, Fault, Sync, full, is_of, nth
 from faults.histories import SMALL
 from faults.run import CLUSTER, KEYS, NOON_MS, Failed, Run, Step, produce_request, says_failed
 from fiducial.conformance.batches import Item, build
+from fiducial.conformance.exploration.steps import answer_of, request_frame
 from fiducial.fastpath.core import StorageFailed
 from fiducial.fastpath.node import Hangup, Node, Send
 from fiducial.models import messages as m

@@ -9,8 +9,8 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
-from differential.targets import request_frame
 
+from fiducial.conformance.exploration.steps import request_frame
 from fiducial.models import messages as m
 from fiducial.models.settings import parse
 from fiducial.models.state import Cluster

@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 import pytest
-from differential.targets import Remote, answer_of, talk
 from raw_client import RawClient
 
+from fiducial.conformance.exploration.steps import answer_of
+from fiducial.conformance.exploration.targets import Remote, talk
 from fiducial.models import messages as m
 from fiducial.models.errors import Error
 from fiducial.reference import codec

@@ -16,9 +16,9 @@ from typing import Any
 import cramjam
 import pytest
 from crc32c import crc32c
-from differential.targets import Remote, talk
 from peers.kafka import Kafka
 
+from fiducial.conformance.exploration.targets import Remote, talk
 from fiducial.models import messages as m
 from fiducial.models.batches import CODEC_GZIP, CODEC_LZ4, CODEC_NONE, CODEC_SNAPPY, CODEC_ZSTD, Record, SentBatch, Tail
 from fiducial.models.errors import Error

@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from differential.targets import Remote, answer_of, request_frame, talk
 from raw_client import RawClient
 
+from fiducial.conformance.exploration.steps import answer_of, request_frame
+from fiducial.conformance.exploration.targets import Remote, talk
 from fiducial.models import messages as m
 from fiducial.models.errors import Error
 from fiducial.reference.records import HEADER, packed_varint, with_checksum
