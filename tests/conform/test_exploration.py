@@ -19,11 +19,12 @@ from peers.kafka import Kafka
 
 from conform.brokers import HANG_UP, Broker, Tamper, honest, serving, without_api
 from fiducial.cli import main
+from fiducial.conformance.abstraction import Difference
 from fiducial.conformance.client import Deadline, Unreachable
 from fiducial.conformance.exploration import reproducers, traces
 from fiducial.conformance.exploration.explorer import Budget, Counterexample, Explorer, budget_of
 from fiducial.conformance.exploration.histories import NAMES, Histories
-from fiducial.conformance.exploration.pairs import Story, World, run
+from fiducial.conformance.exploration.pairs import Pair, Story, World, run
 from fiducial.conformance.exploration.steps import Raw, Spoilt, Step
 from fiducial.conformance.exploration.targets import Remote, talk
 from fiducial.conformance.exploration.traces import NoTrace, as_json, from_json
@@ -396,6 +397,23 @@ def test_what_cannot_be_explored_is_refused_at_the_start(arguments: list[str], c
     monkeypatch.chdir(tmp_path)
     assert main(["conform", "127.0.0.1:1", *arguments]) == 2
     assert complaint in capsys.readouterr().err
+
+
+def test_an_interrupted_exploration_leaves_no_topic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    asked: list[Step] = []
+
+    def interrupted(self: Pair, step: Step) -> list[Difference]:
+        asked.append(step)
+        if len(asked) > 20:
+            raise KeyboardInterrupt
+        return ask(self, step)
+
+    ask = Pair.ask
+    monkeypatch.setattr(Pair, "ask", interrupted)
+    with serving() as broker:
+        assert command("--explore", "100", broker=broker, folder=tmp_path) == 130
+        assert broker.topics == set()
+    assert capsys.readouterr().err == "\nfiducial conform: interrupted\n"
 
 
 def test_where_there_is_no_broker_there_is_nothing_to_explore(capsys: pytest.CaptureFixture[str]) -> None:

@@ -129,10 +129,10 @@ class Explorer:
         self.judge = Judge(there, {})
         self.cluster = Cluster("fiducialfiducialfiduci", there.node_id, there.host, there.port)
         self.prefixes = (f"{self.judge.prefix}-{number}" for number in itertools.count(1))
-        self.barrier = f"{self.judge.prefix}-barrier"
-        there.make_topics({self.barrier: Topic()})
-        self.host = Host(there, self.barrier)
         self.topics = self.to_be_had()
+        self.barrier = f"{self.judge.prefix}-barrier"
+        self.host = Host(there, self.barrier)
+        there.make_topics({self.barrier: Topic()})
         self.known: frozenset[Mark] = frozenset()
         self.reached: Counter[str] = Counter()
         self.asked = self.histories = self.unfinished = 0
