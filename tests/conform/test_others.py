@@ -105,3 +105,23 @@ def test_client_metrics_groups_and_other_brokers_do_not_count() -> None:
     one = resources("1", kind=Resource.BROKER)
     assert not apart(one, m.ListConfigResourcesResponse(0, 0, (*one.config_resources, m.ConfigResource("2", Resource.BROKER), m.ConfigResource("g", Resource.GROUP))))
     assert apart(resources("conform-a"), m.ListConfigResourcesResponse(0, 0, (m.ConfigResource("conform-a", Resource.TOPIC), m.ConfigResource("1", Resource.BROKER))))
+
+
+def placed(leader: int, replicas: tuple[int, ...], in_sync: tuple[int, ...] | None = None, nodes: tuple[int, ...] = (1, 2)) -> m.MetadataResponse:
+    """A Metadata answer about one partition."""
+    partition = m.MetadataResponsePartition(0, 0, leader, 0, replicas, replicas if in_sync is None else in_sync)
+    return m.MetadataResponse(brokers=tuple(map(m.MetadataResponseBroker, nodes)), topics=(m.MetadataResponseTopic(name="conform-a", partitions=(partition,)),))
+
+
+@pytest.mark.parametrize(
+    ("theirs", "is_the_same"),
+    [
+        pytest.param(placed(2, (2,)), True, id="on the other broker"),
+        pytest.param(placed(2, (2,), nodes=(1,)), False, id="on a broker that there is not"),
+        pytest.param(placed(1, (2,)), False, id="led from where it does not lie"),
+        pytest.param(placed(2, (2, 1)), False, id="on one broker more"),
+        pytest.param(placed(2, (2,), ()), False, id="not in sync"),
+    ],
+)
+def test_in_a_cluster_of_several_a_topic_may_lie_on_any(theirs: m.MetadataResponse, is_the_same: bool) -> None:
+    assert bool(apart(placed(1, (1,), nodes=(1,)), theirs)) is not is_the_same

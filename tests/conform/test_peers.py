@@ -48,6 +48,16 @@ EVERYDAY = [case for case in CASES.values() if not case.settings]
 SPECIAL = [case for case in CASES.values() if case.settings]
 SETTINGS = {"log.retention.check.interval.ms": "50", "fetch.max.bytes": "100000", "producer.id.expiration.ms": "1000"}
 KAFKAS_OWN = {"log.initial.task.delay.ms": "0", "producer.id.expiration.check.interval.ms": "50"}
+OTHERWISE = {
+    "auto.create.topics.enable": "false", "broker.rack": "a-rack", "compression.type": "gzip", "log.cleanup.policy": "compact,delete",
+    "log.message.timestamp.type": "LogAppendTime", "log.retention.bytes": "123456", "log.retention.hours": "100", "log.roll.hours": "5",
+    "max.request.partition.size.limit": "5", "message.max.bytes": "5000", "num.partitions": "3", "socket.request.max.bytes": "1000000",
+}  # fmt: skip
+#: Cases that are decided by how a broker, or a cluster, is set up.
+BY_SET_UP = (
+    "WIRE-META-", "WIRE-PARTS-", "WIRE-CLUSTER-", "WIRE-DIRS-", "WIRE-TOPIC-16/", "WIRE-TOPIC-17/", "WIRE-CONFIG-2/", "WIRE-CONFIG-3/", "WIRE-CONFIG-15/",
+    "WIRE-CONFIG-16/", "WIRE-CONFIG-31/",
+)  # fmt: skip
 OPTIONS = [option for name, text in SETTINGS.items() for option in ("--set", f"{name}={text}")]
 
 
@@ -80,6 +90,21 @@ def test_apache_kafka_passes_what_shows_under_special_settings() -> None:
     with Kafka(**SETTINGS, **KAFKAS_OWN) as kafka:
         found = not_passed(judged(kafka.host, kafka.port, [*SPECIAL, *(CASES[name] for name in INFO_OFTEN)]))
     assert verdicts(found) == dict.fromkeys(INFO_OFTEN, Verdict.INFO), found
+
+
+@pytest.mark.usefixtures("kafka")
+def test_a_cluster_that_is_set_up_otherwise_passes() -> None:
+    """A second broker, on which topics may lie, and settings by which topics and pages come out otherwise: the oracle is told of them."""
+    with Kafka(**OTHERWISE) as first:
+        second = Kafka()
+        second.config = {
+            **OTHERWISE, "node.id": "2", "process.roles": "broker", "controller.quorum.voters": f"1@127.0.0.1:{first.controller_port}",
+            "listeners": f"PLAINTEXT://{second.bootstrap}",
+        }  # fmt: skip
+        with second:
+            found = not_passed(judged(second.host, second.port, [case for case in EVERYDAY if case.id.startswith(BY_SET_UP)]))
+    needs_one = {case.id for case in EVERYDAY if case.needs_one_node and case.id.startswith(BY_SET_UP)}
+    assert {case for case, verdict in verdicts(found).items() if verdict not in (Verdict.NONSTRICT, Verdict.INFO)} == needs_one, found
 
 
 def test_the_reference_broker_passes(reference_broker: Address) -> None:

@@ -60,8 +60,27 @@ def others_brokers(key: str) -> LeaveOut:
 
 
 def metadata_of_others(expected: dict[str, Any], got: dict[str, Any], own: Collection[str]) -> Two:
-    """Both."""
-    return others_brokers("node_id")(*others_topics("topics", "name")(expected, got, own), own)
+    """Both; and in a cluster of several, a topic that was made without an assignment may lie on any of them."""
+    nodes = {broker["node_id"] for broker in got["brokers"]}
+    expected, got = others_topics("topics", "name")(expected, got, own)
+    if len(nodes) > 1 and len(expected["topics"]) == len(got["topics"]):
+        pairs = zip(expected["topics"], got["topics"], strict=True)
+        got = got | {"topics": [theirs | {"partitions": moved(ours["partitions"], theirs["partitions"], nodes)} for ours, theirs in pairs]}
+    return others_brokers("node_id")(expected, got, own)
+
+
+def moved(ours: list[dict[str, Any]], theirs: list[dict[str, Any]], nodes: Collection[int]) -> list[dict[str, Any]]:
+    """Their partitions, as if those that lie on as many brokers lay on ours."""
+    return [
+        there | {name: here[name] for name in ("leader_id", "replica_nodes", "isr_nodes")} if is_elsewhere(here, there, nodes) else there
+        for here, there in zip(ours, theirs, strict=False)
+    ] + theirs[len(ours) :]
+
+
+def is_elsewhere(here: dict[str, Any], there: dict[str, Any], nodes: Collection[int]) -> bool:
+    """Does a partition lie on as many brokers, one of them its leader, and all in sync?"""
+    replicas = there["replica_nodes"]
+    return len(set(replicas)) == len(here["replica_nodes"]) and set(replicas) <= set(nodes) and there["leader_id"] in replicas and there["isr_nodes"] == replicas
 
 
 def other_apis(expected: dict[str, Any], got: dict[str, Any], _own: Collection[str]) -> Two:

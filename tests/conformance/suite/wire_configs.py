@@ -23,7 +23,7 @@ from fiducial.conformance.suite.wire_requests import (
     take,
     topics,
 )
-from fiducial.conformance.suite.wire_topics import BAD_NAMES
+from fiducial.conformance.suite.wire_topics import BAD_NAMES, NO_SUCH_BROKER
 from fiducial.conformance.symbols import Batch, NodeName
 from fiducial.models import messages as m
 from fiducial.models.config_requests import Resource
@@ -35,7 +35,7 @@ TWO = topics("absent", a=Topic(), b=Topic())
 SETS = topics("absent", a=Topic((("retention.ms", "77"), ("cleanup.policy", "compact"))), b=Topic())
 #: No resource is of these types.
 STRANGE_TYPES = {"none": 0, "one": 1, "between": 3, "beyond": 64, "negative": -1}
-STRANGE_BROKERS = {"another": NodeName(1), "no-number": "one"}
+STRANGE_BROKERS = {"another": NodeName(NO_SUCH_BROKER), "no-number": "one"}
 #: Settings of a broker: a boolean, a number, a double, and a text.
 OF_EACH_TYPE = ("auto.create.topics.enable", "log.retention.bytes", "log.cleaner.min.cleanable.ratio", "compression.type")
 #: A setting of the broker that no answer of another case depends on; and its topics' name for it.
@@ -94,7 +94,6 @@ READ = (
             describe(of("a", *(name.replace("_", ".") for name in configs))),
             topics=topics("a"),
             sweep=m.DescribeConfigsRequest,
-            needs_one_node=True,
             also=("WIRE-CONFIG-9",),
         )
         for slug, configs in TEXTS.items()

@@ -65,7 +65,7 @@ METADATA = (
     *(asking(f"WIRE-META-7/all-version-{version}", metadata_of_all(version=version), sweep=None) for version in range(1, 14)),
     asking("WIRE-META-7/null-version-0", metadata_of_all(version=0), metadata("a", version=0), sweep=None, also=("WIRE-FRAME-8",)),
     asking("WIRE-META-8/wanted", metadata("absent", creates=True), metadata("absent"), needs_one_node=True, also=("WIRE-META-5", "WIRE-META-11")),
-    asking("WIRE-META-8/not-wanted", metadata("absent"), metadata("absent"), needs_one_node=True),
+    asking("WIRE-META-8/not-wanted", metadata("absent"), metadata("absent")),
     asking("WIRE-META-9/every-partition", metadata("a", "b")),
     asking_by_id("WIRE-META-9/by-id", metadata(identified("a"), of_topics=True)),
     asking("WIRE-META-10/by-name", metadata("absent", "a"), topics=topics("absent", a=Topic())),
@@ -76,9 +76,9 @@ METADATA = (
         metadata("x_y"),
         topics=topics("x_y", **{"x.y": Topic()}),
     ),
-    asking("WIRE-META-12/errors-last", metadata("absent", "a", "a/b", "b", ""), needs_one_node=True),
+    asking("WIRE-META-12/errors-last", metadata("absent", "a", "a/b", "b", "")),
     asking("WIRE-META-13/brokers", metadata(), topics=()),
-    asking("WIRE-META-14/of-topics", metadata("a", "absent", "a/b", of_topics=True), needs_one_node=True),
+    asking("WIRE-META-14/of-topics", metadata("a", "absent", "a/b", of_topics=True)),
     asking("WIRE-META-14/of-the-cluster", metadata("a", of_cluster=True)),
 )
 

@@ -28,18 +28,20 @@ INTERNAL = "__share_group_state"
 #: From this version on topics can be deleted, and asked about, by id.
 DELETE_BY_ID, METADATA_BY_ID = 6, 12
 TOO_LARGE = 32_767
+#: No broker's id is by so much larger than that of the broker that is judged.
+NO_SUCH_BROKER = 100_000
 
 
 def creating(id: str, *story: Step, **more: Any) -> Case:
     """A story about CreateTopics, in every version, and what there is in the end."""
     called = [name for name, _ in more.get("topics", NEW)]
-    return case(id, *story, metadata(*called), **{"topics": NEW, "sweep": m.CreateTopicsRequest, "needs_one_node": True, **more})
+    return case(id, *story, metadata(*called), **{"topics": NEW, "sweep": m.CreateTopicsRequest, **more})
 
 
 def growing(id: str, *story: Step, **more: Any) -> Case:
     """A story about CreatePartitions, in every version, and what there is in the end."""
     called = [name for name, _ in more.get("topics", TWO_PARTITIONS)]
-    return case(id, *story, metadata(*called), **{"topics": TWO_PARTITIONS, "sweep": m.CreatePartitionsRequest, "needs_one_node": True, **more})
+    return case(id, *story, metadata(*called), **{"topics": TWO_PARTITIONS, "sweep": m.CreatePartitionsRequest, **more})
 
 
 def deleting(id: str, *story: Step, **more: Any) -> Case:
@@ -65,7 +67,7 @@ FAULTS: dict[str, dict[str, Any]] = {
 }
 ASSIGNED: dict[str, dict[int, tuple[Any, ...]]] = {
     "gap": {0: (Node(),), 2: (Node(),)}, "not-from-0": {1: (Node(),)}, "no-broker": {0: ()}, "broker-twice": {0: (Node(), Node())},
-    "unknown-broker": {0: (Node(1),)}, "negative-broker": {0: (-1,)}, "negative-index": {-1: (Node(),)},
+    "unknown-broker": {0: (Node(NO_SUCH_BROKER),)}, "negative-broker": {0: (-1,)}, "negative-index": {-1: (Node(),)},
 }  # fmt: skip
 COUNTS = {"none": 0, "negative": -2, "most-negative": -(2**31)}
 FACTORS = {"none": 0, "negative": -2}
@@ -125,7 +127,7 @@ CREATION = (
     creating("WIRE-TOPIC-15/what-stands-twice-is-not-counted", create(*[new(partitions=MANY)] * 2, new("b"), validate_only=True), topics=topics("a", "b")),
     creating("WIRE-TOPIC-15/not-too-many", create(new(partitions=9_999), validate_only=True), also=("WIRE-TOPIC-42",)),
     creating("WIRE-TOPIC-16/as-many-as-it-says", create(new(partitions=3))),
-    creating("WIRE-TOPIC-16/the-broker-s", create(new(partitions=-1, factor=-1))),
+    creating("WIRE-TOPIC-16/the-broker-s", create(new(partitions=-1, factor=-1)), needs_one_node=True),
     creating(
         "WIRE-TOPIC-17/as-it-was-sent",
         create(new(cleanup_policy=" compact , delete ", retention_ms=" +077 ", preallocate="TRUE", max_message_bytes="300")),
@@ -178,7 +180,7 @@ GROWTH = (
         growing(f"WIRE-TOPIC-34/{slug}", grow(to(4, assigned=assigned)), also=("WIRE-TOPIC-35",))
         for slug, assigned in {
             "too-few": ((Node(),),), "too-many": ((Node(),),) * 3, "no-broker": ((Node(),), ()), "broker-twice": ((Node(),), (Node(), Node())),
-            "unknown-broker": ((Node(1),), (Node(),)), "negative-broker": ((-1,), (Node(),)), "sound": ((Node(),), (Node(),)),
+            "unknown-broker": ((Node(NO_SUCH_BROKER),), (Node(),)), "negative-broker": ((-1,), (Node(),)), "sound": ((Node(),), (Node(),)),
         }.items()
     ),
     *(
@@ -198,6 +200,7 @@ GROWTH = (
         fetch(index=2),
         fetch(),
         topics=topics(a=Topic()),
+        needs_one_node=True,
     ),
 )  # fmt: skip
 
@@ -213,9 +216,18 @@ LIVES = (
         fetch(),
         metadata(identified(OldIdOf("a")), version=METADATA_BY_ID),
         metadata(identified("a"), version=METADATA_BY_ID),
+        needs_one_node=True,
     ),
     creating("WIRE-TOPIC-42/create", create(new(partitions=2, retention_ms="7"), new("b", partitions=0), validate_only=True), topics=topics("a", "b")),
-    creating("WIRE-TOPIC-43/new-topic", create(new(partitions=2)), list_offsets(index=1), produce(SOUND, index=1), fetch(index=1), fetch()),
+    creating(
+        "WIRE-TOPIC-43/new-topic",
+        create(new(partitions=2)),
+        list_offsets(index=1),
+        produce(SOUND, index=1),
+        fetch(index=1),
+        fetch(),
+        needs_one_node=True,
+    ),
     case(
         "WIRE-TOPIC-41/made-by-hand",
         create(new(INTERNAL)),
