@@ -63,8 +63,8 @@ class TwinHistories(Histories):
     def item(self, name: str) -> Record:
         """Some records are as old or as new as they may be, or would begin a segment if they were one ms later."""
         record, now = super().item(name), self.passed_ms + REQUEST_MS
-        edges = {"tight": (600_000 - now, -600_000 - now), "hourly": (AGES[0] - HOUR_MS,)}.get(name, ())
-        return changed(record, timestamp=Ago(self.some(edges))) if edges and self.happens(0.15) else record
+        edges = {"tight": (600_000 - now, -600_000 - now), "hourly": (AGES[0], AGES[0] - HOUR_MS)}.get(name, ())
+        return changed(record, timestamp=Ago(self.some(edges))) if edges and self.happens(0.3) else record
 
     def records(self, name: str, index: int, is_plain: bool) -> Records:
         """Of a partition named twice, too, they are what they are."""

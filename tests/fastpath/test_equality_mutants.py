@@ -31,7 +31,7 @@ EVERYDAY = frozenset(
 )  # fmt: skip
 CHOSEN = [patch for patch in PATCHES if os.environ.get("FIDUCIAL_LONG") or patch.stem in EVERYDAY]
 #: A fault that so many steps do not show is not seen.
-STEPS_MAX = 40_000
+STEPS_MAX = 80_000
 #: So long a room is compiled, and a fault looked for, at most.
 PATIENCE_S = 600
 

@@ -30,7 +30,7 @@ class Plan:
     second_acts: int  # that begin on what a crash of a history has left, let its logs grow again, and crash again
 
 
-EVERYDAY = Plan(range(3, 4), actions=45, cuts=4, second_acts=4)
+EVERYDAY = Plan(range(3, 4), actions=36, cuts=3, second_acts=3)
 LONG = Plan(range(4, 10), actions=60, cuts=8, second_acts=30)
 
 

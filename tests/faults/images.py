@@ -214,10 +214,10 @@ def after_power_cut(shadow: Shadow, limit: int, random: Random) -> Iterator[Imag
         return
     earliest, latest = tuple(0 for _ in sizes), tuple(size - 1 for size in sizes)
     yield from map(image, (earliest, latest))
-    for number in range(limit - 2):
+    for _ in range(limit - 2):
         at = random.randrange(len(sizes))
         apart = (*latest[:at], 0, *latest[at + 1 :]), (*earliest[:at], latest[at], *earliest[at + 1 :])
-        yield image(random.choice(apart) if number % 2 else tuple(map(random.randrange, sizes)))
+        yield image(random.choice(apart) if random.random() < 0.5 else tuple(map(random.randrange, sizes)))
 
 
 # Images as folders

@@ -157,7 +157,8 @@ class Run:
             )
             start = here.log.start if deletes else safe.start
             end = here.log.end if forces else max(safe.end, start)
-            self.safe[key] = Safe(start, end, 0 if forces else unforced, since)
+            may_force = deletes and here.log.start > was.log.start  # all of it, though only what is below the log start must be
+            self.safe[key] = Safe(start, end, 0 if forces or may_force else unforced, since)
 
     def remember(self, key: Key, here: Partition) -> None:
         """What the partition knows of its producers may come back after it was forgotten."""
