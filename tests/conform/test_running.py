@@ -175,6 +175,14 @@ def test_topics_are_removed_whatever_comes_of_the_case() -> None:
         assert broker.topics == set()
 
 
+def test_fetch_sessions_are_ended_whatever_comes_of_the_case() -> None:
+    with judging(on_produce(lambda part: changed(part, base_offset=9))) as (judge, broker):
+        judge.target.versions[FETCH] = range(12, 14)
+        assert judge.judge(CASES["LOG-SESSION-1/begins"]).verdict is Verdict.FAIL
+        assert judge.judge(CASES["LOG-SESSION-6/an-error"]).verdict is Verdict.PASS
+        assert not broker.core.broker.sessions.by_id
+
+
 def test_a_broker_that_does_not_remove_topics_is_judged_all_the_same() -> None:
     assert judged(SOUND, without_api(20)).verdict is Verdict.PASS
 

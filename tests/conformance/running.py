@@ -419,6 +419,7 @@ class Conversation:
     def __exit__(self, *_: object) -> None:
         for connection in self.connections.values():
             connection.close()
+        self.target.end_sessions(self.view.sessions)
 
 
 def late(step: Step, there: AbstractSet[str], expected: AbstractSet[str]) -> AbstractSet[str]:

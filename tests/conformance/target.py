@@ -21,6 +21,7 @@ from fiducial.models.config_requests import Operation, Resource
 from fiducial.models.configs import Source
 from fiducial.models.errors import RETRIABLE, Error
 from fiducial.models.partition import LATEST_TIMESTAMP
+from fiducial.models.sessions import FINAL_EPOCH
 from fiducial.models.settings import BROKER, BROKER_ONLY, TOPIC, SettingError, Settings, parse
 from fiducial.models.values import ZERO_UUID
 
@@ -213,6 +214,14 @@ class Target:
         """The leader epoch in which a new topic begins: Kafka's is 0, that of a broker whose logs elect their own leaders may be later."""
         (found,) = self.ask(m.MetadataRequest((m.MetadataRequestTopic(name=name),), allow_auto_topic_creation=False)).topics
         return max(0, *(int(part.leader_epoch) for part in found.partitions))
+
+    def end_sessions(self, sessions: Iterable[int]) -> None:
+        """Fetch sessions away, if the broker lets us: it has room for so many, and others want some."""
+        try:
+            for session in sessions:
+                self.ask(m.FetchRequest(session_id=session, session_epoch=FINAL_EPOCH), REMOVAL_TIMEOUT_S)
+        except (SetupFailed, SetupRefused, Unreachable):
+            self.close()
 
     def topic_defaults(self, name: str) -> Settings:
         """The settings that make the oracle answer as this broker should, its topics with the defaults that this topic has; ours, where it does not tell."""
