@@ -24,7 +24,7 @@ from fiducial.models import messages as m
 from fiducial.models.apis import API_VERSIONS, APIS
 from fiducial.models.values import changed
 
-METADATA, FETCH = 3, 1
+FETCH, METADATA, FIND_COORDINATOR = 1, 3, 10
 SOUND = Batch()
 INT16_MIN, INT16_MAX, INT32_MIN, INT32_MAX = -(2**15), 2**15 - 1, -(2**31), 2**31 - 1
 
@@ -86,8 +86,18 @@ FRAMES = (
     framed("WIRE-FRAME-7/behind-it", metadata(odd=Odd(behind=b"\x01\x02\x03\x04")), sweep=m.MetadataRequest),
 )
 
-CUT_SHORT = tuple(
-    framed(f"WIRE-FRAME-8/{api.name.lower()}-cut-short", Step(api.request(), odd=Odd(keep=-1)), sweep=api.request) for api in APIS.values()
+#: What becomes of a request of each API. In a flexible version the last byte says that no tagged fields follow, which one then does.
+EVERYWHERE = {
+    "WIRE-FRAME-7/{}-and-more": Odd(behind=b"\x01\x02\x03\x04"),
+    "WIRE-FRAME-8/{}-cut-short": Odd(keep=-1),
+    "WIRE-FRAME-9/{}-with-an-unknown-tag": Odd(keep=-1, behind=b"\x01\x63\x02xy"),
+}
+
+BY_API = tuple(
+    framed(slug.format(api.name.lower()), Step(api.request(), odd=odd), sweep=api.request)
+    for api in APIS.values()
+    for slug, odd in EVERYWHERE.items()
+    if odd == EVERYWHERE["WIRE-FRAME-8/{}-cut-short"] or api.key != FIND_COORDINATOR  # where one answers, it is for the group ""
 )
 
 UNREADABLE = {
@@ -179,4 +189,4 @@ VERSIONS = (
     framed("WIRE-VERSIONS-5/never", metadata(connection=3), metadata(connection=3), sweep=m.MetadataRequest),
 )  # fmt: skip
 
-CASES: tuple[Case, ...] = (*FRAMES, *CUT_SHORT, *BODIES, *TURNS, *VERSIONS)
+CASES: tuple[Case, ...] = (*FRAMES, *BY_API, *BODIES, *TURNS, *VERSIONS)
