@@ -1,7 +1,7 @@
 # Everything from a checkout: each target does its own set-up, in .venv, and is quick the second time.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run verify verify-long test compiled lint spec flaws peers clients bench clean
+.PHONY: help run verify verify-long test compiled lint spec vectors flaws kafka peers clients bench clean
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -48,11 +48,17 @@ lint: $(VENV)/verify.stamp ## ruff, mypy --strict, import rules
 spec: $(VENV)/verify.stamp ## write anew what is generated in spec/: ladders, traces, the coverage matrix
 	@PYTHONPATH=tests $(BIN)/python -m house.matrix
 
+vectors: $(VENV)/verify.stamp ## write anew the golden data of spec/vectors/, and its larger tier in build/vectors/ (spec/vectors.md)
+	@PYTHONPATH=tests $(BIN)/python -m vectors.files
+
 flaws: $(VENV)/verify.stamp ## write anew spec/flaws.md: which cases of `fiducial conform` find which bug (a minute)
 	@PYTHONPATH=tests $(BIN)/python -m conform.flaw_table
 
-peers: $(VENV)/verify.stamp ## obtain Apache Kafka 4.3.1 and run it on loopback until Ctrl-C (ARGS=--check: only try)
+kafka: $(VENV)/verify.stamp ## obtain Apache Kafka 4.3.1 and run it on loopback until Ctrl-C (ARGS=--check: only try)
 	@PYTHONPATH=tests exec $(BIN)/python -m peers.kafka $(ARGS)
+
+peers: $(VENV)/verify.stamp ## judge Kafka, ours, kfake and librdkafka's mock broker, and write spec/peers (ten minutes; ARGS=kfake: one)
+	@PYTHONPATH=tests $(BIN)/python -m peers $(ARGS)
 
 clients: $(VENV)/verify.stamp ## the tests with real clients alone (kcat too, if it is installed)
 	@$(BIN)/python -m pytest -m clients $(ARGS)

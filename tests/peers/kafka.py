@@ -236,7 +236,7 @@ def interrupted(_signal: int, _frame: FrameType | None) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Obtain and start Apache Kafka."""
-    parser = argparse.ArgumentParser(prog="make peers", description=f"Apache Kafka {VERSION} on loopback")
+    parser = argparse.ArgumentParser(prog="make kafka", description=f"Apache Kafka {VERSION} on loopback")
     parser.add_argument("--check", action="store_true", help="start it, say how long that took, and stop")
     options = parser.parse_args(argv)
     signal.signal(signal.SIGTERM, interrupted)
