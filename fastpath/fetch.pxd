@@ -48,6 +48,7 @@ cdef cppclass Plan:
     int32_t replica_id
     int64_t min_bytes
     int64_t max_bytes
+    vector[int64_t] began  # of one that waits: the base offset of the segment that each offset lay in when the request came
 
 cdef cppclass Parked:
     Plan plan

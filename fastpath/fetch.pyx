@@ -64,6 +64,9 @@ cdef cppclass Given:  # what one partition answers
     int64_t size_bytes
     bint is_refused
     bint diverges
+    int64_t lies_bytes  # what the segment has for it, as far as partition_max_bytes goes, be there room for it or not
+    int64_t begins  # the base offset of the segment that the offset lies in
+    int64_t ends  # and of the one in which what may be read ends
 
 
 # What is wanted
@@ -295,7 +298,7 @@ cdef void refuse(PartitionData* data, int32_t index, int16_t error) noexcept nog
 cdef void begin_given(Given* given, int32_t index, int16_t error) noexcept nogil:
     """What a partition answers as long as nothing else is known of it."""
     refuse(&given.data, index, error)
-    given.size_bytes = 0
+    given.size_bytes = given.lies_bytes = given.begins = given.ends = 0
     given.is_refused = error != 0
     given.diverges = False
 
@@ -327,6 +330,8 @@ cdef void read_one(Turn* turn, const Plan* plan, const Wanted* wanted, int64_t r
             given.data.current_leader.leader_id = turn.table.broker_id
             given.data.current_leader.leader_epoch = partition.leader_epoch
         return
+    given.lies_bytes = min(read.span.lies_bytes, max(<int64_t>wanted.max_bytes, <int64_t>0))
+    given.begins, given.ends = read.span.begins, read.span.ends
     found(turn, plan, partition, &read, given)
 
 
@@ -362,9 +367,9 @@ cdef void read_all(Turn* turn, const Plan* plan, vector[Given]* given) noexcept 
 
 
 cdef bint is_enough(const Plan* plan, const vector[Given]& given) noexcept nogil:
-    """LOG-FETCH-1: nothing there, enough bytes, an error, or a divergence."""
-    cdef int64_t size_bytes = 0
-    cdef bint is_awaited = False
+    """LOG-FETCH-1: nothing there, enough bytes, an error, a divergence, or a segment that will not grow."""
+    cdef int64_t returned = 0, lies_bytes = 0
+    cdef bint is_awaited = False, has_waited = not plan.began.empty()
     cdef size_t index
     for index in range(given.size()):
         if plan.strays[index]:
@@ -372,8 +377,11 @@ cdef bint is_enough(const Plan* plan, const vector[Given]& given) noexcept nogil
         is_awaited = True
         if given[index].is_refused or given[index].diverges:
             return True
-        size_bytes += given[index].size_bytes
-    return not is_awaited or size_bytes >= plan.min_bytes
+        if given[index].ends != (plan.began[index] if has_waited else given[index].begins):
+            return True
+        returned += 0 if has_waited else given[index].size_bytes
+        lies_bytes += given[index].lies_bytes
+    return not is_awaited or max(returned, lies_bytes) >= plan.min_bytes
 
 
 # Answering
@@ -509,6 +517,7 @@ cdef Verdict answer_fetch(Turn* turn, Fetches* fetches, int64_t connection, int6
     cdef Plan plan
     cdef vector[Given] given
     cdef int16_t error
+    cdef size_t index
     if not decode_fetch_request(&request, reader, &turn.arena, header.api_version):
         return MALFORMED
     plan.header = header[0]
@@ -526,6 +535,8 @@ cdef Verdict answer_fetch(Turn* turn, Fetches* fetches, int64_t connection, int6
     if request.max_wait_ms <= 0 or is_enough(&plan, given):
         answer(turn, fetches, connection, &plan, &given)
         return REPLIED
+    for index in range(given.size()):
+        plan.began.push_back(given[index].begins)
     park(turn, fetches, connection, ticket, &plan, request.max_wait_ms)
     return PARKED
 

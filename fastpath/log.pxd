@@ -69,6 +69,11 @@ cdef struct Place:  # bytes of a segment
     int64_t size_bytes
     int64_t base_offset
 
+cdef struct Span:  # of a read: what there is, whatever of it is returned
+    int64_t lies_bytes  # from its first batch to the end of the segment, or of what may be read
+    int64_t begins  # the base offset of the segment that the offset lies in
+    int64_t ends  # and of the one in which what may be read ends
+
 cdef cppclass Log:
     string folder
     Files* files
@@ -105,7 +110,7 @@ cdef void begin_epoch(Log* log, int32_t epoch) noexcept nogil
 cdef int32_t epoch_at(Log* log, int64_t offset) noexcept nogil
 cdef void end_offset_for_epoch(Log* log, int32_t epoch, int32_t* known, int64_t* end_offset) noexcept nogil
 cdef int find(Log* log, int64_t offset, size_t* segment, Stored* found) noexcept nogil  # 1: found, 0: there is none
-cdef int readable(Log* log, int64_t offset, int64_t below, int64_t max_bytes, bint whole_first, Place* place) noexcept nogil
+cdef int readable(Log* log, int64_t offset, int64_t below, int64_t max_bytes, bint whole_first, Place* place, Span* span) noexcept nogil
 cdef int64_t largest_timestamp(Segment* segment) noexcept nogil
 cdef int next_batch(Log* log, size_t segment, int64_t position, Stored* found) noexcept nogil  # 1: found, 0: the segment's end
 cdef int position_before_time(Log* log, size_t segment, int64_t timestamp, int64_t* position) noexcept nogil

@@ -461,30 +461,26 @@ cdef int find(Log* log, int64_t offset, size_t* segment, Stored* found) noexcept
     return 0
 
 
-cdef int readable(Log* log, int64_t offset, int64_t below, int64_t max_bytes, bint whole_first, Place* place) noexcept nogil:
-    """models.log.readable_bytes: 1 with a place (its size may be 0), or -errno."""
-    cdef size_t segment = 0, end_segment = 0
+cdef int readable(Log* log, int64_t offset, int64_t below, int64_t max_bytes, bint whole_first, Place* place, Span* span) noexcept nogil:
+    """models.log.readable_bytes: 1 with a place (its size may be 0) and a span, or -errno."""
+    cdef size_t segment = log.segments.size() - 1, end_segment = segment
     cdef Stored first, last
-    cdef int64_t end_position
-    cdef int result
+    cdef int result, has_first
     place.fd = -1
-    place.position = place.size_bytes = 0
+    place.position = place.size_bytes = span.lies_bytes = 0
     place.base_offset = offset
-    if offset >= below:
+    has_first = find(log, offset, &segment, &first)
+    result = find(log, below, &end_segment, &last)
+    if has_first < 0 or result < 0:
+        return has_first if has_first < 0 else result
+    span.begins, span.ends = log.segments[segment].base_offset, log.segments[end_segment].base_offset
+    if has_first == 0 or offset >= below:
         return 1
-    result = find(log, offset, &segment, &first)
-    if result <= 0:
-        return 1 if result == 0 else result
+    cdef int64_t end_position = last.position if result == 1 and end_segment == segment else log.segments[segment].size_bytes
+    span.lies_bytes = end_position - first.position
     if first.size_bytes > max_bytes and not whole_first:
         return 1
-    end_position = log.segments[segment].size_bytes
-    if below < log.end:
-        result = find(log, below, &end_segment, &last)
-        if result < 0:
-            return result
-        if result == 1 and end_segment == segment:
-            end_position = last.position
-    cdef int64_t size_bytes = min(end_position - first.position, max(max_bytes, first.size_bytes))
+    cdef int64_t size_bytes = min(span.lies_bytes, max(max_bytes, first.size_bytes))
     if size_bytes < first.size_bytes:
         return 1
     place.fd = log.segments[segment].fd

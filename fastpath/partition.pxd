@@ -6,7 +6,7 @@ from libcpp.vector cimport vector
 
 from fiducial.fastpath.batch cimport Batch, Buffer, Codecs, Limits, Refusal
 from fiducial.fastpath.files cimport Files
-from fiducial.fastpath.log cimport Loading, Log, LogConfig, Place
+from fiducial.fastpath.log cimport Loading, Log, LogConfig, Place, Span
 from fiducial.fastpath.producers cimport Producers
 
 cdef cppclass Partition:
@@ -43,6 +43,7 @@ cdef struct Read:
     int64_t diverging_end
     int file_error
     Place place
+    Span span
 
 cdef struct Asked:  # models.partition.Fetch
     int64_t offset

@@ -229,6 +229,7 @@ cdef void fetch(Partition* partition, Asked* asked, Read* read) noexcept nogil:
     read.place.fd = -1
     read.place.position = read.place.size_bytes = 0
     read.place.base_offset = asked.offset
+    read.span.lies_bytes = read.span.begins = read.span.ends = 0
     if read.error != 0:
         return
     if asked.replica_id >= 0:
@@ -244,7 +245,7 @@ cdef void fetch(Partition* partition, Asked* asked, Read* read) noexcept nogil:
     if asked.max_bytes < 0 and asked.offset < below:
         read.error = INVALID_REQUEST
         return
-    result = log_room.readable(&partition.log, asked.offset, below, asked.max_bytes, asked.whole_first, &read.place)
+    result = log_room.readable(&partition.log, asked.offset, below, asked.max_bytes, asked.whole_first, &read.place, &read.span)
     read.has_left_out = read.place.size_bytes == 0 and asked.max_bytes > 0 and asked.offset < below
     if result < 0:
         read.error = KAFKA_STORAGE_ERROR

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from immutables import Map
 
-from fiducial.models import partition, sessions
+from fiducial.models import log, partition, sessions
 from fiducial.models.batches import Slice
 from fiducial.models.errors import Error
 from fiducial.models.events import Outcome
@@ -52,6 +52,7 @@ class FetchPlan:
     replica_id: int
     min_bytes: int
     max_bytes: int
+    began: tuple[int, ...] = ()  # of one that waits: in which segment, by ordinal, each offset lay when the request came
 
 
 @value
@@ -167,6 +168,7 @@ def fetch(
     answers = read_all(broker, plan)
     if request.max_wait_ms <= 0 or is_enough(plan, answers):
         return answered(broker, plan, answers)
+    plan = changed(plan, began=tuple(answer.begins for answer in answers))
     wakes = frozenset(key_of(broker, entry.wanted) for entry in plan.partitions)
     parked = ParkedFetch(plan, connection, now + request.max_wait_ms, wakes)
     return changed(broker, parked=with_parked(broker.parked, ticket, parked))
@@ -267,6 +269,9 @@ class Answer:
     size_bytes: int = 0
     rung: Rung | None = None
     diverges: bool = False
+    lies_bytes: int = 0  # what the segment has for it, as far as partition_max_bytes goes, be there room for it or not
+    begins: int = 0  # the ordinal of the segment that the offset lies in
+    ends: int = 0  # and of the one in which what may be read ends
 
 
 #: The refusals that send the asker to the leader (KIP-951).
@@ -298,8 +303,15 @@ def read(broker: Broker, wanted: Wanted, plan: FetchPlan, remaining: int, nothin
         data = changed(refused(wanted, outcome.rung, key[0]), current_leader=leader)
         return Answer(data, rung=outcome.rung)
     assert isinstance(outcome, Read)
+    bound = partition.read_bound(held, asked)
+    _, lies_bytes = log.readable_bytes(held.log, wanted.offset, below=bound, max_bytes=held.log.size_bytes, whole_first=True)
     return Answer(
-        found(wanted, key[0], outcome, plan), outcome.size_bytes, diverges=outcome.diverging_epoch is not None
+        found(wanted, key[0], outcome, plan),
+        outcome.size_bytes,
+        diverges=outcome.diverging_epoch is not None,
+        lies_bytes=min(lies_bytes, max(wanted.max_bytes, 0)),
+        begins=log.segment_at(held.log, wanted.offset),
+        ends=log.segment_at(held.log, bound),
     )
 
 
@@ -360,12 +372,15 @@ def read_all(broker: Broker, plan: FetchPlan) -> tuple[Answer, ...]:
 
 @rule("LOG-FETCH-1", "LOG-FETCH-2")
 def is_enough(plan: FetchPlan, answers: tuple[Answer, ...]) -> bool:
-    """Is there a reason to answer now: nothing there, enough bytes, an error, or a divergence? That a partition was unknown from the start is none."""
-    pairs = zip(plan.partitions, answers, strict=True)
-    awaited = [answer for entry, answer in pairs if entry.wanted.key not in plan.strays]
-    if not awaited or any(answer.rung is not None or answer.diverges for answer in awaited):
+    """Is there a reason to answer now: nothing there, enough bytes, an error, a divergence, or a segment that will not grow? That a partition was
+    unknown from the start is none. What is returned counts only when the request comes."""
+    began = plan.began or tuple(answer.begins for answer in answers)
+    triples = zip(plan.partitions, answers, began, strict=True)
+    awaited = [(answer, first) for entry, answer, first in triples if entry.wanted.key not in plan.strays]
+    if not awaited or any(answer.rung is not None or answer.diverges or answer.ends != first for answer, first in awaited):
         return True
-    return sum(answer.size_bytes for answer in awaited) >= plan.min_bytes
+    returned = 0 if plan.began else sum(answer.size_bytes for answer, _ in awaited)
+    return max(returned, sum(answer.lies_bytes for answer, _ in awaited)) >= plan.min_bytes
 
 
 # Answering

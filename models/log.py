@@ -654,6 +654,12 @@ def batch_at(log: Log, offset: int) -> int | None:
     return low if low < log.end_batch else None
 
 
+def segment_at(log: Log, offset: int) -> int:
+    """The ordinal of the segment in which a read at `offset` begins; at the log end, the active one."""
+    ordinal = batch_at(log, offset)
+    return log.active_segment if ordinal is None else log.batches[ordinal].segment
+
+
 def segment_numbered(log: Log, ordinal: int) -> Segment:
     """A segment by its ordinal."""
     return log.active if ordinal == log.active_segment else log.sealed[ordinal]

@@ -127,6 +127,65 @@ def test_reasons_to_answer_at_once(request_: FetchRequest) -> None:
     assert isinstance(Bench("a").send(request_, V), Reply)
 
 
+@pytest.mark.rule("LOG-FETCH-1")
+def test_a_segment_that_will_not_grow_is_not_waited_with() -> None:
+    bench = Bench()
+    bench.create("s", internal_segment_bytes="150")
+    bench.produce("s", batch(), batch())
+    older = bench.send(fetch_request([("s", 0, 0)], max_wait_ms=500, min_bytes=150), V)
+    assert isinstance(older, Reply) and sizes(older.body) == [100]
+    assert bench.send(fetch_request([("s", 0, 1)], max_wait_ms=500, min_bytes=150), V) is None
+
+
+@pytest.mark.rule("LOG-FETCH-1")
+@pytest.mark.parametrize(
+    ("wanted", "min_bytes", "max_bytes", "partition_max_bytes", "given"),
+    [
+        ([("a", 0, 0), ("b", 0, 0)], 150, 150, 1000, [100, 0]),  # the other is left out, but there
+        ([("a", 0, 0), ("b", 0, 0)], 200, 200, 1000, [100, 100]),
+        ([("a", 0, 0), ("b", 0, 0)], 201, 400, 1000, None),
+        ([("a", 0, 0), ("b", 0, 0)], 150, 150, 40, None),
+        ([("a", 0, 0)], 50, 1000, 10, [100]),  # a whole first batch is returned
+        ([("a", 0, 1)], 1, 1000, -1, None),
+    ],
+)
+def test_what_lies_there_is_enough_or_what_is_returned(
+    wanted: list[tuple[str, int, int]], min_bytes: int, max_bytes: int, partition_max_bytes: int, given: list[int] | None
+) -> None:
+    bench = Bench("a")
+    bench.create("b")
+    bench.produce("a", batch())
+    bench.produce("b", batch())
+    asked = fetch_request(wanted, max_wait_ms=500, min_bytes=min_bytes, max_bytes=max_bytes, partition_max_bytes=partition_max_bytes)
+    reply = bench.send(asked, V)
+    assert (sizes(reply.body) if isinstance(reply, Reply) else reply) == given
+
+
+@pytest.mark.rule("LOG-FETCH-2")
+def test_who_waits_is_answered_when_another_segment_begins() -> None:
+    bench = Bench()
+    bench.create("s", internal_segment_bytes="250")
+    for _ in range(2):
+        bench.produce("s", batch())
+    assert bench.send(fetch_request([("s", 0, 1)], max_wait_ms=500, min_bytes=1000), V) is None
+    ticket = bench.tickets
+    bench.produce("s", batch())
+    reply = bench.reply_to(ticket)
+    assert isinstance(reply, Reply) and sizes(reply.body) == [100]
+
+
+@pytest.mark.rule("LOG-FETCH-2")
+def test_for_who_waits_what_would_be_returned_does_not_count() -> None:
+    bench = Bench("a")
+    assert bench.send(fetch_request([("a", 0, 0)], max_wait_ms=500, min_bytes=50, partition_max_bytes=30), V) is None
+    ticket = bench.tickets
+    bench.produce("a", batch())
+    assert bench.reply_to(ticket) is None
+    bench.happens(Timer(ticket))
+    reply = bench.reply_to(ticket)
+    assert isinstance(reply, Reply) and sizes(reply.body) == [100]
+
+
 @pytest.mark.rule("LOG-FETCH-2")
 def test_a_fetch_waits_for_bytes() -> None:
     bench = Bench("a")
