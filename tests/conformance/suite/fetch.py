@@ -127,6 +127,13 @@ READS = (
 
 ANSWERS = (
     fetched("LOG-FETCH-1/enough", *WRITTEN, fetch_from(wanted(), max_wait_ms=FOR_EVER_MS, min_bytes=SOUND_BYTES)),
+    fetched(
+        "LOG-FETCH-1/no-room-for-it",
+        produce(SOUND),
+        produce(SOUND, index=1),
+        fetch_from(wanted(), wanted(index=1), max_wait_ms=FOR_EVER_MS, min_bytes=2 * SOUND_BYTES - 1, max_bytes=2 * SOUND_BYTES - 1),
+        topics=TWO_PARTITIONS,
+    ),
     fetched("LOG-FETCH-1/min-bytes-0", fetch_from(wanted(), max_wait_ms=FOR_EVER_MS, min_bytes=0)),
     fetched("LOG-FETCH-1/no-time", *(fetch_from(wanted(), max_wait_ms=wait, min_bytes=1) for wait in (0, -1))),
     fetched("LOG-FETCH-1/an-error", fetch_from(wanted(), wanted(9, index=1), max_wait_ms=FOR_EVER_MS, min_bytes=1), topics=TWO_PARTITIONS),
@@ -136,6 +143,14 @@ ANSWERS = (
     fetched("LOG-FETCH-1/what-does-not-exist-is-no-reason", waiting(wanted(), wanted(index=7)), produce(SOUND), awaited(2)),
     fetched("LOG-FETCH-2/an-append", waiting(wanted()), produce(THREE), awaited(2)),
     fetched("LOG-FETCH-2/not-enough-yet", waiting(wanted(), min_bytes=3 * SOUND_BYTES), *[produce(SOUND)] * 3, awaited(2)),
+    fetched(
+        "LOG-FETCH-2/what-lies-there-counts",
+        waiting(wanted(limit=1), min_bytes=SOUND_BYTES, max_wait_ms=A_WHILE_MS),
+        produce(SOUND),
+        produce(SOUND),
+        awaited(2),
+        sweep=None,
+    ),
     fetched("LOG-FETCH-2/in-two-partitions", waiting(wanted(), wanted(index=1), min_bytes=2 * SOUND_BYTES), produce(SOUND, index=1), produce(SOUND), awaited(2), topics=TWO_PARTITIONS),
     fetched("LOG-FETCH-2/several-wait", waiting(wanted()), waiting(wanted(), connection=3), produce(SOUND), awaited(3), awaited(2)),
     fetched("LOG-FETCH-2/its-time-is-over", produce(SOUND), fetch_from(wanted(), max_wait_ms=A_MOMENT_MS, min_bytes=2 * SOUND_BYTES), fetch_from(wanted(1), max_wait_ms=A_MOMENT_MS, min_bytes=1)),

@@ -13,6 +13,7 @@ from fiducial.conformance.cases import (
     Step,
     TimePasses,
     Topic,
+    awaited,
     case,
     delete_records,
     fetch,
@@ -22,7 +23,7 @@ from fiducial.conformance.cases import (
     wanted,
 )
 from fiducial.conformance.suite.batches import HOUR_MS, NOWHERE, SOUND, THREE, configured, of_bytes
-from fiducial.conformance.suite.fetch import fetched
+from fiducial.conformance.suite.fetch import FOR_EVER_MS, fetched, waiting
 from fiducial.conformance.suite.idempotence import batch
 from fiducial.conformance.suite.lookups import TIMELESS, ago, at_each, end_of, found
 from fiducial.conformance.symbols import Ago, Batch, Name
@@ -41,6 +42,11 @@ OF_A_MIB = configured(segment_bytes=str(MIB), max_message_bytes=str(MIB))
 def everything(offset: int = 0) -> Step:
     """A read that nothing limits but the segment."""
     return fetch_from(wanted(offset, limit=8 * MIB), max_bytes=8 * MIB)
+
+
+def only(offset: int) -> Step:
+    """A read of one batch, whoever would read on."""
+    return fetch_from(wanted(offset, limit=1))
 
 
 def rolled(id: str, *story: Step, **more: Any) -> Case:
@@ -95,8 +101,10 @@ ROLLS = (
         topics=HOURLY,
         producers=1,
     ),
+    fetched("LOG-FETCH-1/a-segment-that-will-not-grow", *map(produce, (ago(9), ago(5))), fetch_from(wanted(), max_wait_ms=FOR_EVER_MS, min_bytes=MIB), topics=HOURLY, is_info=True),
+    fetched("LOG-FETCH-2/a-segment-ends", produce(ago(9)), waiting(wanted(1), min_bytes=MIB), produce(ago(5)), awaited(2), topics=HOURLY, is_info=True),
     rolled("LOG-READ-6/to-the-end-of-its-segment", *map(produce, (ago(9), ago(8.5), ago(5))), *map(fetch, range(3)), topics=HOURLY, is_info=False),
-    fetched("LOG-READ-7/the-next-segment", *map(produce, (ago(9), ago(5), ago(2))), fetch(1), fetch(2), delete_records(1), fetch(1), topics=HOURLY),
+    fetched("LOG-READ-7/the-next-segment", *map(produce, (ago(9), ago(5), ago(2))), only(1), only(2), delete_records(1), only(1), topics=HOURLY),
     found("LOG-TIME-2/in-several-segments", *map(produce, (ago(9, 10), ago(5, 6), ago(2))), *at_each(11, 10, 9, 8, 6, 5, 3, 2, 1), topics=HOURLY),
     found("LOG-TIME-3/in-several-segments", *map(produce, (ago(9), ago(5, 2), ago(4))), list_offsets(-3), topics=HOURLY),
 )
