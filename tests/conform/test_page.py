@@ -36,13 +36,15 @@ class Balanced(HTMLParser):
         self.open: list[str] = []
         self.texts: list[str] = []
         self.cards: list[dict[str, str | None]] = []
+        self.scripts = 0
         self.feed(text)
-        assert self.open == []
+        assert self.open == [] and self.scripts == 1, "nothing but the page's own script"
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         """An element begins."""
         names = dict(attrs)
         assert not {"src", "href", "srcset", "data"} & names.keys(), (tag, attrs)
+        self.scripts += tag == "script"
         if tag not in VOID:
             self.open.append(tag)
         if names.get("class") == "card":
