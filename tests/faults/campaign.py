@@ -31,7 +31,7 @@ class Plan:
 
 
 EVERYDAY = Plan(range(3, 4), actions=36, cuts=3, second_acts=3)
-LONG = Plan(range(4, 10), actions=60, cuts=8, second_acts=30)
+LONG = Plan(range(4, 9), actions=60, cuts=6, second_acts=8)
 
 
 @dataclass
