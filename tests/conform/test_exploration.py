@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -245,7 +246,8 @@ def test_what_is_no_trace_is_refused(text: str) -> None:
 
 
 def test_a_trace_is_replayed_where_it_differs_and_where_it_does_not() -> None:
-    text = traces.written(found_by(flaw("D9")), "host:1")
+    found = found_by(flaw("D9"))
+    text = traces.written(found.story, found.seed, found.rules, "host:1")
     world, steps = traces.read(text)
     assert json.loads(text)["rules"] == ["IDEM-EPOCH-2"] and len(steps) == 2
     with exploring(flaw=flaw("D9")) as (explorer, _):
@@ -393,7 +395,7 @@ def test_what_is_explored_is_reported_and_written(tmp_path: Path, capsys: pytest
     with serving(flaw=flaw("A21")) as broker:
         assert command("--explore", "300", "--html", str(html), broker=broker, folder=folder) == 1
         said = capsys.readouterr()
-        assert said.err == "" and said.out.startswith("fail  history 1, 85 steps, in short 3:\n    LOG-FETCH-8 · ")
+        assert said.err == "" and said.out.startswith("fail  history 1, step 85, in short:\n    LOG-FETCH-8 · ")
         assert said.out.endswith("300 requests in 2 histories, seed 1: 1 counterexample\n")
         assert {file.name for file in folder.iterdir()} == {"1-1.json", "1-1.py", "1-1.mmd"}
         assert "An asker that is ahead is refused" in html.read_text()
@@ -459,6 +461,22 @@ def test_where_there_is_no_broker_there_is_nothing_to_explore(capsys: pytest.Cap
     with serving(lambda *_: HANG_UP) as broker:
         assert main(["conform", f"{broker.host}:{broker.port}", "--explore", "10"]) == 3
     assert "does not answer ApiVersions" in capsys.readouterr().err
+
+
+def test_what_a_broker_was_asked_before_it_died_can_be_told_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    asked: list[int] = []
+
+    def dies(api_key: int, version: int, message: Any) -> Any:
+        asked.append(api_key)
+        return HANG_UP if asked.count(PRODUCE) > 20 else message
+
+    with serving(dies) as broker:
+        assert command("--explore", "500", broker=broker, folder=tmp_path) == 3
+    said = capsys.readouterr()
+    assert "does not answer any more" in said.err and f"what it was asked last is in {tmp_path}/1-gone.json" in said.err
+    assert re.search(r"[0-9]+ requests in [0-9]+ histories, 1 of them unfinished, seed 1: ", said.out)
+    _, steps = traces.read((tmp_path / "1-gone.json").read_text())
+    assert steps and all(isinstance(step, Step) for step in steps)
 
 
 # Brokers as they are

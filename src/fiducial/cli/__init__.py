@@ -61,8 +61,8 @@ any more, is said:
 
 With --explore the broker is asked valid, invalid and boundary requests at random, each answer held against what the models allow. A history that
 ends in a difference is shrunk until nothing can be left out of it, and written into a folder: SEED-N.json (for --replay), SEED-N.py (a program that
-needs nothing but Python, and sends the very bytes), SEED-N.mmd (a sequence diagram, as Mermaid text). What was found once is not told again. All
-topics are the run's own (conform-*), and go with it; no setting of the broker is changed.
+needs nothing but Python, and sends the very bytes), SEED-N.mmd (a sequence diagram, as Mermaid text). What was found once is not told again. If the
+broker dies of it, SEED-gone.json is a trace of what it was asked last. All topics are the run's own (conform-*), and go with it; no setting of the broker is changed.
 
 JSON lines (-o json): first {"target", "cases", "seed"}; then each case as it ends: {"case", "rules", "level", "verdict", "versions", "seconds"},
 and, if it did not pass, {"note", "step", "told", "known" (why, if the baseline has it), "differences": [{"place", "expected", "got"}], "transcript":

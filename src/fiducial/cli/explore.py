@@ -18,7 +18,7 @@ from fiducial.conformance import diagrams, page
 from fiducial.conformance.cases import Verdict
 from fiducial.conformance.client import Unreachable
 from fiducial.conformance.exploration import reproducers, traces
-from fiducial.conformance.exploration.explorer import Budget, Counterexample, Explorer, budget_of
+from fiducial.conformance.exploration.explorer import Budget, Counterexample, Explorer, Gone, budget_of
 from fiducial.conformance.exploration.traces import NoTrace
 from fiducial.conformance.page import Card
 from fiducial.conformance.reports import HELD, MUST_FAILED, ONLY_SHOULD_FAILED, UNREACHABLE, WIDTH, Rules, Text
@@ -58,17 +58,19 @@ def explored(options: argparse.Namespace, rules: Rules, text: Text) -> int:
     except (Unreachable, SetupFailed, SetupRefused) as reason:
         progress.clear()
         print(f"fiducial conform: {reason}", file=sys.stderr)
+        if isinstance(reason, Gone) and explorer is not None:
+            print(f"fiducial conform: what it was asked last is in {written_last(reason, seed, options)}", file=sys.stderr)
+            ended(options, rules, explorer, found, seed, UNREACHABLE)
         return UNREACHABLE
     finally:
         if explorer is not None:
             explorer.close()
     progress.clear()
-    return ended(options, rules, explorer, found, seed)
+    return ended(options, rules, explorer, found, seed, exit_status(found, rules, is_strict=options.strict))
 
 
-def ended(options: argparse.Namespace, rules: Rules, explorer: Explorer, found: Sequence[Counterexample], seed: int) -> int:
+def ended(options: argparse.Namespace, rules: Rules, explorer: Explorer, found: Sequence[Counterexample], seed: int, status: int) -> int:
     """Say what it came to; the exit status."""
-    status = exit_status(found, rules, is_strict=options.strict)
     summary = summary_of(options, explorer, found, seed)
     if options.output == "json":
         print(json.dumps({"requests": explorer.asked, "histories": explorer.histories, "unfinished": explorer.unfinished, "found": len(found), "exit_status": status}))
@@ -93,13 +95,21 @@ def written(found: Counterexample, number: int, options: argparse.Namespace) -> 
     options.found.mkdir(parents=True, exist_ok=True)
     stem = f"{found.seed}-{number}"
     texts = {
-        f"{stem}.json": traces.written(found, options.target),
+        f"{stem}.json": traces.written(found.story, found.seed, found.rules, options.target),
         f"{stem}.py": reproducers.written(found, f"{stem}.py"),
         f"{stem}.mmd": diagrams.mermaid(found.entries, found.differences),
     }
     for name, content in texts.items():
         (options.found / name).write_text(content)
     return [options.found / name for name in texts]
+
+
+def written_last(gone: Gone, seed: int, options: argparse.Namespace) -> Path:
+    """The file of what a broker was asked before it was gone: a trace, for when it is there again."""
+    options.found.mkdir(parents=True, exist_ok=True)
+    file: Path = options.found / f"{seed}-gone.json"
+    file.write_text(traces.written(gone.story, seed, (), options.target))
+    return file
 
 
 # What is said
@@ -137,7 +147,7 @@ def summary_of(options: argparse.Namespace, explorer: Explorer, found: Sequence[
 def told(found: Counterexample, rules: Rules, text: Text, files: Sequence[Path]) -> Iterator[str]:
     """A counterexample: the rules that may be broken, the story, what is wrong, and where more is."""
     verdict = verdict_of(found, rules)
-    yield f"{text.painted(verdict.value, 31)}  history {found.seed}, {found.length} steps, in short {len(found.story.steps)}:"
+    yield f"{text.painted(verdict.value, 31)}  history {found.seed}, step {found.length}, in short:"
     for name in found.rules:
         yield f"    {name} · {rules[name].title} ({rules[name].level.value}, spec/{rules[name].page})"
         yield from textwrap.wrap(rules[name].claim, WIDTH, initial_indent="    ", subsequent_indent="    ", break_on_hyphens=False)

@@ -60,6 +60,14 @@ class Counterexample:
         return self.story.found
 
 
+class Gone(Unreachable):
+    """The broker does not answer any more; `story`: what it was asked last, from the beginning of a history, or of a shorter story."""
+
+    def __init__(self, reason: str, story: Story) -> None:
+        super().__init__(reason)
+        self.story = story
+
+
 @dataclass
 class Budget:
     """So many requests, or so many seconds."""
@@ -81,6 +89,18 @@ class Budget:
             return min((time.monotonic() - self.begun) / self.seconds, 1)
         assert self.requests is not None
         return min(asked / max(self.requests, 1), 1)
+
+
+@dataclass
+class Noted(Pair):
+    """A pair that notes what it is asked."""
+
+    noted: list[Step] = field(default_factory=list)
+
+    def ask(self, step: Step) -> list[Difference]:
+        """Ask both; where they differ."""
+        self.noted.append(step)
+        return super().ask(step)
 
 
 class Host(Remote):
@@ -119,8 +139,8 @@ class Explorer:
     """Asks one broker. `tell` is told what is going on; SetupRefused if the broker cannot be explored."""
 
     def __init__(self, there: Target, seed: int, tell: Callable[[str], None]) -> None:
-        if missing := [key for key in NEEDED if not there.serves(key)]:
-            raise SetupRefused(f"exploration needs APIs that are not advertised: {missing}")
+        if missing := [APIS[key].name for key in NEEDED if not there.serves(key)]:
+            raise SetupRefused(f"exploration needs what is not advertised: {', '.join(missing)}")
         if there.nodes > 1:
             raise SetupRefused(f"exploration is for a broker that stands alone; this one is of {there.nodes}")
         self.there = there
@@ -136,6 +156,7 @@ class Explorer:
         self.known: frozenset[Mark] = frozenset()
         self.reached: Counter[str] = Counter()
         self.asked = self.histories = self.unfinished = 0
+        self.last = self.before = Story(World({}), [], [])  # the story that is being told, and the one before it
 
     def to_be_had(self) -> list[str]:
         """The topics that the broker would make with their configurations."""
@@ -147,7 +168,11 @@ class Explorer:
     def pair(self, world: World) -> Pair:
         """The models and the broker at the beginning of a story."""
         own = replace(world, prefix=next(self.prefixes), producers=world.producers if self.there.serves(INIT_PRODUCER_ID) else 0)
-        return Pair(Models(self.cluster, self.judge.settings), self.host, own, is_close=False)
+        models = Models(self.cluster, self.judge.settings)
+        models.view.is_shared = True
+        self.before = self.last if self.last.steps else self.before
+        self.last = Story(own, [], [])
+        return Noted(models, self.host, own, is_close=False, noted=self.last.steps)
 
     def explore(self, budget: Budget) -> Iterator[Counterexample]:
         """The counterexamples, one by one, until the budget is spent or there are enough."""
@@ -167,11 +192,11 @@ class Explorer:
             story = run(pair, self.counted(histories.steps(steps), pair, budget))
             self.reached += pair.reached
             return None if story is None else self.counterexample(story, seed)
-        except (Closed, TimeoutError, SetupFailed) as reason:
+        except (Closed, TimeoutError, SetupFailed, Unreachable) as reason:
             self.host.close()
             self.unfinished += 1
             if not self.there.is_lively():
-                raise Unreachable(f"{self.host.name} does not answer any more: {reason}") from None
+                raise Gone(f"{self.host.name} does not answer any more: {reason or type(reason).__name__}", self.last if self.last.steps else self.before) from None
             return None
 
     def counted(self, steps: Iterator[Step], pair: Pair, budget: Budget) -> Iterator[Step]:
@@ -199,7 +224,7 @@ class Explorer:
         asked: list[tuple[Step, View]] = []
         again = run(pair, recorded(story.steps, pair, asked))
         final = replace(story, is_steady=False) if again is None else replace(again, is_steady=story.is_steady)
-        return Counterexample(seed, length, final, pair.rules, decoded(self.host.transcript.entries), tuple(asked))
+        return Counterexample(seed, length, final, tuple(dict.fromkeys(pair.rules)), decoded(self.host.transcript.entries), tuple(asked))
 
     def replay(self, world: World, steps: Sequence[Step]) -> Counterexample | None:
         """A story that was told before; None if nothing differs now."""

@@ -8,6 +8,7 @@ A message or a symbol is {"": its class, field: value}, without the fields that 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -15,8 +16,7 @@ import attrs
 
 from fiducial.conformance import symbols
 from fiducial.conformance.exploration import steps
-from fiducial.conformance.exploration.explorer import Counterexample
-from fiducial.conformance.exploration.pairs import World
+from fiducial.conformance.exploration.pairs import Story, World
 from fiducial.conformance.exploration.steps import Step
 from fiducial.models import messages
 
@@ -59,17 +59,16 @@ def from_json(held: Any) -> Any:
     return kind(**{name: from_json(part) for name, part in held.items() if name})
 
 
-def written(found: Counterexample, target: str) -> str:
-    """The trace of a counterexample."""
-    story = found.story
+def written(story: Story, seed: int, rules: Sequence[str], target: str) -> str:
+    """The trace of a story; `rules`: those by which the models refused something in its last step."""
     world = {one.name: as_json(getattr(story.world, one.name)) for one in fields(World) if one.name not in ("prefix", "topics")}
     trace = {
         "fiducial": "trace",
         "target": target,
-        "seed": found.seed,
-        "rules": list(found.rules),
+        "seed": seed,
+        "rules": list(rules),
         "told": str(story).splitlines(),
-        "expected_and_got": [[one.place, str(one.expected), str(one.got)] for one in found.differences],
+        "expected_and_got": [[one.place, str(one.expected), str(one.got)] for one in story.found],
         "world": world | {"topics": story.world.of(story.steps).topics},
         "steps": [as_json(step) for step in story.steps],
     }
