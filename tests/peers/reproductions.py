@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import struct
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from secrets import token_hex
@@ -23,7 +23,7 @@ from raw_client import RawClient
 Address = tuple[str, int]
 
 PRODUCE, FETCH, METADATA, FIND_COORDINATOR, API_VERSIONS, CREATE_TOPICS, DELETE_RECORDS, INIT_PRODUCER_ID = 0, 1, 3, 10, 18, 19, 21, 22
-INCREMENTAL_ALTER_CONFIGS, DESCRIBE_CLUSTER = 44, 60
+DESCRIBE_CONFIGS, INCREMENTAL_ALTER_CONFIGS, DESCRIBE_CLUSTER = 32, 44, 60
 NONE, CORRUPT_MESSAGE = 0, 2
 
 
@@ -169,18 +169,25 @@ def half_a_pair(address: Address, producer_id: int, epoch: int) -> int:
 
 HALF_A_PAIR = ("InitProducerId error_code: INVALID_REQUEST → NONE", "InitProducerId producer_epoch: -1 → 0", "InitProducerId producer_id: -1 → producer *")
 
-def created(address: Address, name: str, config: bytes = b"") -> tuple[int, int]:
-    """CreateTopics v2 for one topic of one partition, with one configuration or none: its error, and the length of the message, -1 for null."""
-    configs = many(config) if config else many()
-    answer = ask(address, CREATE_TOPICS, 2, many(text(name) + struct.pack(">ih", 1, 1) + many() + configs) + struct.pack(">i?", 10_000, False))
+def created(address: Address, name: str, *configs: bytes, counts: tuple[int, int] = (1, 1), replicas: Sequence[int] = (), timeout_ms: int = 10_000) -> tuple[int, int]:
+    """CreateTopics v2 for one topic; `counts`: of partitions and replicas; `replicas`: of partition 0. Its error, and the length of the message, -1 for null."""
+    by_hand = many(struct.pack(">i", 0) + many(*(struct.pack(">i", one) for one in replicas))) if replicas else many()
+    answer = ask(address, CREATE_TOPICS, 2, many(text(name) + struct.pack(">ih", *counts) + by_hand + many(*configs)) + struct.pack(">i?", timeout_ms, False))
     error, message = struct.unpack_from(">hh", answer, 4 + 4 + 2 + len(name.encode()))
     return error, message
 
 
-def reconfigured(address: Address, topic: str, name: str, told: str) -> tuple[int, int]:
-    """IncrementalAlterConfigs v0, one setting of a topic: its error, and the length of the message, -1 for null."""
-    change = text(name) + b"\x00" + text(told)
-    answer = ask(address, INCREMENTAL_ALTER_CONFIGS, 0, many(b"\x02" + text(topic) + many(change)) + b"\x00")
+def reconfigured(address: Address, topic: str, name: str, *told: str) -> tuple[int, int]:
+    """IncrementalAlterConfigs v0, one setting of a topic, set once for each text: its error, and the length of the message, -1 for null."""
+    changes = many(*(text(name) + b"\x00" + text(one) for one in told))
+    answer = ask(address, INCREMENTAL_ALTER_CONFIGS, 0, many(b"\x02" + text(topic) + changes) + b"\x00")
+    error, message = struct.unpack_from(">hh", answer, 8)
+    return error, message
+
+
+def described(address: Address, kind: int, name: str) -> tuple[int, int]:
+    """DescribeConfigs v1 for one resource: its error, and the length of the message, -1 for null."""
+    answer = ask(address, DESCRIBE_CONFIGS, 1, many(struct.pack(">b", kind) + text(name) + struct.pack(">i", -1)) + b"\x00")
     error, message = struct.unpack_from(">hh", answer, 8)
     return error, message
 
@@ -460,6 +467,36 @@ def calls_invalid_unknown(address: Address) -> str:
     answer = ask(address, METADATA, 4, many(text("by hand/")) + b"\x00")
     (error,) = struct.unpack_from(">h", answer, answer.index(b"by hand/") - 4)
     return see(f"Metadata for a name with a blank and a slash: error {error}", rather_than="INVALID_TOPIC_EXCEPTION (17)", is_so=error == 3)
+
+
+@deviation("kfake", "A description that succeeds has null for a message", "DescribeConfigs error_message:  → None", "DescribeConfigs error_message: a text → None")
+def describes_with_null(address: Address) -> str:
+    error, message = described(address, 2, new_topic(address))
+    return see(f"a topic: error {error}, a message of {message} bytes", rather_than="0", is_so=error == NONE and message == -1)
+
+
+@deviation("kfake", "A setting may be set twice at once", "IncrementalAlterConfigs error_code: INVALID_REQUEST → NONE")
+def sets_twice(address: Address) -> str:
+    error, _ = reconfigured(address, new_topic(address), "retention.ms", "1000", "2000")
+    return see(f"retention.ms set twice: error {error}", rather_than="INVALID_REQUEST (42)", is_so=error == NONE)
+
+
+@deviation("kfake", "Topics may have no replicas", "CreateTopics error_code: INVALID_REPLICATION_FACTOR → NONE")
+def creates_without_replicas(address: Address) -> str:
+    error, _ = created(address, f"by-hand-{token_hex(4)}", counts=(1, 0))
+    return see(f"replication factor 0: error {error}", rather_than="INVALID_REPLICATION_FACTOR (38)", is_so=error == NONE)
+
+
+@deviation("kfake", "Topics may lie on brokers that there are not", "CreateTopics error_code: INVALID_REPLICA_ASSIGNMENT → NONE")
+def creates_elsewhere(address: Address) -> str:
+    error, _ = created(address, f"by-hand-{token_hex(4)}", counts=(-1, -1), replicas=(77,))
+    return see(f"partition 0 on broker 77: error {error}", rather_than="INVALID_REPLICA_ASSIGNMENT (39)", is_so=error == NONE)
+
+
+@deviation("kfake", "Who does not wait is served all the same", *(f"{api} error_code: REQUEST_TIMED_OUT → *" for api in ("CreateTopics", "CreatePartitions", "DeleteTopics")))
+def serves_the_impatient(address: Address) -> str:
+    error, _ = created(address, f"by-hand-{token_hex(4)}", timeout_ms=0)
+    return see(f"CreateTopics with timeout 0: error {error}", rather_than="REQUEST_TIMED_OUT (7)", is_so=error == NONE)
 
 
 # librdkafka's mock broker

@@ -21,7 +21,7 @@ FOLDER = ROOT / "spec" / "peers"
 #: A run has this long. Who answers nothing makes each case wait.
 RUN_TIMEOUT_S = 1800
 #: Of a text, of the bytes of a frame, and of what was said, so much is kept.
-TEXT_CHARACTERS, FRAME_BYTES, ENTRIES = 160, 96, 8
+TEXT_CHARACTERS, FRAME_BYTES, ENTRIES = 160, 256, 8
 
 #: A result as it is kept: what `-o json` says of a case, shortened.
 Result = dict[str, Any]
