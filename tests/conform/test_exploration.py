@@ -160,20 +160,34 @@ def test_a_counterexample_is_minimal_and_names_the_rule() -> None:
     assert broker.topics == set()
 
 
-def test_what_was_found_once_is_not_told_again() -> None:
-    def no_offset(api_key: int, version: int, message: Any) -> Any:
+def answering_always(field: str, number: int) -> Tamper:
+    """Says the same of each partition in a Produce answer."""
+
+    def tamper(api_key: int, version: int, message: Any) -> Any:
         if api_key != PRODUCE:
             return message
-        topics = tuple(changed(topic, partition_responses=tuple(changed(part, base_offset=77) for part in topic.partition_responses)) for topic in message.responses)
+        topics = tuple(changed(topic, partition_responses=tuple(changed(part, **{field: number}) for part in topic.partition_responses)) for topic in message.responses)
         return changed(message, responses=topics)
 
+    return tamper
+
+
+def test_what_was_found_once_is_not_looked_for_again_and_histories_go_on_behind_it() -> None:
     said: list[str] = []
-    with exploring(no_offset) as (explorer, _):
+    with exploring(answering_always("base_offset", 77)) as (explorer, _):
         explorer.tell = said.append
-        found = list(explorer.explore(Budget(requests=200)))
-        assert explorer.histories > 3
-    assert [one.place.rpartition(".")[2] for one in found[0].differences] == ["base_offset"]
-    assert len(found) == len([line for line in said if "looking for a short story" in line]) == 1
+        (found,) = explorer.explore(Budget(requests=200))
+        assert explorer.histories == 2
+    assert [one.place.rpartition(".")[2] for one in found.differences] == ["base_offset"]
+    assert len([line for line in said if "looking for a short story" in line]) == 1
+
+
+def test_a_known_wrong_verdict_ends_a_history_and_each_is_told_once() -> None:
+    with exploring(answering_always("error_code", 7)) as (explorer, _):
+        found = list(explorer.explore(Budget(requests=100)))
+        assert explorer.histories > len(found) + 3
+    marks = [one.story.marks() for one in found]
+    assert len(set(marks)) == len(marks) and all(one.story.steps[-1].api_key == PRODUCE for one in found)
 
 
 def test_what_was_said_is_told_from_its_beginning_and_decoded() -> None:

@@ -18,7 +18,7 @@ from fiducial.conformance import diagrams, page
 from fiducial.conformance.cases import Verdict
 from fiducial.conformance.client import Unreachable
 from fiducial.conformance.exploration import reproducers, traces
-from fiducial.conformance.exploration.explorer import Budget, Counterexample, Explorer, Gone, budget_of
+from fiducial.conformance.exploration.explorer import FOUND_MAX, Budget, Counterexample, Explorer, Gone, budget_of
 from fiducial.conformance.exploration.traces import NoTrace
 from fiducial.conformance.page import Card
 from fiducial.conformance.reports import HELD, MUST_FAILED, ONLY_SHOULD_FAILED, UNREACHABLE, WIDTH, Rules, Text
@@ -77,7 +77,8 @@ def ended(options: argparse.Namespace, rules: Rules, explorer: Explorer, found: 
     else:
         print(summary)
     if options.html is not None:
-        cards = [card_of(one, rules, options.target) for one in found]
+        traced = [options.replay or options.found / f"{one.seed}-{number}.json" for number, one in enumerate(found, 1)]
+        cards = [card_of(one, rules, f"fiducial conform {options.target} --replay {file}") for one, file in zip(found, traced, strict=True)]
         options.html.write_text(page.page(cards, target=options.target, told=summary, at=f"{datetime.now(UTC):%d %B %Y, %H:%M} UTC"))
     return status
 
@@ -141,6 +142,7 @@ def summary_of(options: argparse.Namespace, explorer: Explorer, found: Sequence[
         return "what differed then differs" if found else "nothing differs"
     unfinished = f", {explorer.unfinished} of them unfinished" if explorer.unfinished else ""
     differs = f"{len(found)} counterexample{'s' if len(found) != 1 else ''}" if found else "nothing differs"
+    differs += ", and no more were looked for" if len(found) == FOUND_MAX else ""
     return f"{explorer.asked:,} requests in {explorer.histories} histories{unfinished}, seed {seed}: {differs}"
 
 
@@ -169,8 +171,8 @@ def as_data(found: Counterexample, rules: Rules, files: Sequence[Path]) -> dict[
     }
 
 
-def card_of(found: Counterexample, rules: Rules, target: str) -> Card:
-    """A counterexample as a card of the page."""
+def card_of(found: Counterexample, rules: Rules, again: str) -> Card:
+    """A counterexample as a card of the page; `again`: the command that shows it again."""
     apis = tuple(sorted({APIS[step.api_key].name for step in found.story.steps if step.api_key in APIS}))
     rule = rules[found.rules[-1]] if found.rules else None
     return Card(
@@ -178,6 +180,6 @@ def card_of(found: Counterexample, rules: Rules, target: str) -> Card:
         rule=f"{rule.id} · {rule.title}" if rule else "", claim=rule.claim if rule else "", notes=rule.notes if rule else (),
         story=tuple(f"{'►' if number == len(found.story.steps) else ' '} {number}. {step}" for number, step in enumerate(found.story.steps, 1)),
         note="" if found.story.is_steady else "It did not happen again when the same was asked anew.",
-        differences=tuple(found.differences), entries=found.entries, again=f"fiducial conform {target} --explore 1000 --seed {found.seed}",
+        differences=tuple(found.differences), entries=found.entries, again=again,
     )  # fmt: skip
 

@@ -32,14 +32,6 @@ SILENCE_S = 0.05
 
 #: A topic's name has so many characters at most.
 NAME_MAX = 249
-#: The answers to requests that change what later ones are answered.
-CHANGING = frozenset(
-    {
-        "ProduceResponse", "FetchResponse", "CreateTopicsResponse", "DeleteTopicsResponse", "CreatePartitionsResponse", "DeleteRecordsResponse",
-        "IncrementalAlterConfigsResponse", "AlterConfigsResponse",
-    }
-)  # fmt: skip
-
 
 @dataclass(frozen=True)
 class World:
@@ -105,6 +97,11 @@ def marks_of(step: Step, found: Iterable[Difference]) -> frozenset[Mark]:
     return frozenset((step.api_key, without_positions(one.place), word(one.expected), word(one.got)) for one in found)
 
 
+def tells_of_state(difference: Difference) -> bool:
+    """Does it say that something was done that should not have been, or not done? Not so a number beside the same verdict."""
+    return difference.place.endswith("error_code") or not difference.place or isinstance(difference.expected, list | dict)
+
+
 def word(held: Any) -> str:
     """A value, if it is a word."""
     return held if isinstance(held, str) else ""
@@ -154,15 +151,19 @@ class Pair:
         theirs = self.answers(self.theirs, step, patience_s=SILENCE_S if ours[0] is None else WOKEN_S)
         self.count(step, ours)
         self.align()
-        found = [one for mine, other in zip(ours, theirs, strict=True) for one in self.compared(mine, other)]
+        found = [one for mine, other in zip(ours, theirs, strict=True) for one in self.compared(step, mine, other)]
         topics = self.await_topics()
-        found = found if self.has_parted else found + topics
-        if not self.known.isdisjoint(marks_of(step, found)):
+        return self.news(step, found if self.has_parted else found + topics)
+
+    def news(self, step: Step, found: list[Difference]) -> list[Difference]:
+        """The differences that are not known yet; none, if a known one says that the states differ: the others may come of that."""
+        old = [one for one in found if not self.known.isdisjoint(marks_of(step, [one]))]
+        if step.changes and any(map(tells_of_state, old)):
             self.has_parted = True
             return []
-        return found
+        return [one for one in found if one not in old]
 
-    def compared(self, ours: Any, theirs: Any) -> list[Difference]:
+    def compared(self, step: Step, ours: Any, theirs: Any) -> list[Difference]:
         """Where two answers differ, but for what is allowed."""
         if self.is_strict or not (isinstance(ours, dict) and isinstance(theirs, dict)):
             return [*differences(ours, theirs)]
@@ -173,7 +174,7 @@ class Pair:
         if allowed and not found and (parted := [*differences(ours, theirs)]):
             self.reached["allowed otherwise"] += 1
             is_done = any(one.place.endswith("error_code") and one.got == Error.NONE.name for one in parted)
-            self.has_parted |= is_done and ours[""] in CHANGING
+            self.has_parted |= is_done and step.changes
         return found
 
     def answers(self, target: Target, step: Step, patience_s: float) -> tuple[Any, Any]:

@@ -67,6 +67,14 @@ class Spoilt:
         return frame + self.behind
 
 
+#: Requests that change nothing, or only what is remembered of each broker: which topics there are, and which ids it gave out.
+ASKING = (
+    m.ApiVersionsRequest, m.DescribeClusterRequest, m.DescribeConfigsRequest, m.DescribeLogDirsRequest, m.DescribeProducersRequest,
+    m.DescribeTopicPartitionsRequest, m.FindCoordinatorRequest, m.InitProducerIdRequest, m.ListConfigResourcesRequest, m.ListOffsetsRequest, m.MetadataRequest,
+    m.OffsetForLeaderEpochRequest,
+)  # fmt: skip
+
+
 @value
 class Step:
     """One request in one version; `waiting`: a fetch that waits on a connection of its own while this is asked."""
@@ -88,6 +96,11 @@ class Step:
         if isinstance(self.body, Raw):
             return "frame"
         return APIS[self.api_key].name if self.api_key >= 0 else str(self.body)
+
+    @property
+    def changes(self) -> bool:
+        """May what later ones are answered depend on it?"""
+        return not isinstance(self.body, ASKING) or self.waiting is not None
 
     @property
     def expects_answer(self) -> bool:
