@@ -201,6 +201,9 @@ cdef vector[Cached] merged(const vector[Cached]& cached, const vector[Wanted]& w
         entry = cached[index]
         if asked.count(entry.wanted.key):
             entry.wanted = wanted[asked[cached[index].wanted.key]]
+            if not entry.wanted.has_name:  # its topic is no more, but was known by name
+                entry.wanted.has_name = cached[index].wanted.has_name
+                entry.wanted.name = cached[index].wanted.name
             asked.erase(cached[index].wanted.key)
         kept.push_back(entry)
     entry.high_watermark = entry.log_start = -1

@@ -141,13 +141,14 @@ def closed(sessions: Sessions, session_id: int) -> Sessions:
 def merged(
     cached: tuple[Cached, ...], wanted: tuple[Wanted, ...], forgotten: frozenset[tuple[str | Uuid, int]]
 ) -> tuple[Cached, ...]:
-    """The partitions of a session after an incremental request: changed ones in place, new ones at the end, forgotten ones gone, asked for or not."""
+    """The partitions of a session after an incremental request: changed ones in place, new ones at the end, forgotten ones gone, asked for or not.
+    One that was known by name stays so when its topic is no more."""
     asked = {entry.key: entry for entry in wanted if entry.key not in forgotten}
-    kept = [
-        changed(entry, wanted=asked.pop(entry.wanted.key, entry.wanted))
-        for entry in cached
-        if entry.wanted.key not in forgotten
-    ]
+    kept = []
+    for entry in cached:
+        if entry.wanted.key not in forgotten:
+            newest = asked.pop(entry.wanted.key, entry.wanted)
+            kept.append(changed(entry, wanted=changed(newest, name=entry.wanted.name if newest.name is None else newest.name)))
     return (*kept, *(Cached(entry) for entry in asked.values()))
 
 

@@ -325,6 +325,16 @@ def test_a_session_grows_and_what_is_asked_for_and_forgotten_at_once_is_forgotte
     assert list(parts(bench.ask(fetch_request([], session=(session_id, 2)), V))) == [("a", 1)]
 
 
+@pytest.mark.rule("LOG-SESSION-10", "LOG-FETCH-4")
+def test_a_session_knows_a_topic_by_name_that_is_no_more() -> None:
+    bench = Bench("a")
+    wanted = (FetchTopic(topic_id=bench.id_of("a"), partitions=(FetchPartition(0),)),)
+    session_id = bench.ask(FetchRequest(max_bytes=1000, session_epoch=0, topics=wanted), 13).session_id
+    bench.ask(DeleteTopicsRequest(topic_names=("a",), timeout_ms=1000), 5)
+    again = bench.ask(FetchRequest(max_bytes=1000, session_id=session_id, session_epoch=1, topics=wanted), 13)
+    assert again.responses[0].partitions[0].error_code == Error.UNKNOWN_TOPIC_OR_PARTITION
+
+
 @pytest.mark.rule("LOG-SESSION-7")
 def test_a_topic_made_anew_is_not_the_one_of_the_session() -> None:
     bench = Bench("a")
