@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -71,9 +72,9 @@ def without_repetition(found: Iterable[History]) -> Iterator[History]:
 
 
 def tiny(found: Iterable[History]) -> list[History]:
-    """For each rule a history that shows it: one that is refused by it, if it refuses, and the shortest; then for each rule another, while there is room."""
+    """For each rule a history that shows it; then for each rule another, while there is room."""
     every = list(without_repetition(found))
-    shelves = {rule: sorted((one for one in every if rule in one["rules"]), key=lambda one: (rule not in one["refusals"], len(line(one)))) for rule in RULES}
+    shelves = {rule: sorted((one for one in every if rule in one["rules"]), key=partial(preferred, rule)) for rule in RULES}
     chosen: dict[str, History] = {}
     left = TINY_BYTES_MAX
     for number in range(max(map(len, shelves.values()))):
@@ -83,6 +84,11 @@ def tiny(found: Iterable[History]) -> list[History]:
                 chosen[one["id"]] = one
                 left -= size
     return list(chosen.values())
+
+
+def preferred(rule: str, history: History) -> tuple[bool, bool, int]:
+    """Of those that show a rule, first what is refused by it, what is judged in all its answers, and what is short."""
+    return rule not in history["refusals"], bool(history["unsaid"]), len(line(history))
 
 
 def line(held: Any) -> str:

@@ -16,7 +16,7 @@ from fiducial.conformance.cases import CLIENT_ID, Awaited, Case, MadeAnew, Remov
 from fiducial.conformance.client import Asked
 from fiducial.conformance.codec import INT32
 from fiducial.conformance.oracle import KEYS, Allowed, Expected
-from fiducial.conformance.running import CHANGE_TOPICS, CHANGES, QUESTIONS
+from fiducial.conformance.running import CHANGES, QUESTIONS
 from fiducial.conformance.script import Script
 from fiducial.conformance.symbols import Ago, Batch, spoken
 from fiducial.models import idempotence
@@ -27,7 +27,7 @@ from fiducial.models.partition import LATEST_TIMESTAMP
 from fiducial.models.settings import parse
 from fiducial.models.specification import Level, RuleText
 from fiducial.models.state import Cluster
-from fiducial.models.values import changed
+from fiducial.models.values import Uuid, changed
 from vectors.holes import BEGUN_MS, INT64, NODE, PRODUCER, RUN, Holes, Inexpressible, Parts
 
 #: What is done beside the story is asked on this connection, in these versions: the newest, but for CreateTopics, which tells ids since v7.
@@ -38,6 +38,8 @@ ARRIVAL_MS = 50
 LATER_MS = 1_234_567
 HISTORY_BYTES_MAX = 64_000
 TOLD_CHARACTERS = 120
+#: No story writes to more of a topic that it makes itself.
+FEW_PARTITIONS = 4
 
 
 class History:
@@ -51,6 +53,8 @@ class History:
         self.refusals: dict[str, None] = {}  # the rules by which something is refused, in order
         self.correlation_ids: dict[int, int] = {}  # by connection, the last
         self.outstanding: dict[int, list[Asked]] = {}  # by connection
+        self.unsaid: dict[str, None] = {}  # why some answers may be any, or why it ends early
+        self.is_judged = False  # something that belongs to the story may not be any
         self.has_changed = False
         self.now_ms = BEGUN_MS + LATER_MS
         names = {called: f"vectors-{RUN}-{called}".ljust(topic.characters, "x") for called, topic in case.topics}
@@ -67,16 +71,21 @@ class History:
         return self.now_ms
 
     def told(self) -> list[dict[str, Any]]:
-        """The whole of it."""
+        """The whole of it, or up to what cannot be said. Inexpressible if nothing of the story is judged then."""
         self.ask(m.MetadataRequest(topics=(), allow_auto_topic_creation=False))
         for called, topic in self.case.topics:
             if topic.partitions:
                 self.make(called, topic)
         for _ in range(self.case.producers):
             self.ask(m.InitProducerIdRequest(None), is_repeated=True)
-        for step in self.case.story:
-            check_times(step.body)
-            self.tell(step)
+        try:
+            for step in self.case.story:
+                check_times(step.body)
+                self.tell(step)
+        except Inexpressible as reason:
+            self.unsaid[str(reason)] = None
+        if not self.is_judged:
+            raise Inexpressible(next(iter(self.unsaid)))
         return self.steps
 
     # Behind the scenes
@@ -92,18 +101,15 @@ class History:
         configs = tuple(m.CreatableTopicConfig(*one) for one in topic.config)
         (made,) = self.ask(m.CreateTopicsRequest((m.CreatableTopic(name, topic.partitions, 1, (), configs),))).topics
         assert made.error_code == Error.NONE, made
-        self.look_around()
-        ends = tuple(m.ListOffsetsPartition(index, timestamp=LATEST_TIMESTAMP) for index in range(topic.partitions))
-        self.ask(m.ListOffsetsRequest(-1, 0, (m.ListOffsetsTopic(name, ends),)), is_repeated=True)
+        for index in range(topic.partitions):
+            self.ask_end(name, index)
 
     def remove(self, called: str) -> None:
         """A topic goes, and nobody knows it any more."""
         name = self.script.view.names[called]
         self.ask(m.DeleteTopicsRequest((m.DeleteTopicState(name),), (name,), 10_000))
-        self.look_around()
         self.await_change()
-        end = m.ListOffsetsTopic(name, (m.ListOffsetsPartition(0, timestamp=LATEST_TIMESTAMP),))
-        self.ask(m.ListOffsetsRequest(-1, 0, (end,)), is_repeated=True)
+        self.ask_end(name, 0)
 
     def look_around(self) -> None:
         """Take note of the topics that have come and gone, and of the ids that were given out."""
@@ -117,10 +123,23 @@ class History:
                 times = sum(one.startswith(f"id of {called}") for one in self.holes.known.values())
                 self.holes.known[topic.topic_id] = f"id of {called}{f' ({times + 1})' if times else ''}"
 
+    @property
+    def topics(self) -> set[Uuid]:
+        """The topics that there are, by id."""
+        return {topic.topic_id for topic in self.script.oracle.broker.topics.by_name.values()}
+
     def await_change(self) -> None:
-        """Ask what topics there are, until it is as it should be."""
+        """Ask what topics there are, until it is as it should be, and until those that there are can be written to."""
         for name in self.script.view.names.values():
             self.ask(m.MetadataRequest((m.MetadataRequestTopic(name=name),), False), is_repeated=True)
+            if (topic := self.script.oracle.broker.topics.by_name.get(name)) is not None:
+                for index in range(min(topic.partitions, FEW_PARTITIONS)):
+                    self.ask_end(name, index)
+
+    def ask_end(self, name: str, index: int) -> None:
+        """Ask where a partition ends, until it is as it should be."""
+        end = m.ListOffsetsTopic(name, (m.ListOffsetsPartition(index, timestamp=LATEST_TIMESTAMP),))
+        self.ask(m.ListOffsetsRequest(-1, 0, (end,)), is_repeated=True)
 
     # The story
 
@@ -163,6 +182,7 @@ class History:
         told = {"told": step.told(version)[:TOLD_CHARACTERS]} if is_story else {}
         sent: dict[str, Any] = {**told, "on": step.connection, "send": self.holes.request(INT32.pack(size) + frame)}
         self.needs |= {(step.api_key, version)} if asked.has_layout else set()
+        before = self.topics
         expected = self.script.expected(step, version)
         self.look_around()
         if step.waits or step.is_pipelined:
@@ -173,7 +193,7 @@ class History:
         else:
             self.steps += [sent, self.sign_of_life(step, expected)]
         self.has_changed |= is_story and step.api_key in CHANGES
-        if is_story and step.api_key in CHANGE_TOPICS:
+        if is_story and self.topics != before:
             self.await_change()
         return expected
 
@@ -192,19 +212,27 @@ class History:
     def outcome(self, step: Step, asked: Asked | None, expected: Expected) -> dict[str, Any]:
         """The answers that are allowed, or the end."""
         self.refusals |= dict.fromkeys(expected.rules)
+        is_story = step.connection != BEHIND_THE_SCENES
         if expected.closes:
+            self.is_judged |= is_story
             self.correlation_ids.pop(step.connection, None)
             return {"end": True}
         assert asked is not None and expected.message is not None
-        return {"answers": [self.answer(asked, message) for message in (expected.message, *otherwise(expected.message, expected.allowed))]}
+        others = list(otherwise(expected.message, expected.allowed))
+        return {"answers": [self.answer(asked, message, is_story=is_story) for message in (expected.message, *others)]}
 
-    def answer(self, asked: Asked, message: Any) -> Parts:
-        """One of them."""
+    def answer(self, asked: Asked, message: Any, *, is_story: bool) -> Parts:
+        """One of them; if it cannot be written down, any."""
         head = INT32.pack(asked.correlation_id)
-        if not asked.has_layout:  # an ApiVersions of an unknown version
-            return self.holes.answer(head, message, API_VERSIONS, 0)
         tags = b"\x00" if has_flexible_answer(asked.api_key, asked.api_version) else b""
-        return self.holes.answer(head + tags, message, asked.api_key, asked.api_version)
+        key, version = (asked.api_key, asked.api_version) if asked.has_layout else (API_VERSIONS, 0)
+        try:
+            parts = self.holes.answer(head + tags, message, key, version)
+            self.is_judged |= is_story
+            return parts
+        except Inexpressible as reason:
+            self.unsaid[str(reason)] = None
+            return [{"hex": head.hex()}, {"rest": True}]
 
 
 def otherwise(message: Any, allowed: Allowed) -> Iterator[Any]:
@@ -264,6 +292,7 @@ def written(case: Case, version: int | None, rules: Mapping[str, RuleText]) -> d
         "rules": list(case.rules),
         "level": rules[case.rule].level.value,
         "refusals": list(history.refusals),
+        "unsaid": list(history.unsaid),
         "needs": sorted(history.needs),
         "steps": steps,
     }

@@ -34,7 +34,6 @@ IS_LONG = os.environ.get("FIDUCIAL_LONG") == "1"
 READER = Path(__file__).parent / "reader" / "reader.go"
 RULES = specification.rules()
 TINY = (KEPT / "tiny.jsonl").read_text(encoding="utf-8")
-HISTORIES: list[dict[str, Any]] = [json.loads(line) for line in TINY.splitlines()]
 MEGABYTE = 1_000_000
 
 # What is written
@@ -134,23 +133,33 @@ def test_what_nobody_has_told_the_reader_is_not_asked_for() -> None:
         holes.request(b"i" * 16)
 
 
-@pytest.mark.parametrize(
-    ("records", "reason"),
-    [
-        ((Record(Ago()), Record(-1)), "times of its own"),
-        ((Record(content=bytes(70_000)),), "too large"),
-    ],
-)
-def test_what_cannot_be_written_down_is_left_out_with_the_reason(records: tuple[Record, ...], reason: str) -> None:
-    with pytest.raises(Inexpressible, match=reason):
-        written(case("LOG-APPEND-1/x", produce(Batch(records))), None, RULES)
+def test_what_is_too_large_or_has_times_of_its_own_is_left_out_with_the_reason() -> None:
+    with pytest.raises(Inexpressible, match="too large"):
+        written(case("LOG-APPEND-1/x", produce(Batch((Record(content=bytes(70_000)),)))), None, RULES)
+    with pytest.raises(Inexpressible, match="times of its own"):
+        written(case("LOG-APPEND-1/x", produce(Batch((Record(Ago()), Record(-1))))), None, RULES)
 
 
-def test_what_the_broker_packs_is_left_out() -> None:
-    packed = case("LOG-APPEND-3/x", produce(Batch()), fetch(), topics=(("a", Topic((("compression.type", "gzip"),))),))
-    with pytest.raises(Inexpressible, match="packs"):
-        written(packed, None, RULES)
-    assert written(case("LOG-APPEND-2/x", produce(Batch(codec=1)), fetch()), None, RULES)["steps"]
+def test_an_answer_that_may_be_other_bytes_may_be_any_and_the_story_goes_on() -> None:
+    packed = case("LOG-APPEND-3/x", produce(Batch()), fetch(), produce(Batch()), topics=(("a", Topic((("compression.type", "gzip"),))),))
+    history = written(packed, None, RULES)
+    first, second, third = [step["answers"] for step in history["steps"] if "told" in step]
+    assert history["unsaid"] == ["a batch that the broker packs"]
+    assert second == [[{"hex": "00000002"}, {"rest": True}]]
+    assert {"rest": True} not in [*first[0], *third[0]]
+    as_sent = written(case("LOG-APPEND-2/x", produce(Batch(codec=1)), fetch()), None, RULES)
+    assert as_sent["unsaid"] == [] and {"rest": True} not in as_sent["steps"][-1]["answers"][0]
+
+
+def test_where_a_peer_may_take_what_we_refuse_the_story_ends() -> None:
+    history = written(suite.every()["LOG-BATCH-25/packed-by-zstd"], None, RULES)
+    assert history["unsaid"] == ["a peer may take what we refuse"]
+    assert sum("told" in step for step in history["steps"]) == 1
+
+
+def test_a_story_of_which_nothing_is_left_is_left_out() -> None:
+    with pytest.raises(Inexpressible, match="a peer may take"):
+        written(suite.every()["IDEM-ID-5/no-coordinator"], 5, RULES)
 
 
 # The reader
@@ -239,9 +248,10 @@ SPOILT: dict[str, Callable[[Part], Any]] = {
 }
 
 
-def with_spoilt(kind: str) -> dict[str, Any]:
+def with_spoilt(kind: str, histories: str) -> dict[str, Any]:
     """A history of which the first answer that has such a part is spoilt in it."""
-    for history in copy.deepcopy(HISTORIES):
+    for line in histories.splitlines():
+        history: dict[str, Any] = json.loads(line)
         for step in history["steps"]:
             for part in parts_of([part for answer in step.get("answers", [])[:1] for part in answer]):
                 if kind in part and len(step["answers"]) == 1:
@@ -252,14 +262,14 @@ def with_spoilt(kind: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("kind", SPOILT)
-def test_the_reader_notices_a_part_that_does_not_fit(reader: Path, reference_broker: Address, kind: str) -> None:
-    history = with_spoilt(kind)
+def test_the_reader_notices_a_part_that_does_not_fit(reader: Path, reference_broker: Address, small: str, kind: str) -> None:
+    history = with_spoilt(kind, small)
     _, failed, said = read(reader, reference_broker.bootstrap, lines([history]))
     assert failed == [history["id"]], said
 
 
 def test_the_reader_notices_an_end_that_does_not_come_and_one_that_comes(reader: Path, reference_broker: Address) -> None:
-    ends = next(one for one in copy.deepcopy(HISTORIES) if any("end" in step for step in one["steps"]))
+    ends = next(one for one in map(json.loads, TINY.splitlines()) if any("end" in step for step in one["steps"]))
     at = next(number for number, step in enumerate(ends["steps"]) if "end" in step)
     answered = copy.deepcopy(ends)
     del answered["steps"][at]["end"]
