@@ -1,12 +1,19 @@
-"""The scripts that obtain other brokers say so when they cannot."""
+"""Other brokers: the scripts that obtain them say so when they cannot; what is kept of them is what their pages say."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from peers import kafka, kafka_python
+from conftest import Address
+from peers import __main__ as judging
+from peers import kafka, kafka_python, page, results, roster
 from peers.kafka import NOT_RUN, Kafka, PeerUnavailable
+from peers.reproductions import DEVIATIONS, Deviation, NotSeen
+from peers.results import Result
+from peers.roster import Peer, Settings
 
 from fiducial.cli.verify import PEER_UNAVAILABLE
 
@@ -44,3 +51,78 @@ def test_without_a_package_index_there_are_no_tests_of_kafka_python(
     with pytest.raises(PeerUnavailable, match="pip could not get kafka-python"):
         kafka_python.source()
     assert not list(tmp_path.iterdir())
+
+
+def test_without_go_there_is_no_kfake(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("FIDUCIAL_PEERS_DIR", str(tmp_path))
+    with pytest.raises(PeerUnavailable, match="go is not installed"):
+        roster.kfake_program()
+
+
+def test_a_peer_that_is_not_to_be_had_is_not_run_and_loses_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("FIDUCIAL_PEERS_DIR", str(tmp_path))
+    monkeypatch.setattr(page, "made", dict)
+    before = results.file_of("kfake").read_bytes()
+    assert judging.main(["kfake"]) == NOT_RUN
+    assert "NOT RUN: kfake (franz-go): go is not installed" in capsys.readouterr().err
+    assert results.file_of("kfake").read_bytes() == before
+
+
+@pytest.mark.parametrize("one", DEVIATIONS, ids=[f"{one.peer}: {one.title}" for one in DEVIATIONS])
+def test_the_reference_broker_shows_no_deviation_of_a_peer(one: Deviation, reference_broker: Address) -> None:
+    with pytest.raises(NotSeen):
+        one.reproduce((reference_broker.host, reference_broker.port))
+
+
+def test_pages_about_peers_say_what_is_kept() -> None:
+    assert [str(path) for path, text in page.made().items() if path.read_text(encoding="utf-8") != text] == [], "make peers ARGS=--pages"
+
+
+def test_apache_kafka_and_our_brokers_failed_nothing() -> None:
+    for name in ("kafka", "fiducial", "reference"):
+        kept = results.kept(name)
+        assert kept is not None and not [one["case"] for one in kept["results"] if one["verdict"] in ("fail", "inconclusive", "suite-error")]
+
+
+def test_a_failure_is_confirmed_only_if_all_of_it_is() -> None:
+    offset = {"place": "responses[0].base_offset", "expected": "-1", "got": "0"}
+    other = {"place": "responses[0].error_code", "expected": "NONE", "got": "UNKNOWN_SERVER_ERROR"}
+    known: results.Kept = {"peer": "kfake", "confirmed": {DEVIATIONS[0].title: "seen"}}
+    told = {"told": "Produce v9 {}", "differences": [offset]}
+    assert page.explained(told, known)
+    assert not page.explained({**told, "differences": [offset, other]}, known)
+    assert not page.explained({**told, "told": "Fetch v9 {}"}, known)
+    assert not page.explained(told, {**known, "confirmed": {}})
+
+
+def test_a_broker_that_dies_of_a_case_is_judged_by_the_others_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    starts: list[str] = []
+
+    @contextmanager
+    def serving(_settings: Settings) -> Iterator[str]:
+        starts.append("started")
+        yield "127.0.0.1:1"
+
+    def judged(_address: str, cases: Sequence[str]) -> list[Result]:
+        """The second is deadly, which the third has to find out."""
+        told = [{"case": case, "verdict": "pass"} for case in cases]
+        return [told[0], told[1], {"case": cases[2], "verdict": "inconclusive"}] if "deadly" in cases else told
+
+    monkeypatch.setattr(results, "judged", judged)
+    peer = Peer("frail", "Frail", lambda: "1", serving)
+    found = judging.told_to(peer, ["first", "deadly", "third", "fourth"], {})
+    assert [(one["case"], one["verdict"]) for one in found] == [(case, "pass") for case in ("first", "deadly", "third", "fourth")]
+    assert starts == ["started"] * 2
+
+
+def test_what_is_kept_of_a_failure_is_its_end_with_the_bytes_of_the_last_exchange() -> None:
+    said = [{"what": what, "told": what, "bytes": "00" * 300} for what in ("sent", "received") * 10]
+    failed = {"case": "LOG-SUM-1/one", "rules": ["LOG-SUM-1"], "level": "MUST", "verdict": "fail", "versions": [3], "seconds": 0.1}
+    failed |= {"note": "", "step": 2, "told": "x" * 1000, "differences": [{"place": "sum", "expected": "y" * 1000, "got": 3}], "transcript": said}
+    kept = results.shortened(failed)
+    assert [bool(one["bytes"]) for one in kept["said"]] == [False] * 6 + [True] * 2
+    assert kept["said"][-1]["bytes"] == "00" * results.FRAME_BYTES + "…"
+    assert kept["differences"] == [{"place": "sum", "expected": "y" * results.TEXT_CHARACTERS + "…", "got": "3"}]
+    assert results.shortened({**failed, "verdict": "pass"}).keys() == {"case", "rules", "level", "verdict", "versions"}
