@@ -715,12 +715,7 @@ cdef class Core:
 
     def recovery_point(self, bytes topic_id, int index) -> int:
         """Below this offset everything is on the disk."""
-        cdef Partition* here = self.held(topic_id, index)
-        cdef size_t at
-        for at in range(here.log.segments.size()):
-            if here.log.segments[at].is_unsynced:
-                return here.log.segments[at].base_offset
-        return here.log.end
+        return log_room.synced_below(&self.held(topic_id, index).log)
 
     def finish(self, bytes topic_id, int index) -> None:
         """Before a clean stop: log, indexes and producers of one partition on the disk."""

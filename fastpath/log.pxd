@@ -119,6 +119,7 @@ cdef size_t too_much(Log* log, LogConfig* config) noexcept nogil
 cdef size_t too_old(Log* log, LogConfig* config, int64_t now) noexcept nogil
 cdef int drop(Log* log, size_t count) noexcept nogil
 cdef int sync(Log* log) noexcept nogil
+cdef int64_t synced_below(Log* log) noexcept nogil
 cdef int finish(Log* log) noexcept nogil
 cdef void let_go(Log* log) noexcept nogil
 cdef int load(Log* log, const char* folder, Files* files, const vector[int64_t]& bases, LogConfig* config, Loading* loading) noexcept nogil

@@ -597,6 +597,15 @@ cdef int sync(Log* log) noexcept nogil:
     return 0
 
 
+cdef int64_t synced_below(Log* log) noexcept nogil:
+    """Below this offset everything is on the disk."""
+    cdef size_t index
+    for index in range(log.segments.size()):
+        if log.segments[index].is_unsynced:
+            return log.segments[index].base_offset
+    return log.end
+
+
 cdef void close_index(Log* log, Index* index) noexcept nogil:
     unmap_index(log, index)
     if index.fd >= 0:

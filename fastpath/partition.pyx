@@ -140,7 +140,7 @@ cdef int roll(Partition* partition, int64_t now) noexcept nogil:
 
 
 cdef int save_producers(Partition* partition) noexcept nogil:
-    """The producers as they are, on the disk, with whatever else was made in the folder. The two newest files are kept."""
+    """The producers as they are, on the disk, with whatever else was made in the folder."""
     cdef int64_t offset = partition.log.end
     cdef int result = producers_room.save(&partition.producers, partition.log.files, partition.log.folder, offset)
     if result < 0:
@@ -148,10 +148,15 @@ cdef int save_producers(Partition* partition) noexcept nogil:
     if partition.saved.empty() or partition.saved.back() != offset:
         partition.saved.push_back(offset)
     partition.are_saved = True
-    while partition.saved.size() > SAVED_MAX:
+    forget_older(partition)
+    return 0
+
+
+cdef void forget_older(Partition* partition) noexcept nogil:
+    """Without the files of producers that are older than the two newest, and than the newest that a power cut cannot leave beyond the log end."""
+    while partition.saved.size() > SAVED_MAX and partition.saved[1] <= log_room.synced_below(&partition.log):
         producers_room.forget_saved(partition.log.files, partition.log.folder, partition.saved.front())
         partition.saved.erase(partition.saved.begin())
-    return 0
 
 
 # Retention
@@ -164,6 +169,8 @@ cdef int retain(Partition* partition, int64_t now) noexcept nogil:
         result = let_go(partition, log_room.too_much(&partition.log, &partition.config), now)
     if result == 0 and partition.config.deletes:
         result = let_go(partition, log_room.too_old(&partition.log, &partition.config, now), now)
+    if result == 0:
+        forget_older(partition)
     return result
 
 
