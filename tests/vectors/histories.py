@@ -12,7 +12,18 @@ from typing import Any
 import attrs
 
 from fiducial.conformance import codec
-from fiducial.conformance.cases import CLIENT_ID, Awaited, Case, MadeAnew, Removed, SideEnds, Step, TimePasses, Topic
+from fiducial.conformance.cases import (
+    CLIENT_ID,
+    Awaited,
+    Bytes,
+    Case,
+    MadeAnew,
+    Removed,
+    SideEnds,
+    Step,
+    TimePasses,
+    Topic,
+)
 from fiducial.conformance.client import Asked
 from fiducial.conformance.codec import INT32
 from fiducial.conformance.oracle import KEYS, Allowed, Expected
@@ -22,9 +33,10 @@ from fiducial.conformance.symbols import Ago, Batch, spoken
 from fiducial.models import idempotence
 from fiducial.models import messages as m
 from fiducial.models.apis import API_VERSIONS, APIS, has_flexible_answer
+from fiducial.models.config_requests import Resource
 from fiducial.models.errors import Error
 from fiducial.models.partition import LATEST_TIMESTAMP
-from fiducial.models.settings import parse
+from fiducial.models.settings import TOPIC, parse
 from fiducial.models.specification import Level, RuleText
 from fiducial.models.state import Cluster
 from fiducial.models.values import Uuid, changed
@@ -38,6 +50,7 @@ ARRIVAL_MS = 50
 LATER_MS = 1_234_567
 HISTORY_BYTES_MAX = 64_000
 TOLD_CHARACTERS = 120
+CONFIG_CHANGES = frozenset({KEYS[m.IncrementalAlterConfigsRequest], KEYS[m.AlterConfigsRequest]})
 #: No story writes to more of a topic that it makes itself.
 FEW_PARTITIONS = 4
 
@@ -141,6 +154,13 @@ class History:
         end = m.ListOffsetsTopic(name, (m.ListOffsetsPartition(index, timestamp=LATEST_TIMESTAMP),))
         self.ask(m.ListOffsetsRequest(-1, 0, (end,)), is_repeated=True)
 
+    def await_configs(self, resources: tuple[Any, ...]) -> None:
+        """Ask for the configurations that were to be changed, until they are as they should be."""
+        for one in resources:
+            names = tuple(dict.fromkeys(config.name for config in one.configs if config.name in TOPIC))
+            if one.resource_type == Resource.TOPIC and one.resource_name in self.script.view.names.values() and names:
+                self.ask(m.DescribeConfigsRequest((m.DescribeConfigsResource(Resource.TOPIC, one.resource_name, names),)), is_repeated=True)
+
     # The story
 
     def tell(self, step: Step) -> None:
@@ -195,6 +215,8 @@ class History:
         self.has_changed |= is_story and step.api_key in CHANGES
         if is_story and self.topics != before:
             self.await_change()
+        if is_story and step.api_key in CONFIG_CHANGES and not isinstance(step.body, Bytes):
+            self.await_configs(spoken(step.body, self.script.view).resources)
         return expected
 
     def next_id(self, connection: int) -> int:
