@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import os
 from pathlib import Path
 from random import Random
@@ -51,14 +52,15 @@ def small_run(work: Path, **config: str) -> Run:
 
 
 def at_the_end(run: Run, work: Path, stop: Stop, *, without: str) -> None:
-    """Judge a crash at the end of the run that has left everything but what was written to one file."""
+    """Judge a crash at the end of the run that has left everything but what was written to these files."""
     check = Check(run, work)
     shadow = Shadow({})
     for operation in run.disk.operations:
         shadow.do(operation)
     image = shadow.image({}, {})
-    (path,) = (path for path in image if path.endswith(without))
-    image[path] = b""
+    lost = fnmatch.filter(image, without)
+    assert lost
+    image.update(dict.fromkeys(lost, b""))
     check.one(image, run.steps[-1], stop)
 
 
@@ -72,6 +74,21 @@ def test_a_lost_log_is_noticed_after_a_power_cut_only_if_it_was_forced_to_the_di
     at_the_end(small_run(work), work, Stop.POWER_CUT, without="a-0/00000000000000000000.log")
     with pytest.raises(Violation, match=r"power cut in step"):
         at_the_end(small_run(work / "safe", flush_messages="1"), work / "safe", Stop.POWER_CUT, without="a-0/00000000000000000000.log")
+
+
+@pytest.mark.rule("LOG-RESTART-4", "LOG-RESTART-7")
+def test_producers_are_known_though_the_log_ends_before_their_newest_files(work: Path) -> None:
+    run = Run(work / "run")
+    run.start()
+    run.create("a", 1, **{**SMALL, "retention_bytes": "500"})
+    for number in range(13):
+        run.produce("a", producer=5 if number == 0 else 6)
+    run.keep_house()
+    run.kill()
+    (here,) = run.broker.partitions.values()
+    assert here.log.start == 6 and set(here.producers) == {5, 6}
+    assert len(list((run.folder / "a-0").glob("*.log"))) == 3
+    at_the_end(run, work, Stop.POWER_CUT, without="a-0/*.log")
 
 
 def test_lost_topics_are_noticed(work: Path) -> None:
