@@ -11,8 +11,8 @@ from typing import Any
 import fiducial.models.broker
 import fiducial.models.restarts
 import fiducial.reference.server  # noqa: F401  (the rules of frames and sockets are marked there)
+from fiducial.conformance import suite
 from fiducial.models import apis, partition, sessions, specification
-from fiducial.models.coverage import Coverage, recorded
 from fiducial.models.errors import RETRIABLE, Error
 from fiducial.models.log import Found, LogConfig
 from fiducial.models.partition import (
@@ -41,15 +41,14 @@ from fiducial.models.values import EMPTY, value
 
 def rules() -> dict[str, Any]:
     """Every rule, every ladder of errors, every error."""
-    covered = recorded()
     return {
-        "rules": [rule_as_data(rule, covered.get(rule.id, Coverage())) for rule in specification.rules().values()],
+        "rules": [rule_as_data(rule) for rule in specification.rules().values()],
         "ladders": [ladder_as_data(ladder) for ladder in LADDERS.values()],
         "errors": [{"code": int(error), "name": error.name, "is_retriable": error in RETRIABLE} for error in Error],
     }
 
 
-def rule_as_data(rule: RuleText, covered: Coverage) -> dict[str, Any]:
+def rule_as_data(rule: RuleText) -> dict[str, Any]:
     """A rule, and where it stands among those that answer errors."""
     return {
         "id": rule.id,
@@ -64,7 +63,7 @@ def rule_as_data(rule: RuleText, covered: Coverage) -> dict[str, Any]:
         "page": rule.page,
         "section": rule.section,
         "rungs": [{"ladder": ladder.name, "rung": number} for ladder in LADDERS.values() for number, rung in enumerate(ladder.rungs, 1) if rung.rule == rule.id],
-        "cases": list(covered.cases),
+        "cases": [case.id for case in suite.every().values() if rule.id in case.rules],
     }
 
 
