@@ -71,18 +71,17 @@ def without_repetition(found: Iterable[History]) -> Iterator[History]:
     yield from first.values()
 
 
-def tiny(found: Iterable[History]) -> list[History]:
+def tiny(found: Iterable[History], room_bytes: int = TINY_BYTES_MAX) -> list[History]:
     """For each rule a history that shows it; then for each rule another, while there is room."""
     every = list(without_repetition(found))
     shelves = {rule: sorted((one for one in every if rule in one["rules"]), key=partial(preferred, rule)) for rule in RULES}
     chosen: dict[str, History] = {}
-    left = TINY_BYTES_MAX
     for number in range(max(map(len, shelves.values()))):
         for one in (shelf[number] for shelf in shelves.values() if number < len(shelf)):
             size = len(lines([one]).encode())
-            if one["id"] not in chosen and (number == 0 or size <= left):
+            if one["id"] not in chosen and (number == 0 or size <= room_bytes):
                 chosen[one["id"]] = one
-                left -= size
+                room_bytes -= size
     return list(chosen.values())
 
 
