@@ -319,6 +319,8 @@ cdef bint first_header_is_unreadable(const Sent* sent) noexcept nogil:
 
 
 cdef Refusal request_refusal(const Sent* sent, int api_version) noexcept nogil:
+    if first_header_is_unreadable(sent):
+        return FIRST_HEADER_IS_UNREADABLE
     if sent.batches == 0:
         return HOLDS_NO_BATCH
     if sent.first.magic < 2:
@@ -1136,7 +1138,7 @@ def judge(bytes records, dict limits not None, *, int64_t now, int api_version):
     cdef Buffer unpacked = [NULL, 0, 0]
     cdef list faults = []
     parse_bytes(records, &sent)
-    cdef Refusal refusal = FIRST_HEADER_IS_UNREADABLE if first_header_is_unreadable(&sent) else request_refusal(&sent, api_version)
+    cdef Refusal refusal = request_refusal(&sent, api_version)
     try:
         if refusal == NOT_REFUSED:
             refusal = batch_refusal(&sent.first, &these, now, &codecs, &unpacked)

@@ -158,6 +158,12 @@ def holds_more_than_one_batch(records: SentRecords, _api_version: int) -> bool:
     return len(records.batches) > 1
 
 
+@rule("LOG-BATCH-1")
+def begins_unreadably(records: SentRecords | None, _api_version: int) -> bool:
+    """The same, behind the first batch of a transaction, where nobody looks for what spoils the whole request."""
+    return first_header_is_unreadable(records)
+
+
 @rule("LOG-BATCH-2")
 def next_header_is_unreadable(records: SentRecords, _api_version: int) -> bool:
     """A corrupt header behind a good batch; a partial batch there is trimmed silently."""
@@ -168,6 +174,7 @@ def next_header_is_unreadable(records: SentRecords, _api_version: int) -> bool:
 REQUEST_CHECK = Ladder(
     "request check",
     [
+        rung(begins_unreadably, Error.CORRUPT_MESSAGE),
         rung(holds_no_batch, Error.INVALID_RECORD),
         rung(magic_is_old, Error.INVALID_RECORD),
         rung(zstd_is_too_new, Error.UNSUPPORTED_COMPRESSION_TYPE),

@@ -36,6 +36,15 @@ def test_an_unreadable_first_header_spoils_the_request() -> None:
     assert bench.partition("a").log.end == 0
 
 
+@pytest.mark.rule("LOG-BATCH-1")
+def test_behind_a_transaction_an_unreadable_header_spoils_its_own_partition() -> None:
+    bench = Bench("a", partitions=3)
+    records = {("a", 0): sent(batch(attributes=TRANSACTIONAL)), ("a", 1): UNREADABLE, ("a", 2): sent(batch())}
+    given = answers(bench, produce_request(records, transactional_id="t"))
+    assert [part.error_code for part in given.values()] == [Error.NONE, Error.CORRUPT_MESSAGE, Error.NONE]
+    assert not any(part.error_message for part in given.values())
+
+
 @pytest.mark.rule("LOG-PRODUCE-8")
 def test_a_transaction_needs_a_name_and_the_earlier_fault_wins() -> None:
     bench = Bench("a", partitions=2)
