@@ -6,7 +6,7 @@ which states may come next; a cell that a ladder refuses says so. `spec/groups.m
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from enum import Enum
 from typing import Any
 
@@ -198,7 +198,7 @@ def ends_join_phase(turn: Turn, _asked: Asked | None, _member_id: str) -> Turn:
 @rule("GROUP-SYNC-6")
 def ends_sync_phase(turn: Turn, _asked: Asked | None, _member_id: str) -> Turn:
     """Who joined and did not sync in time is out, static or not, and the others rebalance."""
-    for member_id in list(turn.group.unsynced):
+    for member_id in sorted(turn.group.unsynced):
         turn = removed(turn, member_id)
     return prepared(turn)
 
@@ -284,7 +284,7 @@ _UNHEARD = {state: idle(state, "GROUP-BEAT-3") for state in (_E, _D)}
 _AFTER_ONE_LESS = {_P: (_P, _C, _E), _C: (_P, _E), _S: (_P, _E)}
 
 #: Every event in every state.
-TABLE: Mapping[Event, Mapping[State, Cell]] = {
+TABLE: dict[Event, dict[State, Cell]] = {
     Event.ASKS_FOR_ID: {state: does(gives_an_id, "MEMBER_ID_REQUIRED", "GROUP-JOIN-5", _E if state is _D else state) for state in State},
     Event.JOINS: {
         _E: does(adds, "waits", "GROUP-JOIN-10", _P),

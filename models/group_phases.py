@@ -97,6 +97,11 @@ def without(entries: Map[str, Any], key: str) -> Map[str, Any]:
     return entries.delete(key) if key in entries else entries
 
 
+def by_arrival(waiting: Map[str, Waiting]) -> list[tuple[str, Waiting]]:
+    """Who waits, the longest waiting first: a map has an order of its own, which differs from run to run."""
+    return sorted(waiting.items(), key=lambda one: one[1].ticket)
+
+
 @rule("GROUP-JOIN-8")
 def with_rejoined(turn: Turn, asked: Asked, member_id: str) -> Turn:
     """A member says anew what it can do, and waits. A JoinGroup of it that waits already is over: it has been repeated."""
@@ -178,10 +183,10 @@ def prepared(turn: Turn) -> Turn:
 def unassigned(turn: Turn, error: Error) -> Turn:
     """Every SyncGroup that waits is answered with `error`, and no assignment stands any more."""
     group = turn.group
-    turn = answers(turn, [Reply(waiting.ticket, SyncGroupResponse(error_code=error)) for waiting in group.syncs.values()])
+    turn = answers(turn, [Reply(one.ticket, SyncGroupResponse(error_code=error)) for _, one in by_arrival(group.syncs)])
     members = EMPTY.update({member_id: changed(member, assignment=b"") for member_id, member in group.members.items()})
     turn = becomes(turn, syncs=EMPTY, members=members)
-    for member_id in group.syncs:
+    for member_id in sorted(group.syncs):
         turn = with_session(turn, member_id)
     return turn
 
@@ -211,8 +216,8 @@ def progressed(turn: Turn) -> Turn:
 @rule("GROUP-JOIN-12")
 def completed(turn: Turn) -> Turn:
     """The phase is over: who did not come back is out, unless it is static, and the next generation begins with the others."""
-    for member_id, member in list(turn.group.members.items()):
-        if member_id not in turn.group.joins and member.instance_id is None:
+    for member_id in sorted(turn.group.members):
+        if member_id not in turn.group.joins and turn.group.members[member_id].instance_id is None:
             turn = removed(turn, member_id)
     if turn.group.members and not turn.group.joins:
         ends = turn.now + rebalance_timeout_of(turn.group)
@@ -246,8 +251,8 @@ def begun(turn: Turn) -> Turn:
         sync_ends_ms=ends,
         joins=EMPTY,
     )
-    turn = answers(turn, [Reply(one.ticket, join_answer(turn.group, member_id, one.api_version)) for member_id, one in group.joins.items()])
-    for member_id in members:
+    turn = answers(turn, [Reply(one.ticket, join_answer(turn.group, member_id, one.api_version)) for member_id, one in by_arrival(group.joins)])
+    for member_id in sorted(members):
         turn = with_session(turn, member_id)
     return alarmed(turn, Kind.SYNC, ends)
 
@@ -280,8 +285,8 @@ def assigned(turn: Turn, asked: Asked) -> Turn:
     waiting = turn.group.syncs
     turn = enters(turn, State.STABLE, members=members, syncs=EMPTY)
     turn = changed(turn, records=(*turn.records, metadata_of(turn.group)))
-    turn = answers(turn, [Reply(one.ticket, sync_answer(turn.group, member_id)) for member_id, one in waiting.items()])
-    for member_id in waiting:
+    turn = answers(turn, [Reply(one.ticket, sync_answer(turn.group, member_id)) for member_id, one in by_arrival(waiting)])
+    for member_id in sorted(waiting):
         turn = with_session(turn, member_id)
     return turn
 

@@ -702,6 +702,16 @@ def test_a_static_member_is_put_out_by_its_name() -> None:
     assert c.replies[c.join(b)].body.error_code == UNKNOWN
 
 
+@pytest.mark.rule("GROUP-JOIN-8", "GROUP-STATIC-2")
+def test_a_member_that_joins_again_brings_its_timeouts() -> None:
+    c = Coordinator()
+    a, _ = c.stable(instance="ib")
+    c.join(instance="ib", session=7_000, rebalance=8_000)
+    c.join(a, session=9_000, rebalance=11_000)
+    told = {one.instance_id: (one.session_timeout_ms, one.rebalance_timeout_ms) for one in c.group().members.values()}
+    assert told == {"ib": (7_000, 8_000), None: (9_000, 11_000)}
+
+
 # Syncing
 
 
@@ -1008,3 +1018,15 @@ def test_a_heartbeat_of_a_large_group_touches_one_member() -> None:
     assert c.ask(HeartbeatRequest("g", 1, members[7]), 4, member_id=members[7], generation=1).error_code == 0
     after = c.group().members
     assert [one for one in members if after[one] is not before[one]] == [members[7]]
+
+
+def test_answers_leave_in_the_order_in_which_the_requests_came() -> None:
+    """The same events give the same answers in the same order, whatever the order of a map."""
+    c = Coordinator()
+    joins = [c.join(version=3) for _ in range(20)]
+    c.settles()
+    assert list(c.replies) == joins
+    members = [c.replies[ticket].body.member_id for ticket in joins]
+    c.replies.clear()
+    syncs = [c.sync(member_id, 1) for member_id in [*members[1:], members[0]]]
+    assert list(c.replies) == syncs
