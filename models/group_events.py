@@ -374,19 +374,21 @@ def taken(turn: Turn, event: Event, asked: Asked | None, member_id: str) -> Turn
 def join(turn: Turn, asked: Asked) -> Turn:
     """JoinGroup."""
     group, joining = turn.group, Joining(asked, turn.config)
-    is_known = asked.member_id != NO_MEMBER_ID and asked.member_id not in group.pending
+    has_joined = asked.member_id != NO_MEMBER_ID and (asked.member_id not in group.pending or asked.instance_id is not None)
     refusal = (
         GROUP_ID_CHECK.refusal(group, asked)
         or JOIN_CHECK.refusal(group, joining)
-        or (MEMBER_CHECK.refusal(group, asked) if is_known else None)
+        or (MEMBER_CHECK.refusal(group, asked) if has_joined else None)
         or ID_CHECK.refusal(group, asked)
     )
     if refusal is None:
         return taken(turn, kind_of_join(group, asked), asked, id_of_joiner(asked))
     if refusal in ID_CHECK.rungs:
         return taken(turn, Event.ASKS_FOR_ID, asked, new_member_id(asked))
-    if refusal in JOIN_CHECK.rungs and refusal.error == Error.GROUP_MAX_SIZE_REACHED and asked.member_id in group.members:
+    if refusal.error == Error.GROUP_MAX_SIZE_REACHED and asked.member_id in group.members:
         turn = removed(turn, asked.member_id)
+    if refusal.error == Error.INCONSISTENT_GROUP_PROTOCOL:
+        turn = founded(turn)
     return answers(turn, [Reply(asked.ticket, join_refusal(asked.member_id, refusal.error, asked.api_version), (refusal.rule,))])
 
 
@@ -445,10 +447,8 @@ def leave(turn: Turn, asked: Asked) -> Turn:
     for one in leaving:
         refusal, turn = let_go(turn, one)
         refusals.append(refusal)
-    if len(turn.group.members) < len(group.members):
+    if None in refusals and group.state is not State.EMPTY:
         turn = taken(turn, Event.LEAVES, asked, NO_MEMBER_ID)
-    elif len(turn.group.pending) < len(group.pending):
-        turn = progressed(turn)
     errors = [Error.NONE if refusal is None else refusal.error for refusal in refusals]
     rules = tuple(refusal.rule for refusal in refusals if refusal is not None)
     if asked.api_version < 3:

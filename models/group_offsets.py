@@ -371,19 +371,18 @@ def offset_delete(turn: Turn, asked: Asked, topics: Topics, offsets: Offsets) ->
     refusal = GROUP_ID_CHECK.refusal(turn.group, asked) or OFFSET_DELETE_CHECK.refusal(turn.group)
     if refusal is not None:
         return answers(turn, [Reply(asked.ticket, OffsetDeleteResponse(refusal.error), (refusal.rule,))])
-    told, rules, gone = [], list[str](), list[OffsetForgotten]()
-    for topic in asked.body.topics:
-        partitions = []
-        for one in topic.partitions:
-            refused = OFFSET_CHECK.refusal(topics, turn.group, topic.name, one.partition_index)
-            partitions.append(OffsetDeleteResponsePartition(one.partition_index, Error.NONE if refused is None else refused.error))
-            if refused is not None:
-                rules.append(refused.rule)
-            elif (topic.name, one.partition_index) in offsets:
-                gone.append(OffsetForgotten(asked.group_id, topic.name, one.partition_index))
-        told.append(OffsetDeleteResponseTopic(topic.name, tuple(partitions)))
+    told: dict[str, list[OffsetDeleteResponsePartition]] = {}
+    rules, gone = list[str](), list[OffsetForgotten]()
+    for name, index in ((topic.name, one.partition_index) for topic in asked.body.topics for one in topic.partitions):
+        refused = OFFSET_CHECK.refusal(topics, turn.group, name, index)
+        told.setdefault(name, []).append(OffsetDeleteResponsePartition(index, Error.NONE if refused is None else refused.error))
+        if refused is not None:
+            rules.append(refused.rule)
+        elif (name, index) in offsets:
+            gone.append(OffsetForgotten(asked.group_id, name, index))
     turn = changed(turn, records=(*turn.records, *gone))
-    return answers(turn, [Reply(asked.ticket, OffsetDeleteResponse(Error.NONE, tuple(told)), tuple(rules))])
+    answered = tuple(OffsetDeleteResponseTopic(name, tuple(partitions)) for name, partitions in told.items())
+    return answers(turn, [Reply(asked.ticket, OffsetDeleteResponse(Error.NONE, answered), tuple(rules))])
 
 
 # Forgetting

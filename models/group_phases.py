@@ -18,6 +18,7 @@ from fiducial.models.errors import Error
 from fiducial.models.events import Reply
 from fiducial.models.groups import (
     NEW_MEMBER_MS,
+    NO_MEMBER_ID,
     Asked,
     Group,
     Kind,
@@ -142,7 +143,7 @@ def removed(turn: Turn, member_id: str) -> Turn:
     group = turn.group
     member, join, sync = group.members[member_id], group.joins.get(member_id), group.syncs.get(member_id)
     if join is not None:
-        turn = answers(turn, [Reply(join.ticket, join_refusal(member_id, Error.UNKNOWN_MEMBER_ID, join.api_version), ("GROUP-LEAVE-3",))])
+        turn = answers(turn, [Reply(join.ticket, join_refusal(NO_MEMBER_ID, Error.UNKNOWN_MEMBER_ID, join.api_version), ("GROUP-LEAVE-3",))])
     if sync is not None:
         turn = answers(turn, [Reply(sync.ticket, SyncGroupResponse(error_code=Error.UNKNOWN_MEMBER_ID), ("GROUP-LEAVE-3",))])
     members = group.members.delete(member_id)

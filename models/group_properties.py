@@ -437,7 +437,7 @@ def cooperated(world: World, member_id: str, instance_id: str | None, *, only_be
 
 def join(member_id: str, instance_id: str | None, *, version: int) -> Send:
     """A JoinGroup of somebody who knows one protocol."""
-    protocols = (JoinGroupRequestProtocol("range", b"\0\0\0\0\0\0"),)
+    protocols = (JoinGroupRequestProtocol("range", b"\0" * 10),)
     return Send(JoinGroupRequest(GROUP, SESSION_MS, REBALANCE_MS, member_id, instance_id, "consumer", protocols), version, member_id, instance_id)
 
 

@@ -411,17 +411,16 @@ def subscribed_topics(group: Group, protocol: str) -> frozenset[str] | None:
 
 @rule("GROUP-OFFSET-6")
 def topics_in(subscription: bytes) -> frozenset[str] | None:
-    """The topics of a ConsumerProtocolSubscription: version, then names. None if the bytes are too short."""
+    """The topics of a ConsumerProtocolSubscription: version, names, user data, and what later versions add. None if the bytes are too short."""
     topics, at = set[str](), 6
-    if len(subscription) < at:
-        return None
-    for _ in range(int.from_bytes(subscription[2:6])):
+    for _ in range(int.from_bytes(subscription[2:at])):
         size = int.from_bytes(subscription[at : at + 2])
         at += 2 + size
         if at > len(subscription):
             return None
         topics.add(subscription[at - size : at].decode(errors="replace"))
-    return frozenset(topics)
+    user_bytes = max(int.from_bytes(subscription[at : at + 4], signed=True), 0)
+    return frozenset(topics) if at + 4 + user_bytes <= len(subscription) else None
 
 
 # Answers

@@ -36,9 +36,9 @@ SESSION_MS, REBALANCE_MS = 10_000, 30_000
 
 
 def subscription(*topics: str) -> bytes:
-    """What a consumer says of itself."""
+    """What a consumer says of itself, without user data."""
     names = b"".join(len(name.encode()).to_bytes(2) + name.encode() for name in topics)
-    return b"\0\0" + len(topics).to_bytes(4) + names
+    return b"\0\0" + len(topics).to_bytes(4) + names + b"\xff" * 4
 
 
 class Coordinator:

@@ -231,6 +231,8 @@ def test_a_group_is_there_before_its_first_member() -> None:
     assert c.records == [GroupMetadata("g", None, 0, None, None, NOW, ())]
     c.join()
     assert len(c.records) == 1
+    assert c.replies[c.join(group="h", protocols={})].body.error_code == INCONSISTENT
+    assert c.group("h").state is State.EMPTY and len(c.records) == 2
 
 
 @pytest.mark.rule("GROUP-STATE-3")
@@ -300,13 +302,15 @@ def test_the_ladders_of_a_member_name_the_rule_that_refuses() -> None:
     assert [len(ladder.rungs) for ladder in (MEMBER_CHECK, HEARTBEAT_CHECK, SYNC_CHECK)] == [4, 2, 3]
 
 
-@pytest.mark.rule("GROUP-MEMBER-5")
+@pytest.mark.rule("GROUP-MEMBER-3", "GROUP-MEMBER-4", "GROUP-MEMBER-5")
 def test_a_pending_id_is_no_member_and_a_static_member_need_not_name_its_instance() -> None:
     c = Coordinator()
     _, b = c.stable(instance="ib")
     pending = c.replies[c.join()].body.member_id
     assert c.beat(pending, 1) == UNKNOWN and c.commit(1, pending, 1) == UNKNOWN
     assert c.beat(b, 1) == c.beat(b, 1, instance="ib") == 0
+    for instance, error in (("new", UNKNOWN), ("ib", FENCED)):
+        assert c.replies[c.join(pending, instance=instance)].body.error_code == error
 
 
 @pytest.mark.rule("GROUP-MEMBER-8")
@@ -372,7 +376,6 @@ def test_members_need_a_type_and_a_protocol_in_common() -> None:
     nothing: list[dict[str, Any]] = [{"kind": ""}, {"protocols": {}}]
     for fields in nothing:
         assert c.replies[c.join(**fields)].body.error_code == INCONSISTENT
-    assert not c.groups.live
     (a,) = c.stable(protocols={"range": b"1", "sticky": b"2"})
     for fields in [*nothing, {"kind": "connect"}, {"protocols": OTHER}]:
         assert c.replies[c.join(**fields)].body.error_code == INCONSISTENT
@@ -908,7 +911,7 @@ def test_who_leaves_makes_the_others_rebalance(state: str) -> None:
     assert answer.generation_id == 3
 
 
-@pytest.mark.rule("GROUP-LEAVE-3")
+@pytest.mark.rule("GROUP-LEAVE-3", "GROUP-JOIN-17")
 def test_what_waits_of_a_member_that_leaves_is_answered() -> None:
     c = Coordinator()
     a, b = c.joined(), c.joined(instance="ib")
@@ -919,7 +922,7 @@ def test_what_waits_of_a_member_that_leaves_is_answered() -> None:
     d = c.joined()
     ticket = c.group().joins[d].ticket
     c.leave(d)
-    assert (c.replies[ticket].body.error_code, c.replies[ticket].body.member_id) == (UNKNOWN, d)
+    assert (c.replies[ticket].body.error_code, c.replies[ticket].body.member_id) == (UNKNOWN, "")
     assert set(c.group().members) == {a} and not c.group().joins and c.replies[ticket].rules == ("GROUP-LEAVE-3",)
 
 
@@ -934,7 +937,10 @@ def test_a_pending_id_is_given_back_and_not_waited_for() -> None:
     assert c.ask(LeaveGroupRequest("g", pending), 2).error_code == 0
     assert c.replies[waits].body.generation_id == 2 and not c.group().pending
     other = c.replies[c.join()].body.member_id
-    assert c.leave(other) == [0] and c.group().state is State.COMPLETING and c.leave(other) == [UNKNOWN]
+    assert c.leave(other) == [0] and c.group().state is State.PREPARING and c.leave(other) == [UNKNOWN]
+    empty = Coordinator()
+    alone = empty.replies[empty.join()].body.member_id
+    assert empty.leave(alone) == [0] and empty.group().state is State.EMPTY
 
 
 # Records
