@@ -354,8 +354,8 @@ def deleted_partition_is_unknown(topics: Topics, _group: Group, name: str, index
 
 @rule("GROUP-DELETE-5")
 def is_subscribed(_topics: Topics, group: Group, name: str, _index: int) -> bool:
-    """A member reads the topic, or might."""
-    return bool(group.members) and (group.subscribed is None or name in group.subscribed)
+    """A member reads the topic, or might; as of the last join phase, also if it has left since."""
+    return group.subscribed is None or name in group.subscribed
 
 
 #: Arguments: the topics, the group, topic and partition.
@@ -401,7 +401,7 @@ def is_expired(group: Group, topic: str, one: CommittedOffset, config: GroupConf
     """By its own time to live if it has one; else offsets.retention.minutes after the commit, or since the group is empty. What is read stays."""
     if group.protocol_type and group.state is not State.EMPTY and not (group.state is State.STABLE and group.protocol_type == "consumer"):
         return False
-    if group.members and (group.subscribed is None or topic in group.subscribed):
+    if group.subscribed is None or topic in group.subscribed:
         return False
     if one.expire_ms != NO_EXPIRY:
         return now >= one.expire_ms

@@ -48,6 +48,14 @@ CONFIG = GroupConfig(min_session_timeout_ms=1, initial_rebalance_delay_ms=10)
 
 
 @value
+class Places:
+    """Who was let in under each instance last, and whose place was taken."""
+
+    instances: Map[str, str] = EMPTY  # instance → member
+    out: frozenset[str] = frozenset()
+
+
+@value
 class Seen:
     """What was answered since the group began. A slot is whom an assignment belongs to: a member, or an instance, whoever is behind it."""
 
@@ -55,8 +63,8 @@ class Seen:
     told: Map[str, int] = EMPTY  # member → the generation it was told last
     owners: Map[tuple[int, int], str] = EMPTY  # (generation, partition) → the slot that was told that it has it
     synced: int = 0  # the last generation in which anybody was assigned anything
-    instances: Map[str, str] = EMPTY  # instance → the member that was let in last
-    out: frozenset[str] = frozenset()  # members whose place was taken
+    places: Places = Places()
+    kept: Places = Places()  # as a restart must find them: as of when the group was stable
     position: int | None = None  # what was committed last
 
 
@@ -173,8 +181,9 @@ def fresh_ids(world: World, outcome: Answers) -> list[tuple[str, str | None]]:
 
 
 def restarted_view(seen: Seen) -> Seen:
-    """A generation in which nobody was assigned anything is not remembered, and may be given again."""
-    return changed(seen, rounds=EMPTY.update({generation: told for generation, told in seen.rounds.items() if generation <= seen.synced}))
+    """A generation in which nobody was assigned anything is not remembered, and may be given again; nor is who took whose place in it."""
+    rounds = EMPTY.update({generation: told for generation, told in seen.rounds.items() if generation <= seen.synced})
+    return changed(seen, rounds=rounds, places=seen.kept)
 
 
 def noted(seen: Seen, asked: Asked, body: Any) -> Seen:
@@ -185,26 +194,29 @@ def noted(seen: Seen, asked: Asked, body: Any) -> Seen:
         case SyncGroupResponse(error_code=Error.NONE):
             mine = slot(asked.member_id, asked.instance_id)
             owners = seen.owners.update({(asked.generation, partition): mine for partition in body.assignment})
-            return changed(seen, owners=owners, synced=max(seen.synced, asked.generation))
+            return changed(seen, owners=owners, synced=max(seen.synced, asked.generation), kept=seen.places)
         case OffsetCommitResponse() if error_of(body) is Error.NONE:
             return changed(seen, position=offset_of(asked))
     if isinstance(asked.body, DeleteGroupsRequest) and error_of(body) is Error.NONE:
-        return Seen(told=seen.told, out=seen.out | set(seen.told))
+        gone = Places(out=seen.places.out | set(seen.told))
+        return Seen(told=seen.told, places=gone, kept=gone)
     return seen
 
 
 def joined(seen: Seen, asked: Asked, body: JoinGroupResponse) -> Seen:
     """A member is in a generation. In the older way of taking over, its leader goes by the id that it had before."""
-    before = seen.instances.get(asked.instance_id) if asked.instance_id is not None else None
-    is_told_old_leader = body.leader in seen.out or (body.leader == before != body.member_id)
+    places = seen.places
+    before = places.instances.get(asked.instance_id) if asked.instance_id is not None else None
+    is_told_old_leader = body.leader in places.out or (body.leader == before != body.member_id)
     rounds = seen.rounds
     if body.generation_id not in rounds and not is_told_old_leader:
         rounds = rounds.set(body.generation_id, (body.leader, body.protocol_name or ""))
     seen = changed(seen, rounds=rounds, told=seen.told.set(body.member_id, body.generation_id))
     if asked.instance_id is None:
         return seen
-    out = seen.out if before in (None, body.member_id) else seen.out | {str(before)}
-    return changed(seen, instances=seen.instances.set(asked.instance_id, body.member_id), out=out)
+    out = places.out if before in (None, body.member_id) else places.out | {str(before)}
+    places = Places(places.instances.set(asked.instance_id, body.member_id), out)
+    return changed(seen, places=places, kept=places if body.generation_id <= seen.synced else seen.kept)
 
 
 def slot(member_id: str, instance_id: str | None) -> str:
@@ -292,7 +304,7 @@ def a_generation_has_one_leader(step: Step) -> bool:
     rounds = dict(step.before.seen.rounds)
     for _, body in successes(step, JoinGroupResponse):
         leader, protocol = rounds.setdefault(body.generation_id, (body.leader, body.protocol_name or ""))
-        is_taken_place = leader in step.after.seen.out or body.leader in step.after.seen.out
+        is_taken_place = leader in step.after.seen.places.out or body.leader in step.after.seen.places.out
         if protocol != body.protocol_name or (leader != body.leader and not is_taken_place):
             return False
     return True
@@ -305,19 +317,19 @@ def only_the_present_generation_commits(step: Step) -> bool:
     seen = step.before.seen
     return all(
         asked.generation < 0
-        or (seen.told.get(asked.member_id, -1) >= asked.generation == max(seen.rounds, default=-1) and asked.member_id not in seen.out)
+        or (seen.told.get(asked.member_id, -1) >= asked.generation == max(seen.rounds, default=-1) and asked.member_id not in seen.places.out)
         for asked in accepted_commits(step)
     )
 
 
-@states("StaticIdHasOneMember", "GROUP-STATIC-1", "GROUP-STATIC-2", "GROUP-MEMBER-4", "GROUP-MEMBER-8", events=ANY, witness=lambda step: bool(step.after.seen.out))
+@states("StaticIdHasOneMember", "GROUP-STATIC-1", "GROUP-STATIC-2", "GROUP-MEMBER-4", "GROUP-MEMBER-8", events=ANY, witness=lambda step: bool(step.after.seen.places.out))
 def an_instance_is_one_member(step: Step) -> bool:
     """Who comes under an instance id gets an id that nobody had, and from then on whoever speaks under the id before it is refused, even if it waited."""
     known = {member_id for member_id, _ in step.before.given}
     for asked, body in step.outcome.replies:
         if asked.instance_id is None or error_of(body) is not Error.NONE:
             continue
-        if asked.member_id != "" and asked.member_id in step.before.seen.out:
+        if asked.member_id != "" and asked.member_id in step.before.seen.places.out:
             return False
         if asked.member_id == "" and isinstance(body, JoinGroupResponse) and body.member_id in known:
             return False

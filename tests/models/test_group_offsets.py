@@ -348,6 +348,12 @@ def test_a_group_reads_what_any_of_its_members_reads_as_of_the_last_join_phase()
     c.join(b, protocols={"range": b""})
     c.join(a, protocols={"range": subscription()})
     assert errors_of(delete(c, ("t", 0), ("u", 0))) == [86, 86]
+    pending = c.replies[c.join()].body.member_id
+    c.leave(a, b)
+    assert c.group().state is State.PREPARING and not c.group().members
+    assert errors_of(delete(c, ("t", 0), ("u", 0))) == [86, 86]
+    c.leave(pending)
+    assert c.group().state is State.EMPTY and errors_of(delete(c, ("t", 0), ("u", 0))) == [0, 0]
 
 
 @pytest.mark.rule("GROUP-OFFSET-8")
