@@ -21,6 +21,7 @@ from fiducial.models.group_phases import (
     prepared,
     progressed,
     protocols_of,
+    rebalanced,
     removed,
     renewed,
     unassigned,
@@ -94,14 +95,12 @@ def founded(turn: Turn) -> Turn:
 
 def adds(turn: Turn, asked: Asked, member_id: str) -> Turn:
     """A new member: the group rebalances, or is about to already."""
-    turn = with_new_member(founded(turn), asked, member_id)
-    return progressed(turn) if turn.group.state is State.PREPARING else prepared(turn)
+    return rebalanced(with_new_member(founded(turn), asked, member_id))
 
 
 def joins_again(turn: Turn, asked: Asked, member_id: str) -> Turn:
     """A member joins the phase, or begins one."""
-    turn = with_rejoined(turn, asked, member_id)
-    return progressed(turn) if turn.group.state is State.PREPARING else prepared(turn)
+    return rebalanced(with_rejoined(turn, asked, member_id))
 
 
 def is_told_again(turn: Turn, asked: Asked, member_id: str) -> Turn:
@@ -133,7 +132,7 @@ def replaces(turn: Turn, asked: Asked, member_id: str) -> Turn:
     turn = with_rejoined(with_session(turn, member_id), asked, member_id)
     if group.state is State.STABLE and chosen_protocol(turn.group) == group.protocol:
         return takes_over(turn, asked, member_id, str(group.leader))
-    return progressed(turn) if group.state is State.PREPARING else prepared(turn)
+    return rebalanced(turn)
 
 
 @rule("GROUP-STATIC-2")
@@ -172,12 +171,12 @@ def is_alive(turn: Turn, asked: Asked, member_id: str) -> Turn:
 
 def closes_ranks(turn: Turn, _asked: Asked | None, _member_id: str) -> Turn:
     """Some have left: the others rebalance, or need not wait for them any more."""
-    return progressed(turn) if turn.group.state is State.PREPARING else prepared(turn)
+    return rebalanced(turn)
 
 
-def goes(turn: Turn, asked: Asked | None, member_id: str) -> Turn:
+def goes(turn: Turn, _asked: Asked | None, member_id: str) -> Turn:
     """The member is taken for gone."""
-    return closes_ranks(removed(turn, member_id), asked, member_id)
+    return rebalanced(removed(turn, member_id))
 
 
 def drops_id(turn: Turn, _asked: Asked | None, member_id: str) -> Turn:

@@ -200,10 +200,18 @@ def all_have_joined(group: Group) -> bool:
 
 def completed_or_awaited(turn: Turn) -> Turn:
     """The phase ends at once if all are there, and else when the most patient member's time is up."""
-    if all_have_joined(turn.group):
-        return completed(turn)
+    return completed(turn) if all_have_joined(turn.group) else awaited(turn)
+
+
+def awaited(turn: Turn) -> Turn:
+    """The join phase lasts as long as the most patient member gives the others."""
     ends = turn.now + rebalance_timeout_of(turn.group)
     return alarmed(becomes(turn, join_ends_ms=ends, initial_until_ms=None), Kind.JOIN, ends)
+
+
+def rebalanced(turn: Turn) -> Turn:
+    """Somebody came, changed or went: the join phase may be over with it, or one begins."""
+    return progressed(turn) if turn.group.state is State.PREPARING else prepared(turn)
 
 
 def progressed(turn: Turn) -> Turn:
@@ -221,8 +229,7 @@ def completed(turn: Turn) -> Turn:
         if member_id not in turn.group.joins and turn.group.members[member_id].instance_id is None:
             turn = removed(turn, member_id)
     if turn.group.members and not turn.group.joins:
-        ends = turn.now + rebalance_timeout_of(turn.group)
-        return alarmed(becomes(turn, join_ends_ms=ends, initial_until_ms=None), Kind.JOIN, ends)
+        return awaited(turn)
     turn = becomes(turn, generation=turn.group.generation + 1, join_ends_ms=None, initial_until_ms=None, grows=False)
     return begun(turn) if turn.group.members else emptied(turn)
 
