@@ -17,7 +17,7 @@ from time import perf_counter
 from typing import Any
 
 from fiducial.models import idempotence, log, partition
-from fiducial.models.checkers import contracts, prove
+from fiducial.models.checkers import contracts, group_proofs, group_relation, prove
 from fiducial.models.checkers.contracts import Contracts
 from fiducial.models.checkers.explore import Explored, explore
 from fiducial.models.checkers.group_universe import (
@@ -56,9 +56,9 @@ def properties_of(universe: Universe) -> Mapping[str, Property]:
     return GROUP_PROPERTIES if isinstance(universe, GroupUniverse) else PROPERTIES
 
 
-def relation_of(universe: Universe) -> Relation | None:
-    """The transition written once more, where it is."""
-    return None if isinstance(universe, GroupUniverse) else holds_on
+def relation_of(universe: Universe) -> Relation:
+    """The transition written once more."""
+    return group_relation.holds_on if isinstance(universe, GroupUniverse) else holds_on
 
 
 @value
@@ -241,8 +241,9 @@ def every_walked() -> tuple[Universe, ...]:
 def proofs() -> Proofs:
     """Every obligation, mutant and witness."""
     began = perf_counter()
-    parts = tuple(prove.obligations()), tuple(prove.mutants()), tuple(prove.witnesses())
-    return Proofs(*parts, perf_counter() - began)
+    obligations = *prove.obligations(), *group_proofs.obligations()
+    mutants, witnesses = (*prove.mutants(), *group_proofs.mutants()), (*prove.witnesses(), *group_proofs.witnesses())
+    return Proofs(obligations, mutants, witnesses, perf_counter() - began)
 
 
 def agreement(samples: int) -> Agreement:
@@ -323,7 +324,7 @@ class Run:
     def show_proofs(self, proved: Proofs) -> None:
         """`invariant × action | ms`, the mutants and the witnesses."""
         kinds = (
-            ("Proofs by induction over an unbounded log, by Z3", ("invariant", "action", "answer", "ms"), proved.obligations),
+            ("Proofs by induction over an unbounded log, and unboundedly many members and generations, by Z3", ("invariant", "action", "answer", "ms"), proved.obligations),
             ("Their mutants: each must be refuted", ("invariant", "mutant", "answer", "ms"), proved.mutants),
             ("Their witnesses: 'none' must be refuted", ("invariant or action", "question", "answer", "ms"), proved.witnesses),
         )

@@ -18,6 +18,7 @@ import fiducial.reference.server  # noqa: F401  (rules of frames and sockets are
 from fiducial.conformance import suite
 from fiducial.conformance.suite.unseen import UNSEEN
 from fiducial.models import pages, specification
+from fiducial.models.checkers.group_proofs import PROVED_OF_GROUPS
 from fiducial.models.checkers.prove import INVARIANTS, STEP_CLAIMS
 from fiducial.models.coverage import Coverage, as_text
 from fiducial.models.flaws import FLAWS
@@ -70,7 +71,7 @@ def properties_of(rule: str) -> list[str]:
 def coverage() -> dict[str, Coverage]:
     """Everything that hangs on each rule of the specification, in the order of the pages."""
     tests = cited_by_tests()
-    proved = {one.name for one in INVARIANTS} | {one.name for one in STEP_CLAIMS}
+    proved = {one.name for one in INVARIANTS} | {one.name for one in STEP_CLAIMS} | PROVED_OF_GROUPS
     found = {}
     for rule in specification.rules():
         properties = properties_of(rule)

@@ -6,10 +6,12 @@ from collections import Counter
 from typing import Any
 
 import pytest
+import z3
 
 from fiducial.models import group_properties
-from fiducial.models.checkers import main
+from fiducial.models.checkers import group_proofs, group_relation, main, prove
 from fiducial.models.checkers.explore import explore
+from fiducial.models.checkers.group_relation import Relation
 from fiducial.models.checkers.group_universe import (
     DYNAMIC_V3,
     GroupUniverse,
@@ -19,7 +21,8 @@ from fiducial.models.checkers.group_universe import (
     static_universe,
     walked_group_universes,
 )
-from fiducial.models.checkers.judge import Judge
+from fiducial.models.checkers.judge import RELATION, Judge
+from fiducial.models.checkers.prove import Symbolic
 from fiducial.models.checkers.walk import Choice, walk
 from fiducial.models.flaws import FLAWS, switched_on
 from fiducial.models.group_events import TABLE
@@ -141,3 +144,51 @@ def test_properties_use_nothing_that_a_flaw_replaces() -> None:
     """The coordinator as a whole they use; of its parts only those that nothing replaces."""
     replaced = {one.target.rpartition(":")[2] for one in FLAWS.values() if one.replacement is not None}
     assert replaced.isdisjoint(vars(group_properties))
+
+
+# The relation, and what is proved of it
+
+
+@pytest.mark.parametrize("universe", walked_group_universes(), ids=lambda one: one.name)
+def test_the_relation_allows_every_step_of_a_walk(universe: GroupUniverse) -> None:
+    walked = walk(universe, (), seed=2, steps_max=4_000, relation=group_relation.holds_on)
+    assert walked.violation is None, walked.violation
+
+
+@pytest.mark.parametrize("flaw", ["X11", "X12", "X14"])
+def test_the_relation_refuses_what_a_flaw_does(flaw: str) -> None:
+    """It is no copy of the properties: it sees these with no property at all."""
+    with switched_on(FLAWS[flaw]):
+        violations = [walk(universe, (), seed=1, steps_max=20_000, relation=group_relation.holds_on).violation for universe in walked_group_universes()]
+    assert {one.property for one in violations if one is not None} == {RELATION}
+
+
+def test_z3_reads_the_relation_as_python_does() -> None:
+    """Its own evaluation of each step's formula, on facts of steps that the model took."""
+    symbolic = Relation(Symbolic())
+    seen: Counter[tuple[str, bool]] = Counter()
+
+    def agrees(step: Any) -> bool:
+        if step.after is step.before or sum(seen.values()) > 600:
+            return True
+        a, b = [*dict.fromkeys(instance or member for member, instance in step.after.given), "", "nobody"][:2]
+        before, after = (group_relation.facts_of(world, a, b, 0) for world in (step.before, step.after))
+        for name, says in group_relation.RELATION.steps.items():
+            allowed = bool(says(before, after))
+            seen[name, allowed] += 1
+            if allowed != z3.is_true(z3.simplify(symbolic.steps[name](group_proofs.constant(before), group_proofs.constant(after)))):
+                return False
+        return True
+
+    assert walk(walked_group_universes()[1], (), seed=4, steps_max=2_000, relation=agrees).violation is None
+    assert {(name, is_allowed) for name in symbolic.steps for is_allowed in (True, False)} - set(seen) <= {("assign", True), ("tell", True)}
+
+
+def test_every_obligation_of_groups_is_proved() -> None:
+    assert [one for one in group_proofs.obligations() if not one.is_proved] == []
+
+
+def test_every_part_of_the_relation_is_needed_and_no_proof_is_vacuous() -> None:
+    assert [one for one in (*group_proofs.mutants(), *group_proofs.witnesses()) if one.answer != prove.REFUTED] == []
+    proved = {one.name for one in group_proofs.obligations()}
+    assert proved >= group_proofs.PROVED_OF_GROUPS and GROUP_PROPERTIES.keys() >= group_proofs.PROVED_OF_GROUPS
