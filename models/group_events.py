@@ -459,7 +459,7 @@ def leave(turn: Turn, asked: Asked) -> Turn:
 def leavers(asked: Asked) -> tuple[Asked, ...]:
     """Who leaves, one by one."""
     if asked.api_version < 3:
-        return (changed(asked, member_id=asked.body.member_id),)
+        return (changed(asked, member_id=asked.body.member_id, instance_id=None),)
     return tuple(changed(asked, member_id=one.member_id, instance_id=one.group_instance_id) for one in asked.body.members)
 
 

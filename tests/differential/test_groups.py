@@ -57,6 +57,7 @@ class History:
         self.names: dict[str, str] = {"": ""}  # Kafka's member ids → the model's
         self.members: list[tuple[str, str | None]] = [("", None)]  # (Kafka's id, instance)
         self.generations: dict[str, int] = {}
+        self.was_deleted = False
         self.story: list[str] = []
         self.counts: Counter[str] = Counter()
 
@@ -65,6 +66,8 @@ class History:
         kind = self.random.choices(list(WEIGHTS), list(WEIGHTS.values()))[0]
         member_id, instance = self.asker(kind)
         idle = [one for one in self.connections[1:] if one not in self.waiting]
+        if kind == "describe" and self.was_deleted:
+            return  # Kafka may then describe the group as Dead, though it is there again and answers
         may_wait = kind in ("join", "sync")
         if (may_wait and not idle) or self.waits(self.names.get(member_id, member_id), instance):
             return
@@ -123,6 +126,7 @@ class History:
             del self.waiting[connection]
             kafka, model = connection.answer(), self.model.replies[ticket].body
             self.learn(kafka, model, instance)
+            self.was_deleted |= isinstance(model, m.DeleteGroupsResponse) and model.results[0].error_code == Error.NONE
             pairs.append((kafka, model))
         for kafka, model in pairs:
             if isinstance(model, m.JoinGroupResponse) and self.is_other_leader(kafka, model):
