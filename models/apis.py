@@ -75,6 +75,23 @@ APIS: Mapping[int, Api] = {
     )
 }
 
+#: Those that the models can decide, and no broker serves yet.
+TO_COME: Mapping[int, Api] = {
+    row.key: row
+    for row in (
+        api(8, "OffsetCommit", 2, 10, 8),
+        api(9, "OffsetFetch", 1, 10, 6),
+        api(11, "JoinGroup", 0, 9, 6),
+        api(12, "Heartbeat", 0, 4, 4),
+        api(13, "LeaveGroup", 0, 5, 4),
+        api(14, "SyncGroup", 0, 5, 4),
+        api(15, "DescribeGroups", 0, 6, 5),
+        api(16, "ListGroups", 0, 5, 3),
+        api(42, "DeleteGroups", 0, 2, 2),
+        api(47, "OffsetDelete", 0, 0, 1),
+    )
+}
+
 
 class Verdict(Enum):
     """What is to be done with a request, by its key and version alone."""

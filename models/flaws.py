@@ -12,14 +12,30 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from fiducial.models import fetch, idempotence, kernels, log, partition, restarts, sessions
-from fiducial.models.events import Outcome
+from fiducial.models import (
+    fetch,
+    group_events,
+    group_offsets,
+    group_phases,
+    group_requests,
+    groups,
+    idempotence,
+    kernels,
+    log,
+    partition,
+    restarts,
+    sessions,
+)
+from fiducial.models.errors import Error
+from fiducial.models.events import Outcome, Reply
+from fiducial.models.group_requests import Groups
+from fiducial.models.groups import Alarm, Asked, Group, GroupMetadata, Kind, State, Turn, Waiting
 from fiducial.models.idempotence import NO_PRODUCERS, UNKNOWN, ProducerEntry, Producers, Written
 from fiducial.models.log import EpochStart, Log, LogConfig, Plan
 from fiducial.models.partition import READ_UNCOMMITTED, Fetch, Partition, Refused
 from fiducial.models.rules import LADDERS, Ladder, Rung
 from fiducial.models.sessions import Cached, Wanted
-from fiducial.models.values import Uuid, changed, value
+from fiducial.models.values import EMPTY, Uuid, changed, value
 
 if TYPE_CHECKING:
     from fiducial.models.state import Broker
@@ -65,8 +81,8 @@ def not_yet(reason: str, **issues: str) -> None:
 
 @contextmanager
 def replaced(target: str, make: Callable[[Callable[..., Any]], Callable[..., Any]]) -> Iterator[None]:
-    """What `make` makes of the function "module:function", in its place while the block runs: in every module that holds it, or in its class, and
-    in every ladder that guards with it."""
+    """What `make` makes of the function "module:function", in its place while the block runs: in every module that holds it, or in its class, in
+    every ladder that guards with it, and in every cell of the table of groups that acts by it."""
     module_name, _, path = target.partition(":")
     owner_name, _, name = path.rpartition(".")
     owner = getattr(sys.modules[module_name], owner_name) if owner_name else sys.modules[module_name]
@@ -75,8 +91,11 @@ def replaced(target: str, make: Callable[[Callable[..., Any]], Callable[..., Any
     ours = [module for called, module in list(sys.modules.items()) if called.startswith("fiducial.")]
     holders = [owner] if owner_name else [module for module in ours if getattr(module, name, None) is original]
     ladders = {ladder: ladder.rungs for ladder in LADDERS.values()}
+    cells = [(row, state, cell) for row in group_events.TABLE.values() for state, cell in row.items() if cell.act is original]
     for holder in holders:
         setattr(holder, name, replacement)
+    for row, state, cell in cells:
+        row[state] = changed(cell, act=replacement)
     for ladder, rungs in ladders.items():
         ladder.rungs = tuple(changed(rung, guard=replacement) if rung.guard is original else rung for rung in rungs)
     try:
@@ -86,6 +105,8 @@ def replaced(target: str, make: Callable[[Callable[..., Any]], Callable[..., Any
             setattr(holder, name, original)
         for ladder, rungs in ladders.items():
             ladder.rungs = rungs
+        for row, state, cell in cells:
+            row[state] = cell
 
 
 @contextmanager
@@ -540,6 +561,215 @@ def rolls_by_size_only(here: Log, plan: Plan, config: LogConfig, now: int) -> Lo
 
 # What cannot happen here yet
 
+# G. Groups
+
+
+@flaw(
+    "G1",
+    "KAFKA-2596",
+    "a commit that names a generation of a group that is gone is accepted",
+    rules=("GROUP-COMMIT-2",),
+    violates="StaleCommitFenced",
+    target=group_offsets.is_free,
+)
+def takes_commits_to_no_group(group: Group, asked: Asked) -> bool:
+    return group.state is State.DEAD or (asked.generation < 0 and group.state is State.EMPTY)
+
+
+@flaw(
+    "G2",
+    "KAFKA-8500",
+    "a static member that comes anew takes its place in a stable group only, and in any other stands beside itself",
+    rules=("GROUP-STATIC-1",),
+    violates="StaticIdHasOneMember",
+    target=group_events.kind_of_join,
+)
+def stands_beside_itself(group: Group, asked: Asked) -> group_events.Event:
+    if asked.member_id == "" and asked.instance_id in group.statics and group.state is State.STABLE:
+        return group_events.Event.REPLACES
+    member = group.members.get(asked.member_id)
+    if member is None:
+        return group_events.Event.JOINS
+    if member.protocols != group_phases.protocols_of(asked):
+        return group_events.Event.REJOINS_CHANGED
+    return group_events.Event.LEADER_REJOINS if member.member_id == group.leader else group_events.Event.FOLLOWER_REJOINS
+
+
+@flaw(
+    "G5",
+    "KAFKA-8715",
+    "the ids that a static member is given are all the same, so that none fences another",
+    rules=("GROUP-MEMBER-8",),
+    violates="StaticIdHasOneMember",
+    target=group_phases.new_member_id,
+)
+def gives_an_id_twice(asked: Asked) -> str:
+    return f"{asked.client_id}-{asked.chance.hex()}" if asked.instance_id is None else f"{asked.instance_id}-0"
+
+
+@flaw(
+    "G6",
+    "KAFKA-9752, KAFKA-12890",
+    "a member that never syncs is waited for without end",
+    rules=("GROUP-SYNC-6",),
+    violates="EventuallyStable",
+    target=group_events.deadline_of,
+)
+def awaits_syncs_for_ever(group: Group, alarm: Alarm) -> int | None:
+    if alarm.kind is Kind.JOIN:
+        return group.join_ends_ms
+    if alarm.kind is Kind.SYNC:
+        return None
+    if alarm.member_id in group.pending:
+        return group.pending[alarm.member_id]
+    member = group.members.get(alarm.member_id)
+    if member is None or (not member.is_new and (alarm.member_id in group.joins or alarm.member_id in group.syncs)):
+        return None
+    return member.deadline_ms
+
+
+@flaw(
+    "G14",
+    "KAFKA-14009",
+    "a member that joins again keeps its old timeouts",
+    rules=("GROUP-JOIN-8", "GROUP-STATIC-2"),
+    violates="test_a_member_that_joins_again_brings_its_timeouts",
+    target=group_phases.with_rejoined,
+)
+def keeps_old_timeouts(turn: Turn, asked: Asked, member_id: str) -> Turn:
+    group = turn.group
+    member = changed(group.members[member_id], protocols=group_phases.protocols_of(asked))
+    waiting = Waiting(asked.ticket, asked.api_version)
+    return groups.becomes(turn, members=group.members.set(member_id, member), joins=group.joins.set(member_id, waiting))
+
+
+@flaw(
+    "X10",
+    "ours",
+    "what a member that is out has waiting is never answered",
+    rules=("GROUP-LEAVE-3",),
+    violates="NoRequestForgotten",
+    target=group_phases.removed,
+)
+def forgets_who_waits(turn: Turn, member_id: str) -> Turn:
+    group, gone = turn.group, group_phases.without
+    members = group.members.delete(member_id)
+    instance = group.members[member_id].instance_id
+    return groups.becomes(
+        turn,
+        members=members,
+        statics=group.statics if instance is None else gone(group.statics, instance),
+        joins=gone(group.joins, member_id),
+        syncs=gone(group.syncs, member_id),
+        unsynced=gone(group.unsynced, member_id),
+        leader=min(members, default=None) if group.leader == member_id else group.leader,
+    )
+
+
+@flaw(
+    "X11",
+    "ours",
+    "a member of another generation is served",
+    rules=("GROUP-MEMBER-6",),
+    violates="StaleCommitFenced",
+    target=groups.generation_is_another,
+)
+def serves_other_generations(_group: Group, _asked: Asked) -> bool:
+    return False
+
+
+@flaw(
+    "X12",
+    "ours",
+    "the leader of a stable group assigns anew",
+    rules=("GROUP-SYNC-7",),
+    violates="NoDoubleOwnership",
+    target=group_events.is_told_its_assignment,
+)
+def assigns_again(turn: Turn, asked: Asked, _member_id: str) -> Turn:
+    return group_phases.assigned(turn, asked)
+
+
+@flaw(
+    "X13",
+    "ours",
+    "generations begin anew when nobody is left",
+    rules=("GROUP-JOIN-13",),
+    violates="OneLeaderPerGeneration",
+    target=group_phases.emptied,
+)
+def begins_anew_when_empty(turn: Turn) -> Turn:
+    turn = groups.enters(turn, State.EMPTY, generation=0, protocol=None, leader=None, subscribed=frozenset())
+    return changed(turn, records=(*turn.records, groups.metadata_of(turn.group)))
+
+
+@flaw(
+    "X14",
+    "ours",
+    "generations begin anew after a restart",
+    rules=("GROUP-RECORD-2",),
+    violates="GenerationMonotone",
+    target=groups.restored,
+)
+def begins_generations_anew(saved: GroupMetadata, now: int) -> Group:
+    return Group(saved.group_id, State.EMPTY, now)
+
+
+@flaw(
+    "X15",
+    "ours",
+    "who waits for an assignment is not told of a rebalance",
+    rules=("GROUP-SYNC-5",),
+    violates="NoRequestForgotten",
+    target=group_phases.unassigned,
+)
+def tells_nobody(turn: Turn, _error: Error) -> Turn:
+    return groups.becomes(turn, syncs=EMPTY)
+
+
+@flaw(
+    "X16",
+    "ours",
+    "a static member that has taken its place is not written down",
+    rules=("GROUP-STATIC-2", "GROUP-RECORD-3"),
+    violates="ReplayEqualsLive",
+    target=group_events.takes_over,
+)
+def takes_over_unwritten(turn: Turn, asked: Asked, member_id: str, _old_leader: str) -> Turn:
+    turn = groups.becomes(turn, joins=turn.group.joins.delete(member_id))
+    return groups.answers(turn, [Reply(asked.ticket, groups.join_answer(turn.group, member_id, asked.api_version))])
+
+
+@flaw(
+    "X17",
+    "ours",
+    "a group that is written down anew loses its offsets",
+    rules=("GROUP-RECORD-4",),
+    violates="CommittedOffsetNeverRegressesWithoutCommit",
+    target=group_requests.evolve,
+)
+def loses_offsets(all_groups: Groups, record: Any) -> Groups:
+    match record:
+        case GroupMetadata(group_id):
+            return changed(all_groups, saved=all_groups.saved.set(group_id, record), offsets=group_phases.without(all_groups.offsets, group_id))
+        case group_offsets.OffsetCommitted(group_id, topic, partition, committed):
+            offsets = group_requests.offsets_of(all_groups, group_id).set((topic, partition), committed)
+            return changed(all_groups, offsets=all_groups.offsets.set(group_id, offsets))
+    return all_groups
+
+
+@flaw(
+    "X18",
+    "ours",
+    "an instance is not taken from the member that had it",
+    rules=("GROUP-STATIC-1",),
+    violates="TypeOk",
+    target=group_events.replaces,
+)
+def leaves_the_old_member(turn: Turn, asked: Asked, member_id: str) -> Turn:
+    return group_events.adds(turn, asked, member_id)
+
+
 not_yet(
     "needs a follower: there is one replica",
     A1="KIP-101 (KAFKA-1211, 3919)", A4="KIP-320 first design", A14="KAFKA-13207", A15="KAFKA-18991", A17="KAFKA-7786", A20="KAFKA-7414, KAFKA-2143",
@@ -552,4 +782,9 @@ not_yet("needs snapshots of the producers on disk: here, they are part of the pa
 not_yet("needs truncation, which only followers and recovery do", D12="KAFKA-12153", A24="KAFKA-12460")
 not_yet("needs a controller", A22="KAFKA-9212")
 not_yet("needs transaction markers: without them, a known producer always has a last batch", D6="KAFKA-7298")
-not_yet("a fault of one client, not of a broker", C13="KAFKA-12980", D8="KAFKA-8483, KAFKA-8484")
+not_yet(
+    "a fault of one client, not of a broker",
+    C13="KAFKA-12980", D8="KAFKA-8483, KAFKA-8484", G7="KAFKA-9823, KAFKA-9140", G8="KAFKA-12984, KAFKA-14639", G9="KAFKA-13419, KAFKA-13406, KAFKA-13891",
+    G10="KAFKA-14024", G11="KAFKA-2342",
+)  # fmt: skip
+not_yet("needs groups in which the broker assigns", G13="KAFKA-19449, KAFKA-19335")

@@ -1079,3 +1079,426 @@ class DescribeLogDirsResponse:
     throttle_time_ms: int = 0
     error_code: int = 0
     results: tuple[DescribeLogDirsResult, ...] = ()
+
+
+@value
+class OffsetCommitRequestPartition:
+    """Part of OffsetCommitRequest."""
+
+    partition_index: int = 0
+    committed_offset: int = 0
+    committed_leader_epoch: int = -1
+    committed_metadata: str | None = ""
+
+
+@value
+class OffsetCommitRequestTopic:
+    """Part of OffsetCommitRequest."""
+
+    name: str = ""
+    topic_id: Uuid = ZERO_UUID
+    partitions: tuple[OffsetCommitRequestPartition, ...] = ()
+
+
+@value
+class OffsetCommitRequest:
+    """API key 8."""
+
+    group_id: str = ""
+    generation_id_or_member_epoch: int = -1
+    member_id: str = ""
+    group_instance_id: str | None = None
+    retention_time_ms: int = -1
+    topics: tuple[OffsetCommitRequestTopic, ...] = ()
+
+
+@value
+class OffsetCommitResponsePartition:
+    """Part of OffsetCommitResponse."""
+
+    partition_index: int = 0
+    error_code: int = 0
+
+
+@value
+class OffsetCommitResponseTopic:
+    """Part of OffsetCommitResponse."""
+
+    name: str = ""
+    topic_id: Uuid = ZERO_UUID
+    partitions: tuple[OffsetCommitResponsePartition, ...] = ()
+
+
+@value
+class OffsetCommitResponse:
+    """API key 8."""
+
+    topics: tuple[OffsetCommitResponseTopic, ...] = ()
+    throttle_time_ms: int = 0
+
+
+@value
+class OffsetFetchRequestTopic:
+    """Part of OffsetFetchRequest."""
+
+    name: str = ""
+    partition_indexes: tuple[int, ...] = ()
+
+
+@value
+class OffsetFetchRequestTopics:
+    """Part of OffsetFetchRequest."""
+
+    name: str = ""
+    topic_id: Uuid = ZERO_UUID
+    partition_indexes: tuple[int, ...] = ()
+
+
+@value
+class OffsetFetchRequestGroup:
+    """Part of OffsetFetchRequest."""
+
+    group_id: str = ""
+    member_id: str | None = None
+    member_epoch: int = -1
+    topics: tuple[OffsetFetchRequestTopics, ...] | None = ()
+
+
+@value
+class OffsetFetchRequest:
+    """API key 9."""
+
+    group_id: str = ""
+    topics: tuple[OffsetFetchRequestTopic, ...] | None = ()
+    groups: tuple[OffsetFetchRequestGroup, ...] = ()
+    require_stable: bool = False
+
+
+@value
+class OffsetFetchResponsePartition:
+    """Part of OffsetFetchResponse."""
+
+    partition_index: int = 0
+    committed_offset: int = 0
+    committed_leader_epoch: int = -1
+    metadata: str | None = ""
+    error_code: int = 0
+
+
+@value
+class OffsetFetchResponseTopic:
+    """Part of OffsetFetchResponse."""
+
+    name: str = ""
+    partitions: tuple[OffsetFetchResponsePartition, ...] = ()
+
+
+@value
+class OffsetFetchResponsePartitions:
+    """Part of OffsetFetchResponse."""
+
+    partition_index: int = 0
+    committed_offset: int = 0
+    committed_leader_epoch: int = -1
+    metadata: str | None = ""
+    error_code: int = 0
+
+
+@value
+class OffsetFetchResponseTopics:
+    """Part of OffsetFetchResponse."""
+
+    name: str = ""
+    topic_id: Uuid = ZERO_UUID
+    partitions: tuple[OffsetFetchResponsePartitions, ...] = ()
+
+
+@value
+class OffsetFetchResponseGroup:
+    """Part of OffsetFetchResponse."""
+
+    group_id: str = ""
+    topics: tuple[OffsetFetchResponseTopics, ...] = ()
+    error_code: int = 0
+
+
+@value
+class OffsetFetchResponse:
+    """API key 9."""
+
+    topics: tuple[OffsetFetchResponseTopic, ...] = ()
+    error_code: int = 0
+    groups: tuple[OffsetFetchResponseGroup, ...] = ()
+    throttle_time_ms: int = 0
+
+
+@value
+class JoinGroupRequestProtocol:
+    """Part of JoinGroupRequest."""
+
+    name: str = ""
+    metadata: bytes = b""
+
+
+@value
+class JoinGroupRequest:
+    """API key 11."""
+
+    group_id: str = ""
+    session_timeout_ms: int = 0
+    rebalance_timeout_ms: int = -1
+    member_id: str = ""
+    group_instance_id: str | None = None
+    protocol_type: str = ""
+    protocols: tuple[JoinGroupRequestProtocol, ...] = ()
+    reason: str | None = None
+
+
+@value
+class JoinGroupResponseMember:
+    """Part of JoinGroupResponse."""
+
+    member_id: str = ""
+    group_instance_id: str | None = None
+    metadata: bytes = b""
+
+
+@value
+class JoinGroupResponse:
+    """API key 11."""
+
+    error_code: int = 0
+    generation_id: int = -1
+    protocol_type: str | None = None
+    protocol_name: str | None = ""
+    leader: str = ""
+    skip_assignment: bool = False
+    member_id: str = ""
+    members: tuple[JoinGroupResponseMember, ...] = ()
+    throttle_time_ms: int = 0
+
+
+@value
+class HeartbeatRequest:
+    """API key 12."""
+
+    group_id: str = ""
+    generation_id: int = 0
+    member_id: str = ""
+    group_instance_id: str | None = None
+
+
+@value
+class HeartbeatResponse:
+    """API key 12."""
+
+    error_code: int = 0
+    throttle_time_ms: int = 0
+
+
+@value
+class MemberIdentity:
+    """Part of LeaveGroupRequest."""
+
+    member_id: str = ""
+    group_instance_id: str | None = None
+    reason: str | None = None
+
+
+@value
+class LeaveGroupRequest:
+    """API key 13."""
+
+    group_id: str = ""
+    member_id: str = ""
+    members: tuple[MemberIdentity, ...] = ()
+
+
+@value
+class MemberResponse:
+    """Part of LeaveGroupResponse."""
+
+    member_id: str = ""
+    group_instance_id: str | None = ""
+    error_code: int = 0
+
+
+@value
+class LeaveGroupResponse:
+    """API key 13."""
+
+    error_code: int = 0
+    members: tuple[MemberResponse, ...] = ()
+    throttle_time_ms: int = 0
+
+
+@value
+class SyncGroupRequestAssignment:
+    """Part of SyncGroupRequest."""
+
+    member_id: str = ""
+    assignment: bytes = b""
+
+
+@value
+class SyncGroupRequest:
+    """API key 14."""
+
+    group_id: str = ""
+    generation_id: int = 0
+    member_id: str = ""
+    group_instance_id: str | None = None
+    protocol_type: str | None = None
+    protocol_name: str | None = None
+    assignments: tuple[SyncGroupRequestAssignment, ...] = ()
+
+
+@value
+class SyncGroupResponse:
+    """API key 14."""
+
+    error_code: int = 0
+    protocol_type: str | None = None
+    protocol_name: str | None = None
+    assignment: bytes = b""
+    throttle_time_ms: int = 0
+
+
+@value
+class DescribeGroupsRequest:
+    """API key 15."""
+
+    groups: tuple[str, ...] = ()
+    include_authorized_operations: bool = False
+
+
+@value
+class DescribedGroupMember:
+    """Part of DescribeGroupsResponse."""
+
+    member_id: str = ""
+    group_instance_id: str | None = None
+    client_id: str = ""
+    client_host: str = ""
+    member_metadata: bytes = b""
+    member_assignment: bytes = b""
+
+
+@value
+class DescribedGroup:
+    """Part of DescribeGroupsResponse."""
+
+    error_code: int = 0
+    error_message: str | None = None
+    group_id: str = ""
+    group_state: str = ""
+    protocol_type: str = ""
+    protocol_data: str = ""
+    members: tuple[DescribedGroupMember, ...] = ()
+    authorized_operations: int = -2147483648
+
+
+@value
+class DescribeGroupsResponse:
+    """API key 15."""
+
+    groups: tuple[DescribedGroup, ...] = ()
+    throttle_time_ms: int = 0
+
+
+@value
+class ListGroupsRequest:
+    """API key 16."""
+
+    states_filter: tuple[str, ...] = ()
+    types_filter: tuple[str, ...] = ()
+
+
+@value
+class ListedGroup:
+    """Part of ListGroupsResponse."""
+
+    group_id: str = ""
+    protocol_type: str = ""
+    group_state: str = ""
+    group_type: str = ""
+
+
+@value
+class ListGroupsResponse:
+    """API key 16."""
+
+    error_code: int = 0
+    groups: tuple[ListedGroup, ...] = ()
+    throttle_time_ms: int = 0
+
+
+@value
+class DeleteGroupsRequest:
+    """API key 42."""
+
+    groups_names: tuple[str, ...] = ()
+
+
+@value
+class DeletableGroupResult:
+    """Part of DeleteGroupsResponse."""
+
+    group_id: str = ""
+    error_code: int = 0
+
+
+@value
+class DeleteGroupsResponse:
+    """API key 42."""
+
+    results: tuple[DeletableGroupResult, ...] = ()
+    throttle_time_ms: int = 0
+
+
+@value
+class OffsetDeleteRequestPartition:
+    """Part of OffsetDeleteRequest."""
+
+    partition_index: int = 0
+
+
+@value
+class OffsetDeleteRequestTopic:
+    """Part of OffsetDeleteRequest."""
+
+    name: str = ""
+    partitions: tuple[OffsetDeleteRequestPartition, ...] = ()
+
+
+@value
+class OffsetDeleteRequest:
+    """API key 47."""
+
+    group_id: str = ""
+    topics: tuple[OffsetDeleteRequestTopic, ...] = ()
+
+
+@value
+class OffsetDeleteResponsePartition:
+    """Part of OffsetDeleteResponse."""
+
+    partition_index: int = 0
+    error_code: int = 0
+
+
+@value
+class OffsetDeleteResponseTopic:
+    """Part of OffsetDeleteResponse."""
+
+    name: str = ""
+    partitions: tuple[OffsetDeleteResponsePartition, ...] = ()
+
+
+@value
+class OffsetDeleteResponse:
+    """API key 47."""
+
+    error_code: int = 0
+    topics: tuple[OffsetDeleteResponseTopic, ...] = ()
+    throttle_time_ms: int = 0

@@ -1,4 +1,4 @@
-"""What a page of `spec/` does not say itself but has the code say: ladders of refusals, and worked traces.
+"""What a page of `spec/` does not say itself but has the code say: ladders of refusals, tables of states, and worked traces.
 
     <!-- ladder: batch check -->     the table of a ladder, between this line
     <!-- end -->                     and this one
@@ -10,16 +10,17 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import resources
 from pathlib import Path
 
-from fiducial.models import specification
+from fiducial.models import group_events, specification
+from fiducial.models.groups import State
 from fiducial.models.rules import LADDERS, Ladder
 from fiducial.models.specification import RuleText
 from fiducial.models.traces import TRACES
 
-BLOCK = re.compile(r"<!-- (?P<kind>ladder|trace): (?P<name>[^>]+) -->\n(?P<text>.*?)<!-- end -->", re.DOTALL)
+BLOCK = re.compile(r"<!-- (?P<kind>ladder|states|trace): (?P<name>[^>]+) -->\n(?P<text>.*?)<!-- end -->", re.DOTALL)
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -38,10 +39,30 @@ def ladder_table(ladder: Ladder, rules: dict[str, RuleText]) -> str:
     return table(("", f"{ladder.name}: the first that holds wins", "answer", "rule", "also allowed of a peer"), rows)
 
 
+def states_table() -> str:
+    """What each event does to a group, state by state: what is answered, by which rule, and where it may lead."""
+    rows = [(event.value, *(cell_text(state, cells[state]) for state in State)) for event, cells in group_events.TABLE.items()]
+    return table(("", *(state.value for state in State)), rows)
+
+
+def cell_text(state: State, cell: group_events.Cell) -> str:
+    """One cell."""
+    after = f" → {', '.join(one.value for one in cell.next)}" if cell.next != (state,) else ""
+    return f"{cell.reply} ({cell.rule}){after}"
+
+
 def trace_table(name: str) -> str:
     """The steps of a trace and what came of them."""
     story = TRACES[name]
     return f"{story.__doc__}\n\n" + table(("step", "outcome", "state after it"), [(one.step, one.outcome, one.state) for one in story()])
+
+
+#: Kind of block -> what fills it, given its name and the rules.
+MADE: dict[str, Callable[[str, dict[str, RuleText]], str]] = {
+    "ladder": lambda name, rules: ladder_table(LADDERS[name], rules),
+    "states": lambda _name, _rules: states_table(),
+    "trace": lambda name, _rules: trace_table(name),
+}
 
 
 def filled(text: str) -> str:
@@ -50,7 +71,7 @@ def filled(text: str) -> str:
 
     def block(found: re.Match[str]) -> str:
         kind, name = found["kind"], found["name"]
-        made = ladder_table(LADDERS[name], rules) if kind == "ladder" else trace_table(name)
+        made = MADE[kind](name, rules)
         return f"<!-- {kind}: {name} -->\n{made}<!-- end -->"
 
     return BLOCK.sub(block, text)

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from fiducial.models import apis
+from fiducial.models import apis, group_requests
 from fiducial.models import broker as broker_model
 from fiducial.models import partition as partition_model
 from fiducial.models.batches import Payload, Record, SentBatch, SentRecords
 from fiducial.models.errors import Error
 from fiducial.models.events import Effect, Reply, Request, SetTimer, Timer
+from fiducial.models.group_requests import Groups
+from fiducial.models.groups import Alarm, Asked, GroupConfig, SetAlarm
 from fiducial.models.log import Found, LogConfig
 from fiducial.models.messages import (
     ApiVersionsRequest,
@@ -31,12 +33,24 @@ from fiducial.models.messages import (
     FetchRequest,
     FetchResponse,
     FetchTopic,
+    HeartbeatRequest,
+    HeartbeatResponse,
+    JoinGroupRequest,
+    JoinGroupRequestProtocol,
+    JoinGroupResponse,
     MetadataRequest,
     MetadataRequestTopic,
     MetadataResponse,
+    OffsetCommitRequest,
+    OffsetCommitRequestPartition,
+    OffsetCommitRequestTopic,
+    OffsetCommitResponse,
     PartitionProduceData,
     ProduceRequest,
     ProduceResponse,
+    SyncGroupRequest,
+    SyncGroupRequestAssignment,
+    SyncGroupResponse,
     TopicProduceData,
 )
 from fiducial.models.partition import (
@@ -58,7 +72,8 @@ from fiducial.models.partition import (
 )
 from fiducial.models.settings import Settings
 from fiducial.models.state import Broker, Cluster
-from fiducial.models.values import ZERO_UUID, Uuid, value
+from fiducial.models.topics import Topic, Topics
+from fiducial.models.values import EMPTY, ZERO_UUID, Uuid, value
 
 NOON_MS = 43_200_000
 RECORD_BYTES = 20
@@ -333,4 +348,146 @@ def a_topic_comes_and_goes() -> tuple[Told, ...]:
     story.ask("Metadata by its id", metadata_of(topic_id=topic_id), 12)
     story.ask("create it anew", create("orders", 1), 7)
     story.ask("Metadata by the old id", metadata_of(topic_id=topic_id), 12)
+    return tuple(story.lines)
+
+
+# Stories of one group
+
+ORDERS = Topics(EMPTY.set("orders", Topic(ZERO_UUID, "orders", 2)), EMPTY.set(ZERO_UUID, "orders"))
+SECOND_MS = 1000
+
+
+class GroupStory:
+    """Requests of the members of group g, and what comes of each; a JoinGroup or SyncGroup may be answered by what another asks."""
+
+    def __init__(self) -> None:
+        self.groups, self.now = Groups(), NOON_MS
+        self.names: dict[int, str] = {}  # ticket → who waits
+        self.alarms: dict[Alarm, int] = {}
+        self.lines: list[Told] = []
+
+    def ask(self, words: str, who: str, body: JoinGroupRequest | SyncGroupRequest | HeartbeatRequest | OffsetCommitRequest, version: int) -> None:
+        """A member sends a request. Its id is its name, and a tail that the story leaves out."""
+        ticket = len(self.lines)
+        self.names[ticket] = who
+        generation = getattr(body, "generation_id", getattr(body, "generation_id_or_member_epoch", -1))
+        asked = Asked(ticket, version, "g", body, body.member_id, None, generation, who, "", ticket.to_bytes(16))
+        done = group_requests.handle(self.groups, asked, ORDERS, GroupConfig(), self.now)
+        self.tell(words, done)
+
+    def wait(self, words: str, seconds: int) -> None:
+        """The clock goes on, and alarms ring."""
+        until, replies = self.now + seconds * SECOND_MS, list[str]()
+        while due := [(at_ms, alarm.kind.value, alarm.member_id, alarm) for alarm, at_ms in self.alarms.items() if at_ms <= until]:
+            self.now, *_, alarm = min(due, key=lambda one: one[:3])
+            del self.alarms[alarm]
+            self.groups, effects = group_requests.ring(self.groups, alarm, GroupConfig(), self.now)
+            replies += self.answers(effects)
+        self.now = until
+        self.lines.append(Told(words, "; ".join(replies), self.state()))
+
+    def tell(self, words: str, done: tuple[Groups, tuple[group_requests.Effect, ...]]) -> None:
+        """One line."""
+        self.groups, effects = done
+        self.lines.append(Told(words, "; ".join(self.answers(effects)) or "waits", self.state()))
+
+    def answers(self, effects: Iterable[group_requests.Effect]) -> list[str]:
+        """Who is answered what; alarms are set."""
+        told = []
+        for effect in effects:
+            if isinstance(effect, Reply):
+                told.append(f"{self.names[effect.ticket]}: {member_is_told(effect.body, effect.rules)}")
+            elif isinstance(effect, SetAlarm):
+                self.alarms[effect.alarm] = effect.at_ms
+        return told
+
+    def state(self) -> str:
+        """The state, the generation and the members."""
+        group = group_requests.group_of(self.groups, "g")
+        members = ", ".join(short(member_id) for member_id in sorted(group.members)) or "nobody"
+        return f"{group.state.value}, generation {group.generation}: {members}"
+
+    def id_of(self, who: str) -> str:
+        """The whole id of a member, or one that it was given."""
+        group = group_requests.group_of(self.groups, "g")
+        return next(one for one in [*group.pending, *group.members] if short(one) == who)
+
+
+def short(member_id: str) -> str:
+    """The client's part of a member id."""
+    return member_id.partition("-")[0]
+
+
+def member_is_told(body: object, rules: tuple[str, ...]) -> str:
+    """An answer to a member, in words."""
+    error = Error(getattr(body, "error_code", 0))
+    match body:
+        case JoinGroupResponse() if error is Error.NONE:
+            return f"generation {body.generation_id}, leader {short(body.leader)}"
+        case SyncGroupResponse() if error is Error.NONE:
+            return body.assignment.decode() or "nothing"
+        case OffsetCommitResponse():
+            error = Error(body.topics[0].partitions[0].error_code)
+        case JoinGroupResponse() | SyncGroupResponse() | HeartbeatResponse():
+            pass
+        case other:
+            raise AssertionError(f"no story has {other}")
+    return error.name + "".join(f" ({rule})" for rule in rules)
+
+
+def join(member_id: str = "") -> JoinGroupRequest:
+    """A consumer that knows one protocol."""
+    return JoinGroupRequest("g", 10_000, 60_000, member_id, None, "consumer", (JoinGroupRequestProtocol("range", b""),))
+
+
+def sync(member_id: str, generation: int, **assignments: str) -> SyncGroupRequest:
+    """A leader's sync, or another's if it assigns nothing."""
+    given = tuple(SyncGroupRequestAssignment(name.replace("_", "-"), one.encode()) for name, one in assignments.items())
+    return SyncGroupRequest("g", generation, member_id, None, "consumer", "range", given)
+
+
+def commit(member_id: str, generation: int, offset: int) -> OffsetCommitRequest:
+    """An offset of the first partition of `orders`."""
+    partition = OffsetCommitRequestPartition(0, offset)
+    return OffsetCommitRequest("g", generation, member_id, topics=(OffsetCommitRequestTopic("orders", ZERO_UUID, (partition,)),))
+
+
+def both_are_in(story: GroupStory) -> tuple[str, str]:
+    """Members a and b in a stable group at generation 1; their ids."""
+    story.ask("a joins", "a", join(), 9)
+    a = story.id_of("a")
+    story.ask("a joins, with the id that it was given", "a", join(a), 9)
+    story.ask("b joins", "b", join(), 9)
+    b = story.id_of("b")
+    story.ask("b joins, with its id", "b", join(b), 9)
+    story.wait("6 seconds pass: 3 from the beginning, and 3 more since somebody came", 6)
+    story.ask("b syncs", "b", sync(b, 1), 5)
+    story.ask("a syncs, and assigns a partition to each", "a", sync(a, 1, **{a: "orders 0", b: "orders 1"}), 5)
+    return a, b
+
+
+@trace("a-group-forms")
+def a_group_forms() -> tuple[Told, ...]:
+    """Two consumers form a group; the topic `orders` has two partitions."""
+    story = GroupStory()
+    a, _ = both_are_in(story)
+    story.ask("a sends a heartbeat", "a", HeartbeatRequest("g", 1, a), 4)
+    story.ask("a commits", "a", commit(a, 1, 7), 9)
+    return tuple(story.lines)
+
+
+@trace("a-member-falls-silent")
+def a_member_falls_silent() -> tuple[Told, ...]:
+    """It goes on where the last story ended. Nothing is heard of b for 10 seconds, its session timeout; then it comes back."""
+    story = GroupStory()
+    a, b = both_are_in(story)
+    story.lines.clear()
+    story.wait("9 seconds pass", 9)
+    story.ask("a sends a heartbeat", "a", HeartbeatRequest("g", 1, a), 4)
+    story.wait("2 seconds pass", 2)
+    story.ask("a sends a heartbeat", "a", HeartbeatRequest("g", 1, a), 4)
+    story.ask("a joins again", "a", join(a), 9)
+    story.ask("a syncs, and assigns both partitions to itself", "a", sync(a, 2, **{a: "orders 0 and 1"}), 5)
+    story.ask("b is back, and commits what it has read meanwhile", "b", commit(b, 1, 9), 9)
+    story.ask("b sends a heartbeat", "b", HeartbeatRequest("g", 1, b), 4)
     return tuple(story.lines)

@@ -11,21 +11,29 @@ import argparse
 import multiprocessing
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from multiprocessing.pool import AsyncResult, Pool
 from time import perf_counter
 from typing import Any
 
 from fiducial.models import idempotence, log, partition
-from fiducial.models.checkers import contracts, prove
+from fiducial.models.checkers import contracts, group_proofs, group_relation, prove
 from fiducial.models.checkers.contracts import Contracts
 from fiducial.models.checkers.explore import Explored, explore
+from fiducial.models.checkers.group_universe import (
+    GroupUniverse,
+    dynamic_universe,
+    ending_universe,
+    static_universe,
+    walked_group_universes,
+)
 from fiducial.models.checkers.histories import Told, tell
+from fiducial.models.checkers.judge import Relation
 from fiducial.models.checkers.prove import Obligation
 from fiducial.models.checkers.relation import holds_on
 from fiducial.models.checkers.report import Screen
 from fiducial.models.checkers.universe import (
-    PartitionUniverse,
+    Universe,
     epochs_universe,
     idempotence_universe,
     log_universe,
@@ -34,17 +42,31 @@ from fiducial.models.checkers.universe import (
 )
 from fiducial.models.checkers.walk import Choice, Walked, walk
 from fiducial.models.flaws import FLAWS, switched_on
-from fiducial.models.properties import PROPERTIES
+from fiducial.models.group_properties import GROUP_PROPERTIES
+from fiducial.models.properties import PROPERTIES, Property
 from fiducial.models.rules import Ladder
 from fiducial.models.values import value
+
+#: The properties of every protocol, by name.
+EVERY: Mapping[str, Property] = {**PROPERTIES, **GROUP_PROPERTIES}
+
+
+def properties_of(universe: Universe) -> Mapping[str, Property]:
+    """Those that speak of the steps of this universe."""
+    return GROUP_PROPERTIES if isinstance(universe, GroupUniverse) else PROPERTIES
+
+
+def relation_of(universe: Universe) -> Relation:
+    """The transition written once more."""
+    return group_relation.holds_on if isinstance(universe, GroupUniverse) else holds_on
 
 
 @value
 class Effort:
     """How much to do."""
 
-    searched: tuple[PartitionUniverse, ...]
-    searched_for_flaws: tuple[PartitionUniverse, ...]
+    searched: tuple[Universe, ...]
+    searched_for_flaws: tuple[Universe, ...]
     states_max: int
     flaw_states_max: int
     walk_steps: int
@@ -65,8 +87,19 @@ def everyday() -> Effort:
             idempotence_universe(2, 2),
             window_universe(8),
             epochs_universe(4, 2),
+            dynamic_universe(3, 2, 20),
+            static_universe(2, 2, 30),
+            ending_universe(2, 1, 30),
         ),
-        searched_for_flaws=(log_universe(3, 1), idempotence_universe(3, 0), window_universe(6), epochs_universe(3, 2)),
+        searched_for_flaws=(
+            log_universe(3, 1),
+            idempotence_universe(3, 0),
+            window_universe(6),
+            epochs_universe(3, 2),
+            dynamic_universe(2, 2, 30),
+            static_universe(2, 2, 10),
+            ending_universe(2, 1, 30),
+        ),
         states_max=200_000,
         flaw_states_max=30_000,
         walk_steps=150_000,
@@ -87,8 +120,19 @@ def long() -> Effort:
             idempotence_universe(3, 2),
             window_universe(12),
             epochs_universe(5, 3),
+            dynamic_universe(3, 2, 40),
+            static_universe(3, 2, 20),
+            ending_universe(2, 2, 40),
         ),
-        searched_for_flaws=(log_universe(4, 1), idempotence_universe(3, 1), window_universe(8), epochs_universe(4, 3)),
+        searched_for_flaws=(
+            log_universe(4, 1),
+            idempotence_universe(3, 1),
+            window_universe(8),
+            epochs_universe(4, 3),
+            dynamic_universe(3, 2, 20),
+            static_universe(2, 2, 30),
+            ending_universe(2, 2, 30),
+        ),
         states_max=1_000_000,
         flaw_states_max=200_000,
         walk_steps=2_000_000,
@@ -137,32 +181,35 @@ class Agreement:
     seconds: float
 
 
-def search(universe: PartitionUniverse, states_max: int) -> Explored:
+def search(universe: Universe, states_max: int) -> Explored:
     """The clean model, every property, the relation on every step."""
-    return explore(universe, tuple(PROPERTIES.values()), states_max=states_max, relation=holds_on)
+    properties = tuple(properties_of(universe).values())
+    return explore(universe, properties, states_max=states_max, relation=relation_of(universe))
 
 
-def stroll(universe: PartitionUniverse, choice: Choice, seed: int, steps_max: int) -> Walked:
+def stroll(universe: Universe, choice: Choice, seed: int, steps_max: int) -> Walked:
     """The clean model, every property, the relation on every step."""
-    properties = tuple(PROPERTIES.values())
-    return walk(universe, properties, seed=seed, steps_max=steps_max, choice=choice, relation=holds_on)
+    properties = tuple(properties_of(universe).values())
+    return walk(universe, properties, seed=seed, steps_max=steps_max, choice=choice, relation=relation_of(universe))
 
 
-def narrate(universe: PartitionUniverse, histories: int) -> Told:
+def narrate(universe: Universe, histories: int) -> Told:
     """The clean model, every property, the relation on every step."""
-    return tell(universe, tuple(PROPERTIES.values()), histories=histories, relation=holds_on)
+    return tell(universe, tuple(properties_of(universe).values()), histories=histories, relation=relation_of(universe))
 
 
-def refute(flaw_id: str, universes: Sequence[PartitionUniverse], effort: Effort) -> list[Refutation]:
+def refute(flaw_id: str, universes: Sequence[Universe], effort: Effort) -> list[Refutation]:
     """Look with every engine for a step that breaks the property the flaw names. Exhaustive search stops at the first universe that has one.
 
     The flaw comes by its id: this runs in another process, and functions of a registry do not travel.
     """
     one = FLAWS[flaw_id]
-    wanted = (PROPERTIES[one.violates],)
+    wanted = (EVERY[one.violates],)
     found: list[Refutation] = []
     with switched_on(one):
         for universe in universes:
+            if one.violates not in properties_of(universe):
+                continue
             seen = explore(universe, wanted, states_max=effort.flaw_states_max)
             story = seen.violation.story if seen.violation else ()
             depth = len(story) if seen.violation else None
@@ -172,7 +219,7 @@ def refute(flaw_id: str, universes: Sequence[PartitionUniverse], effort: Effort)
                 break
         else:
             found.extend([row] if universes else [])
-        universe = walked_universes()[0]
+        universe = next(walked for walked in every_walked() if one.violates in properties_of(walked))
         for choice in Choice:
             walked = walk(universe, wanted, seed=1, steps_max=effort.flaw_walk_steps, choice=choice)
             depth = len(walked.violation.story) if walked.violation else None
@@ -186,11 +233,17 @@ def refute(flaw_id: str, universes: Sequence[PartitionUniverse], effort: Effort)
     return found
 
 
+def every_walked() -> tuple[Universe, ...]:
+    """What walks and histories go through."""
+    return (*walked_universes(), *walked_group_universes())
+
+
 def proofs() -> Proofs:
     """Every obligation, mutant and witness."""
     began = perf_counter()
-    parts = tuple(prove.obligations()), tuple(prove.mutants()), tuple(prove.witnesses())
-    return Proofs(*parts, perf_counter() - began)
+    obligations = *prove.obligations(), *group_proofs.obligations()
+    mutants, witnesses = (*prove.mutants(), *group_proofs.mutants()), (*prove.witnesses(), *group_proofs.witnesses())
+    return Proofs(obligations, mutants, witnesses, perf_counter() - began)
 
 
 def agreement(samples: int) -> Agreement:
@@ -271,7 +324,7 @@ class Run:
     def show_proofs(self, proved: Proofs) -> None:
         """`invariant × action | ms`, the mutants and the witnesses."""
         kinds = (
-            ("Proofs by induction over an unbounded log, by Z3", ("invariant", "action", "answer", "ms"), proved.obligations),
+            ("Proofs by induction over an unbounded log, and unboundedly many members and generations, by Z3", ("invariant", "action", "answer", "ms"), proved.obligations),
             ("Their mutants: each must be refuted", ("invariant", "mutant", "answer", "ms"), proved.mutants),
             ("Their witnesses: 'none' must be refuted", ("invariant or action", "question", "answer", "ms"), proved.witnesses),
         )
@@ -287,7 +340,7 @@ class Run:
 
     def search(self) -> tuple[list[tuple[str, str, str]], dict[str, list[str]]]:
         """The clean model, exhausted and walked; and where each property has a witness."""
-        effort, walked = self.effort, walked_universes()
+        effort, walked = self.effort, every_walked()
         searches = [(search, (universe, effort.states_max)) for universe in effort.searched]
         smaller = [(search, (universe, effort.states_max)) for universe in effort.searched_for_flaws]
         strolls = [
@@ -307,7 +360,7 @@ class Run:
         self.show_walks(walks, stories)
         self.show_reached(walks)
         self.show_witnesses(explored, walks)
-        where = {name: [one.universe for one in explored[len(searches) :] if name in one.witnessed] for name in PROPERTIES}
+        where = {name: [one.universe for one in explored[len(searches) :] if name in one.witnessed] for name in EVERY}
         return [
             rate("exhaustive search", sum(one.states for one in main_searches), "states", main_searches),
             rate("exhaustive search", sum(one.steps for one in main_searches), "steps", main_searches),
@@ -376,7 +429,7 @@ class Run:
     def show_witnesses(self, explored: Sequence[Explored], walks: Sequence[Walked]) -> None:
         """Where each property says something."""
         rows = []
-        for one in PROPERTIES.values():
+        for one in EVERY.values():
             searched = {run.universe for run in explored if one.name in run.witnessed}
             walked = {run.universe for run in walks if one.name in run.witnessed}
             seen = sorted(searched | walked)
@@ -387,7 +440,7 @@ class Run:
 
     def refute(self, where: dict[str, list[str]]) -> tuple[str, str, str]:
         """Every flaw, switched on in turn."""
-        flaws = [one for one in FLAWS.values() if one.replacement is not None and one.violates in PROPERTIES]
+        flaws = [one for one in FLAWS.values() if one.replacement is not None and one.violates in EVERY]
         jobs = []
         for one in flaws:
             able = [universe for universe in self.effort.searched_for_flaws if universe.name in where[one.violates]]
@@ -401,7 +454,7 @@ class Run:
                 self.complain(f"flaw {one.id} survives: {one.title} ({one.violates} never fails)")
         heads = ("flaw", "property", "engine", "universe", "depth", "states", "seconds")
         self.screen.table("Flaws, switched on one at a time", heads, rows)
-        by_test = [one for one in FLAWS.values() if one.replacement is not None and one.violates not in PROPERTIES]
+        by_test = [one for one in FLAWS.values() if one.replacement is not None and one.violates not in EVERY]
         self.screen.table("Flaws of whole requests: refuted by tests", ("flaw", "test"), [(one.id, one.violates) for one in by_test])
         apart = [(one.id, one.issue, one.reason_not_applicable) for one in FLAWS.values() if one.reason_not_applicable]
         self.screen.table("Flaws that do not apply yet", ("flaw", "issue", "why"), apart)

@@ -12,14 +12,17 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import fiducial.models.broker
+import fiducial.models.group_requests
 import fiducial.models.restarts
 import fiducial.reference.server  # noqa: F401  (rules of frames and sockets are marked there)
 from fiducial.conformance import suite
 from fiducial.conformance.suite.unseen import UNSEEN
 from fiducial.models import pages, specification
+from fiducial.models.checkers.group_proofs import PROVED_OF_GROUPS
 from fiducial.models.checkers.prove import INVARIANTS, STEP_CLAIMS
 from fiducial.models.coverage import Coverage, as_text
 from fiducial.models.flaws import FLAWS
+from fiducial.models.group_properties import GROUP_PROPERTIES
 from fiducial.models.properties import PROPERTIES
 from fiducial.models.rules import IMPLEMENTED_BY, LADDERS
 from fiducial.models.specification import RuleText
@@ -62,13 +65,13 @@ def flaws_of(rule: str) -> list[str]:
 
 def properties_of(rule: str) -> list[str]:
     """The properties that cite a rule."""
-    return [name for name, one in PROPERTIES.items() if rule in one.rules]
+    return [name for name, one in (PROPERTIES | GROUP_PROPERTIES).items() if rule in one.rules]
 
 
 def coverage() -> dict[str, Coverage]:
     """Everything that hangs on each rule of the specification, in the order of the pages."""
     tests = cited_by_tests()
-    proved = {one.name for one in INVARIANTS} | {one.name for one in STEP_CLAIMS}
+    proved = {one.name for one in INVARIANTS} | {one.name for one in STEP_CLAIMS} | PROVED_OF_GROUPS
     found = {}
     for rule in specification.rules():
         properties = properties_of(rule)
@@ -103,7 +106,7 @@ def complaints(rules: Mapping[str, RuleText], covered: Mapping[str, Coverage]) -
         "a test": set(cited_by_tests()),
         "a case": {rule for case in suite.every().values() for rule in case.rules} | set(UNSEEN),
         "a flaw": {rule for one in FLAWS.values() for rule in one.rules},
-        "a property": {rule for one in PROPERTIES.values() for rule in one.rules},
+        "a property": {rule for one in (PROPERTIES | GROUP_PROPERTIES).values() for rule in one.rules},
     }
     return found + [f"{who} cites {rule}, which is no rule" for who, ids in cited.items() for rule in sorted(ids - set(rules))]
 
