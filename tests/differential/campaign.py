@@ -13,11 +13,14 @@ from fiducial.conformance.exploration.pairs import Pair, Story, World, run
 from fiducial.conformance.exploration.shrinking import shrunk
 from fiducial.conformance.exploration.targets import Models, Target
 from fiducial.models.settings import parse
+from fiducial.models.topics import INTERNAL, METADATA_TOPIC
 
 #: So many requests make a history: later ones meet logs that have rolled and producers that have moved on.
 HISTORY_STEPS = 250
 #: How often a long campaign says how far it is.
 PROGRESS_REQUESTS = 5_000
+#: These are called as they are called.
+RESERVED = INTERNAL | {METADATA_TOPIC}
 
 IS_LONG = os.environ.get("FIDUCIAL_LONG") == "1"
 
@@ -65,7 +68,8 @@ class Campaign:
         """One history."""
         histories = Histories(seed, keeps_house=self.keeps_house)
         # Names of its own: a topic whose creation Apache Kafka once gave up, for a Metadata request, it does not try to create again.
-        pair = self.pair(replace(histories.world, prefix=f"h{seed}"))
+        mentioned = tuple(name for name in histories.world.mentioned if name not in RESERVED)
+        pair = self.pair(replace(histories.world, prefix=f"h{seed}", mentioned=mentioned))
         story = run(pair, histories.steps(steps))
         self.reached += pair.reached
         self.asked += pair.asked
