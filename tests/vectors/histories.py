@@ -275,13 +275,12 @@ def replaced(held: Any, ours: int, theirs: int, is_bare: bool) -> Any:
         return held
     fields = {one.name: replaced(getattr(held, one.name), ours, theirs, is_bare) for one in attrs.fields(type(held))}
     if fields.get("error_code") == ours:
-        bare = {name: other for name, other in BARE.items() if is_bare and name in fields}
-        fields |= {"error_code": theirs, **bare}
+        fields["error_code"] = theirs
+        if is_bare and "error_message" in fields:
+            fields["error_message"] = None
+        if is_bare and "current_leader" in fields:
+            fields["current_leader"] = type(fields["current_leader"])()
     return type(held)(**fields)
-
-
-#: What may be told of an error beside its code: a text, or who leads.
-BARE = {"error_message": None, "current_leader": m.FetchResponseLeaderIdAndEpoch()}
 
 
 def check_times(held: Any) -> None:

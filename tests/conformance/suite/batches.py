@@ -88,6 +88,18 @@ HEADERS = (
         )
         for slug, fault in UNREADABLE.items()
     ),
+    case(
+        "LOG-BATCH-1/behind-a-transaction",
+        produce_to(
+            data(Records((Batch(fault="transactional bit"),))),
+            data(Records((Batch(fault="magic 9"),)), "b"),
+            transactional_id="fiducial-conform",
+        ),
+        fetch(),
+        fetch(topic="b"),
+        topics=TWO_TOPICS,
+        also=("LOG-PRODUCE-12",),
+    ),
     *(
         case(
             f"LOG-BATCH-2/{slug}",
