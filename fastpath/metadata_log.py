@@ -11,18 +11,11 @@ import attrs
 from fiducial.fastpath.batch import batches, encode
 from fiducial.models import idempotence, topics
 from fiducial.models.idempotence import ProducerIds, ProducerIdsReserved
+from fiducial.models.restarts import BrokerStarted
 from fiducial.models.topics import ConfigChanged, PartitionsAdded, TopicCreated, TopicDeleted, Topics
-from fiducial.models.values import Uuid, value
 
 if TYPE_CHECKING:
     from fiducial.fastpath.core import Core
-
-
-
-@value
-class BrokerStarted:
-    """A start: for every partition that there is, a leader epoch begins (LOG-RESTART-2)."""
-
 
 RECORDS = {record.__name__: record for record in (BrokerStarted, ConfigChanged, PartitionsAdded, ProducerIdsReserved, TopicCreated, TopicDeleted)}
 
@@ -73,24 +66,4 @@ def replayed(core: Core) -> tuple[Topics, ProducerIds]:
                 ids = idempotence.evolve(ids, record)
             case _:
                 found = topics.evolve(found, record)
-    return found, idempotence.ProducerIds(ids.reserved, ids.reserved)
-
-
-def starts(core: Core) -> dict[Uuid, list[int]]:
-    """How often the broker was started since each partition of each topic was made: the leader epoch that it is in, unless its log knows of a
-    later one. So no partition needs a file on the disk for it."""
-    before: dict[Uuid, list[int]] = {}
-    started = 0
-    for record in read(core):
-        match record:
-            case BrokerStarted():
-                started += 1
-            case TopicCreated(topic_id, _, partitions):
-                before[topic_id] = [started] * partitions
-            case PartitionsAdded(topic_id, count):
-                before[topic_id] += [started] * (count - len(before[topic_id]))
-            case TopicDeleted(topic_id):
-                del before[topic_id]
-            case _:
-                pass
-    return {topic_id: [started - one for one in made] for topic_id, made in before.items()}
+    return found, ids

@@ -24,8 +24,7 @@ from fiducial.fastpath.codec_objects import Malformed
 from fiducial.fastpath.control import PartitionsView
 from fiducial.fastpath.core import EVERYTHING, VERDICTS, Core, StorageFailed, identity
 from fiducial.fastpath.data import CLEAN, DELETE, IDENTITY, LOG_STARTS, RECOVERY_POINTS, STRAY, DataFolder
-from fiducial.fastpath.metadata_log import BrokerStarted
-from fiducial.models import apis, broker, configs, events
+from fiducial.models import apis, broker, configs, events, restarts
 from fiducial.models.log import LogConfig
 from fiducial.models.settings import Settings
 from fiducial.models.state import Broker, Cluster
@@ -98,10 +97,11 @@ class Node:
             cluster_id = self.data.cluster_id(self.core, cluster.broker_id, cluster_id_bytes(cluster.cluster_id))
             is_clean = self.data.was_stopped_cleanly(self.core)
             self.open_metadata(now)
-            metadata_log.append(self.core, [BrokerStarted()], now)
+            metadata_log.append(self.core, [restarts.BrokerStarted()], now)
             found, ids = metadata_log.replayed(self.core)
             view = cast(Any, PartitionsView(self.core))
-            self.broker = changed(fresh, topics=found, producer_ids=ids, partitions=view, cluster=changed(cluster, cluster_id=cluster_id))
+            kept = changed(fresh, topics=found, producer_ids=ids, cluster=changed(cluster, cluster_id=cluster_id))
+            self.broker = restarts.restarted(kept, view)
             self.load(is_clean, now, progress)
         except BaseException:
             self.data.release()
@@ -117,7 +117,8 @@ class Node:
 
     def load(self, is_clean: bool, now: int, progress: Callable[[Progress], None]) -> None:
         """Every partition of every topic that the metadata log tells of. One without a folder was about to be made: it is empty."""
-        log_starts, points, epochs = self.data.checkpoint(LOG_STARTS), self.data.checkpoint(RECOVERY_POINTS), metadata_log.starts(self.core)
+        log_starts, points = self.data.checkpoint(LOG_STARTS), self.data.checkpoint(RECOVERY_POINTS)
+        epochs = restarts.leader_epochs(metadata_log.read(self.core))
         topics = self.broker.topics.by_name.values()
         folders = self.own_folders()
         so_far = Progress(0, sum(topic.partitions for topic in topics), 0, self.data.log_bytes(folders))

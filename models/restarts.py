@@ -16,7 +16,7 @@ Laws of this file
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from enum import Enum
 
 from immutables import Map
@@ -29,6 +29,7 @@ from fiducial.models.partition import Partition
 from fiducial.models.rules import rule
 from fiducial.models.sessions import Sessions
 from fiducial.models.state import Broker
+from fiducial.models.topics import PartitionsAdded, TopicCreated, TopicDeleted
 from fiducial.models.values import EMPTY, Uuid, changed, value
 
 
@@ -135,6 +136,29 @@ def allowed_after_crash(moments: Sequence[Partition], kept: Kept, leader_epoch: 
 
 
 # The broker
+
+
+@value
+class BrokerStarted:
+    """A record of the broker: it was started, and every partition that there is begins a leader epoch."""
+
+
+@rule("LOG-RESTART-2")
+def leader_epochs(records: Iterable[object]) -> dict[Uuid, tuple[int, ...]]:
+    """The leader epoch of each partition by the broker's records, those of topics and of its starts: how often it was started since the partition
+    was made. The partition's own log may know of a later one."""
+    started, before = 0, dict[Uuid, tuple[int, ...]]()
+    for record in records:
+        match record:
+            case BrokerStarted():
+                started += 1
+            case TopicCreated(topic_id, _, partitions):
+                before[topic_id] = (started,) * partitions
+            case PartitionsAdded(topic_id, partitions):
+                before[topic_id] += (started,) * (partitions - len(before[topic_id]))
+            case TopicDeleted(topic_id):
+                del before[topic_id]
+    return {topic_id: tuple(started - one for one in made) for topic_id, made in before.items()}
 
 
 @rule("LOG-RESTART-10", "LOG-RESTART-11")

@@ -162,12 +162,13 @@ def test_what_lies_there_is_enough_or_what_is_returned(
 
 
 @pytest.mark.rule("LOG-FETCH-2")
-def test_who_waits_is_answered_when_another_segment_begins() -> None:
+@pytest.mark.parametrize("offset", [1, 2])  # in the segment, and at the log end: what it waits for comes into the next one
+def test_who_waits_is_answered_when_another_segment_begins(offset: int) -> None:
     bench = Bench()
     bench.create("s", internal_segment_bytes="250")
     for _ in range(2):
         bench.produce("s", batch())
-    assert bench.send(fetch_request([("s", 0, 1)], max_wait_ms=500, min_bytes=1000), V) is None
+    assert bench.send(fetch_request([("s", 0, offset)], max_wait_ms=500, min_bytes=1000), V) is None
     ticket = bench.tickets
     bench.produce("s", batch())
     reply = bench.reply_to(ticket)

@@ -11,7 +11,16 @@ from fiducial.models.idempotence import BLOCK_IDS
 from fiducial.models.log import EpochStart, LogConfig
 from fiducial.models.messages import InitProducerIdRequest
 from fiducial.models.partition import Appended, DeleteRecords, Duplicate, Partition, Refused, Retain
-from fiducial.models.restarts import Kept, Stop, allowed_after_crash, must_be_kept, reopened
+from fiducial.models.restarts import (
+    BrokerStarted,
+    Kept,
+    Stop,
+    allowed_after_crash,
+    leader_epochs,
+    must_be_kept,
+    reopened,
+)
+from fiducial.models.topics import ConfigChanged, PartitionsAdded, TopicCreated, TopicDeleted
 
 PRODUCER = 7
 CLEAN, KILLED, POWER_CUT = Stop
@@ -70,6 +79,24 @@ def test_a_restart_begins_a_leader_epoch_at_the_log_end() -> None:
 def test_an_epoch_is_not_begun_twice() -> None:
     with pytest.raises(AssertionError):
         reopened(empty(), leader_epoch=0)
+
+
+@pytest.mark.rule("LOG-RESTART-2")
+def test_each_start_begins_a_leader_epoch_of_what_was_there_before_it() -> None:
+    a, b, gone = (bytes([number]) * 16 for number in range(3))
+    records = [
+        BrokerStarted(),
+        TopicCreated(a, "a", 2),
+        TopicCreated(gone, "gone", 1),
+        BrokerStarted(),
+        TopicCreated(b, "b", 1),
+        PartitionsAdded(a, 3),
+        TopicDeleted(gone),
+        ConfigChanged(True, "a", "retention.ms", "1"),
+        BrokerStarted(),
+    ]
+    assert leader_epochs(records[:3]) == {a: (0, 0), gone: (0,)}
+    assert leader_epochs(records) == {a: (2, 2, 1), b: (1,)}
 
 
 @pytest.mark.rule("LOG-RESTART-2")
