@@ -14,6 +14,7 @@ from fiducial.fastpath.codec_values cimport (
     ReadValue,
     WriteValue,
     read_array,
+    read_data,
     read_int32_item,
     read_int8_item,
     read_maybe,
@@ -22,6 +23,7 @@ from fiducial.fastpath.codec_values cimport (
     read_string_item,
     read_uuid,
     write_array,
+    write_data,
     write_int32_item,
     write_int8_item,
     write_maybe,
@@ -79,7 +81,10 @@ from fiducial.models.messages import (
     CreatePartitionsTopicResult,
     CreateTopicsRequest,
     CreateTopicsResponse,
+    DeletableGroupResult,
     DeletableTopicResult,
+    DeleteGroupsRequest,
+    DeleteGroupsResponse,
     DeleteRecordsPartition,
     DeleteRecordsPartitionResult,
     DeleteRecordsRequest,
@@ -99,6 +104,8 @@ from fiducial.models.messages import (
     DescribeConfigsResponse,
     DescribeConfigsResult,
     DescribeConfigsSynonym,
+    DescribeGroupsRequest,
+    DescribeGroupsResponse,
     DescribeLogDirsPartition,
     DescribeLogDirsRequest,
     DescribeLogDirsResponse,
@@ -114,6 +121,8 @@ from fiducial.models.messages import (
     DescribeTopicPartitionsResponseCursor,
     DescribeTopicPartitionsResponsePartition,
     DescribeTopicPartitionsResponseTopic,
+    DescribedGroup,
+    DescribedGroupMember,
     FetchPartition,
     FetchRequest,
     FetchResponse,
@@ -126,6 +135,8 @@ from fiducial.models.messages import (
     FindCoordinatorRequest,
     FindCoordinatorResponse,
     ForgottenTopic,
+    HeartbeatRequest,
+    HeartbeatResponse,
     IncrementalAlterConfigsRequest,
     IncrementalAlterConfigsRequestAlterConfigsResource,
     IncrementalAlterConfigsRequestAlterableConfig,
@@ -133,20 +144,53 @@ from fiducial.models.messages import (
     IncrementalAlterConfigsResponseAlterConfigsResourceResponse,
     InitProducerIdRequest,
     InitProducerIdResponse,
+    JoinGroupRequest,
+    JoinGroupRequestProtocol,
+    JoinGroupResponse,
+    JoinGroupResponseMember,
+    LeaveGroupRequest,
+    LeaveGroupResponse,
     ListConfigResourcesRequest,
     ListConfigResourcesResponse,
+    ListGroupsRequest,
+    ListGroupsResponse,
     ListOffsetsPartition,
     ListOffsetsPartitionResponse,
     ListOffsetsRequest,
     ListOffsetsResponse,
     ListOffsetsTopic,
     ListOffsetsTopicResponse,
+    ListedGroup,
+    MemberIdentity,
+    MemberResponse,
     MetadataRequest,
     MetadataRequestTopic,
     MetadataResponse,
     MetadataResponseBroker,
     MetadataResponsePartition,
     MetadataResponseTopic,
+    OffsetCommitRequest,
+    OffsetCommitRequestPartition,
+    OffsetCommitRequestTopic,
+    OffsetCommitResponse,
+    OffsetCommitResponsePartition,
+    OffsetCommitResponseTopic,
+    OffsetDeleteRequest,
+    OffsetDeleteRequestPartition,
+    OffsetDeleteRequestTopic,
+    OffsetDeleteResponse,
+    OffsetDeleteResponsePartition,
+    OffsetDeleteResponseTopic,
+    OffsetFetchRequest,
+    OffsetFetchRequestGroup,
+    OffsetFetchRequestTopic,
+    OffsetFetchRequestTopics,
+    OffsetFetchResponse,
+    OffsetFetchResponseGroup,
+    OffsetFetchResponsePartition,
+    OffsetFetchResponsePartitions,
+    OffsetFetchResponseTopic,
+    OffsetFetchResponseTopics,
     OffsetForLeaderEpochRequest,
     OffsetForLeaderEpochResponse,
     OffsetForLeaderEpochResponseEpochEndOffset,
@@ -165,6 +209,9 @@ from fiducial.models.messages import (
     ReplicaState,
     SnapshotId,
     SupportedFeatureKey,
+    SyncGroupRequest,
+    SyncGroupRequestAssignment,
+    SyncGroupResponse,
     TopicProduceData,
     TopicProduceResponse,
     TopicResponse,
@@ -1003,6 +1050,315 @@ cdef int write_metadata_response(Writer* writer, object value, int version, bint
     return 0
 
 
+cdef object read_offset_commit_request_partition(Reader* reader, int version, bint flexible, object convert):
+    cdef object partition_index = read_int32(reader)
+    cdef object committed_offset = read_int64(reader)
+    cdef object committed_leader_epoch = read_int32(reader) if version >= 6 else -1
+    cdef object committed_metadata = read_string(reader, flexible, True)
+    skip_tags(reader, flexible)
+    return OffsetCommitRequestPartition(partition_index, committed_offset, committed_leader_epoch, committed_metadata)
+
+
+cdef int write_offset_commit_request_partition(Writer* writer, object value, int version, bint flexible, object convert) except -1:
+    write_int32(writer, value.partition_index)
+    write_int64(writer, value.committed_offset)
+    if version >= 6:
+        write_int32(writer, value.committed_leader_epoch)
+    write_string(writer, value.committed_metadata, flexible)
+    if flexible:
+        write_varint(writer, 0)
+    return 0
+
+
+cdef object read_offset_commit_request_topic(Reader* reader, int version, bint flexible, object convert):
+    cdef object name = read_string(reader, flexible, False) if version <= 9 else ''
+    cdef object topic_id = read_uuid(reader) if version == 10 else ZERO_UUID
+    cdef object partitions = read_array(reader, flexible, False, 14, read_offset_commit_request_partition, version, convert)
+    skip_tags(reader, flexible)
+    return OffsetCommitRequestTopic(name, topic_id, partitions)
+
+
+cdef int write_offset_commit_request_topic(Writer* writer, object value, int version, bint flexible, object convert) except -1:
+    if version <= 9:
+        write_string(writer, value.name, flexible)
+    if version == 10:
+        write_uuid(writer, value.topic_id)
+    write_array(writer, value.partitions, flexible, write_offset_commit_request_partition, version, convert)
+    if flexible:
+        write_varint(writer, 0)
+    return 0
+
+
+cdef object read_offset_commit_request(Reader* reader, int version, bint flexible, object convert):
+    cdef object group_id = read_string(reader, flexible, False)
+    cdef object generation_id_or_member_epoch = read_int32(reader)
+    cdef object member_id = read_string(reader, flexible, False)
+    cdef object group_instance_id = read_string(reader, flexible, True) if version >= 7 else None
+    cdef object retention_time_ms = read_int64(reader) if version <= 4 else -1
+    cdef object topics = read_array(reader, flexible, False, 3, read_offset_commit_request_topic, version, convert)
+    skip_tags(reader, flexible)
+    return OffsetCommitRequest(
+        group_id, generation_id_or_member_epoch, member_id, group_instance_id, retention_time_ms, topics
+    )
+
+
+cdef int write_offset_commit_request(Writer* writer, object value, int version, bint flexible, object convert) except -1:
+    write_string(writer, value.group_id, flexible)
+    write_int32(writer, value.generation_id_or_member_epoch)
+    write_string(writer, value.member_id, flexible)
+    if version >= 7:
+        write_string(writer, value.group_instance_id, flexible)
+    if version <= 4:
+        write_int64(writer, value.retention_time_ms)
+    write_array(writer, value.topics, flexible, write_offset_commit_request_topic, version, convert)
+    if flexible:
+        write_varint(writer, 0)
+    return 0
+
+
+cdef object read_offset_commit_response_partition(Reader* reader, int version, bint flexible, object convert):
+    cdef object partition_index = read_int32(reader)
+    cdef object error_code = read_int16(reader)
+    skip_tags(reader, flexible)
+    return OffsetCommitResponsePartition(partition_index, error_code)
+
+
+cdef int write_offset_commit_response_partition(Writer* writer, object value, int version, bint flexible, object convert) except -1:
+    write_int32(writer, value.partition_index)
+    write_int16(writer, value.error_code)
+    if flexible:
+        write_varint(writer, 0)
+    return 0
+
+
+cdef object read_offset_commit_response_topic(Reader* reader, int version, bint flexible, object convert):
+    cdef object name = read_string(reader, flexible, False) if version <= 9 else ''
+    cdef object topic_id = read_uuid(reader) if version == 10 else ZERO_UUID
+    cdef object partitions = read_array(reader, flexible, False, 6, read_offset_commit_response_partition, version, convert)
+    skip_tags(reader, flexible)
+    return OffsetCommitResponseTopic(name, topic_id, partitions)
+
+
+cdef int write_offset_commit_response_topic(Writer* writer, object value, int version, bint flexible, object convert) except -1:
+    if version <= 9:
+        write_string(writer, value.name, flexible)
+    if version == 10:
+        write_uuid(writer, value.topic_id)
+    write_array(writer, value.partitions, flexible, write_offset_commit_response_partition, version, convert)
+    if flexible:
+        write_varint(writer, 0)
+    return 0
+
+
+cdef object read_offset_commit_response(Reader* reader, int version, bint flexible, object convert):
+    cdef object throttle_time_ms = read_int32(reader) if version >= 3 else 0
+    cdef object topics = read_array(reader, flexible, False, 3, read_offset_commit_response_topic, version, convert)
+    skip_tags(reader, flexible)
+    return OffsetCommitResponse(topics, throttle_time_ms)
+
+
+cdef int write_offset_commit_response(Writer* writer, object value, int version, bint flexible, object convert) except -1:
+    if version >= 3:
+        write_int32(writer, value.throttle_time_ms)
+    write_array(writer, value.topics, flexible, write_offset_commit_response_topic, version, convert)
+    if flexible:
+        write_varint(writer, 0)
+    return 0
+
+
+cdef object read_offset_fetch_request_topic(Reader* reader, int version, bint flexible, object convert):
+    cdef object name = read_string(reader, flexible, False)
+    cdef object partition_indexes = read_array(reader, flexible, False, 4, read_int32_item, version, convert)
+    skip_tags(reader, flexible)
+    return OffsetFetchRequestTopic(name, partition_indexes)
+
+
+cdef int write_offset_fetch_request_topic(Writer* writer, object value, int version, bint flexible, object convert) except -1:
+    write_string(writer, value.name, flexible)
+    write_array(writer, value.partition_indexes, flexible, write_int32_item, version, convert)
+    if flexible:
+        write_varint(writer, 0)
+    return 0
+
+
+cdef object read_offset_fetch_request_topics(Reader* reader, int version, bint flexible, object convert):
+    cdef object name = read_string(reader, flexible, False) if version <= 9 else ''
+    cdef object topic_id = read_uuid(reader) if version == 10 else ZERO_UUID
+    cdef object partition_indexes = read_array(reader, flexible, False, 4, read_int32_item, version, convert)
+    skip_tags(reader, flexible)
+    return OffsetFetchRequestTopics(name, topic_id, partition_indexes)
+
+
+cdef int write_offset_fetch_request_topics(Writer* writer, object value, int version, bint flexible, object convert) except -1:
+    if version <= 9:
+        write_string(writer, value.name, flexible)
+    if version == 10:
+        write_uuid(writer, value.topic_id)
+    write_array(writer, value.partition_indexes, flexible, write_int32_item, version, convert)
+    if flexible:
+        write_varint(writer, 0)
+    return 0
+
+
+cdef object read_offset_fetch_request_group(Reader* reader, int version, bint flexible, object convert):
+    cdef object group_id = read_string(reader, flexible, False)
+    cdef object member_id = read_string(reader, flexible, True) if version >= 9 else None
+    cdef object member_epoch = read_int32(reader) if version >= 9 else -1
+    cdef object topics = read_array(reader, flexible, True, 3, read_offset_fetch_request_topics, version, convert)
+    skip_tags(reader, flexible)
+    return OffsetFetchRequestGroup(group_id, member_id, member_epoch, topics)
+
+
+cdef int write_offset_fetch_request_group(Writer* writer, object value, int version, bint flexible, object convert) except -1:
+    write_string(writer, value.group_id, flexible)
+    if version >= 9:
+        write_string(writer, value.member_id, flexible)
+        write_int32(writer, value.member_epoch)
+    write_array(writer, value.topics, flexible, write_offset_fetch_request_topics, version, convert)
+    if flexible:
+        write_varint(writer, 0)
+    return 0
+
+
+cdef object read_offset_fetch_request(Reader* reader, int version, bint flexible, object convert):
+    cdef object group_id = read_string(reader, flexible, False) if version <= 7 else ''
+    cdef object topics = read_array(reader, flexible, version >= 2, 3, read_offset_fetch_request_topic, version, convert) if version <= 7 else ()
+    cdef object groups = read_array(reader, flexible, False, 3, read_offset_fetch_request_group, version, convert) if version >= 8 else ()
+    cdef object require_stable = read_bool(reader) if version >= 7 else False
+    skip_tags(reader, flexible)
+    return OffsetFetchRequest(group_id, topics, groups, require_stable)
+
+
+cdef int write_offset_fetch_request(Writer* writer, object value, int version, bint flexible, object convert) except -1:
+    if version <= 7:
+        write_string(writer, value.group_id, flexible)
+        write_array(writer, value.topics, flexible, write_offset_fetch_request_topic, version, convert)
+    if version >= 8:
+        write_array(writer, value.groups, flexible, write_offset_fetch_request_group, version, convert)
+    if version >= 7:
+        write_bool(writer, value.require_stable)
+    if flexible:
+        write_varint(writer, 0)
+    return 0
+
+
+cdef object read_offset_fetch_response_partition(Reader* reader, int version, bint flexible, object convert):
+    cdef object partition_index = read_int32(reader)
+    cdef object committed_offset = read_int64(reader)
+    cdef object committed_leader_epoch = read_int32(reader) if version >= 5 else -1
+    cdef object metadata = read_string(reader, flexible, True)
+    cdef object error_code = read_int16(reader)
+    skip_tags(reader, flexible)
+    return OffsetFetchResponsePartition(partition_index, committed_offset, committed_leader_epoch, metadata, error_code)
+
+
+cdef int write_offset_fetch_response_partition(Writer* writer, object value, int version, bint flexible, object convert) except -1:
+    write_int32(writer, value.partition_index)
+    write_int64(writer, value.committed_offset)
+    if version >= 5:
+        write_int32(writer, value.committed_leader_epoch)
+    write_string(writer, value.metadata, flexible)
+    write_int16(writer, value.error_code)
+    if flexible:
+        write_varint(writer, 0)
+    return 0
+
+
+cdef object read_offset_fetch_response_topic(Reader* reader, int version, bint flexible, object convert):
+    cdef object name = read_string(reader, flexible, False)
+    cdef object partitions = read_array(reader, flexible, False, 16, read_offset_fetch_response_partition, version, convert)
+    skip_tags(reader, flexible)
+    return OffsetFetchResponseTopic(name, partitions)
+
+
+cdef int write_offset_fetch_response_topic(Writer* writer, object value, int version, bint flexible, object convert) except -1:
+    write_string(writer, value.name, flexible)
+    write_array(writer, value.partitions, flexible, write_offset_fetch_response_partition, version, convert)
+    if flexible:
+        write_varint(writer, 0)
+    return 0
+
+
+cdef object read_offset_fetch_response_partitions(Reader* reader, int version, bint flexible, object convert):
+    cdef object partition_index = read_int32(reader)
+    cdef object committed_offset = read_int64(reader)
+    cdef object committed_leader_epoch = read_int32(reader)
+    cdef object metadata = read_string(reader, flexible, True)
+    cdef object error_code = read_int16(reader)
+    skip_tags(reader, flexible)
+    return OffsetFetchResponsePartitions(partition_index, committed_offset, committed_leader_epoch, metadata, error_code)
+
+
+cdef int write_offset_fetch_response_partitions(Writer* writer, object value, int version, bint flexible, object convert) except -1:
+    write_int32(writer, value.partition_index)
+    write_int64(writer, value.committed_offset)
+    write_int32(writer, value.committed_leader_epoch)
+    write_string(writer, value.metadata, flexible)
+    write_int16(writer, value.error_code)
+    if flexible:
+        write_varint(writer, 0)
+    return 0
+
+
+cdef object read_offset_fetch_response_topics(Reader* reader, int version, bint flexible, object convert):
+    cdef object name = read_string(reader, flexible, False) if version <= 9 else ''
+    cdef object topic_id = read_uuid(reader) if version == 10 else ZERO_UUID
+    cdef object partitions = read_array(reader, flexible, False, 20, read_offset_fetch_response_partitions, version, convert)
+    skip_tags(reader, flexible)
+    return OffsetFetchResponseTopics(name, topic_id, partitions)
+
+
+cdef int write_offset_fetch_response_topics(Writer* writer, object value, int version, bint flexible, object convert) except -1:
+    if version <= 9:
+        write_string(writer, value.name, flexible)
+    if version == 10:
+        write_uuid(writer, value.topic_id)
+    write_array(writer, value.partitions, flexible, write_offset_fetch_response_partitions, version, convert)
+    if flexible:
+        write_varint(writer, 0)
+    return 0
+
+
+cdef object read_offset_fetch_response_group(Reader* reader, int version, bint flexible, object convert):
+    cdef object group_id = read_string(reader, flexible, False)
+    cdef object topics = read_array(reader, flexible, False, 3, read_offset_fetch_response_topics, version, convert)
+    cdef object error_code = read_int16(reader)
+    skip_tags(reader, flexible)
+    return OffsetFetchResponseGroup(group_id, topics, error_code)
+
+
+cdef int write_offset_fetch_response_group(Writer* writer, object value, int version, bint flexible, object convert) except -1:
+    write_string(writer, value.group_id, flexible)
+    write_array(writer, value.topics, flexible, write_offset_fetch_response_topics, version, convert)
+    write_int16(writer, value.error_code)
+    if flexible:
+        write_varint(writer, 0)
+    return 0
+
+
+cdef object read_offset_fetch_response(Reader* reader, int version, bint flexible, object convert):
+    cdef object throttle_time_ms = read_int32(reader) if version >= 3 else 0
+    cdef object topics = read_array(reader, flexible, False, 3, read_offset_fetch_response_topic, version, convert) if version <= 7 else ()
+    cdef object error_code = read_int16(reader) if 2 <= version <= 7 else 0
+    cdef object groups = read_array(reader, flexible, False, 5, read_offset_fetch_response_group, version, convert) if version >= 8 else ()
+    skip_tags(reader, flexible)
+    return OffsetFetchResponse(topics, error_code, groups, throttle_time_ms)
+
+
+cdef int write_offset_fetch_response(Writer* writer, object value, int version, bint flexible, object convert) except -1:
+    if version >= 3:
+        write_int32(writer, value.throttle_time_ms)
+    if version <= 7:
+        write_array(writer, value.topics, flexible, write_offset_fetch_response_topic, version, convert)
+    if 2 <= version <= 7:
+        write_int16(writer, value.error_code)
+    if version >= 8:
+        write_array(writer, value.groups, flexible, write_offset_fetch_response_group, version, convert)
+    if flexible:
+        write_varint(writer, 0)
+    return 0
+
+
 cdef object read_find_coordinator_request(Reader* reader, int version, bint flexible, object convert):
     cdef object key = read_string(reader, flexible, False) if version <= 3 else ''
     cdef object key_type = read_int8(reader) if version >= 1 else 0
@@ -1071,6 +1427,425 @@ cdef int write_find_coordinator_response(Writer* writer, object value, int versi
         write_int32(writer, value.port)
     if version >= 4:
         write_array(writer, value.coordinators, flexible, write_coordinator, version, convert)
+    if flexible:
+        write_varint(writer, 0)
+    return 0
+
+
+cdef object read_join_group_request_protocol(Reader* reader, int version, bint flexible, object convert):
+    cdef object name = read_string(reader, flexible, False)
+    cdef object metadata = read_data(reader, flexible, False)
+    skip_tags(reader, flexible)
+    return JoinGroupRequestProtocol(name, metadata)
+
+
+cdef int write_join_group_request_protocol(Writer* writer, object value, int version, bint flexible, object convert) except -1:
+    write_string(writer, value.name, flexible)
+    write_data(writer, value.metadata, flexible)
+    if flexible:
+        write_varint(writer, 0)
+    return 0
+
+
+cdef object read_join_group_request(Reader* reader, int version, bint flexible, object convert):
+    cdef object group_id = read_string(reader, flexible, False)
+    cdef object session_timeout_ms = read_int32(reader)
+    cdef object rebalance_timeout_ms = read_int32(reader) if version >= 1 else -1
+    cdef object member_id = read_string(reader, flexible, False)
+    cdef object group_instance_id = read_string(reader, flexible, True) if version >= 5 else None
+    cdef object protocol_type = read_string(reader, flexible, False)
+    cdef object protocols = read_array(reader, flexible, False, 3, read_join_group_request_protocol, version, convert)
+    cdef object reason = read_string(reader, flexible, True) if version >= 8 else None
+    skip_tags(reader, flexible)
+    return JoinGroupRequest(
+        group_id, session_timeout_ms, rebalance_timeout_ms, member_id, group_instance_id, protocol_type, protocols, reason
+    )
+
+
+cdef int write_join_group_request(Writer* writer, object value, int version, bint flexible, object convert) except -1:
+    write_string(writer, value.group_id, flexible)
+    write_int32(writer, value.session_timeout_ms)
+    if version >= 1:
+        write_int32(writer, value.rebalance_timeout_ms)
+    write_string(writer, value.member_id, flexible)
+    if version >= 5:
+        write_string(writer, value.group_instance_id, flexible)
+    write_string(writer, value.protocol_type, flexible)
+    write_array(writer, value.protocols, flexible, write_join_group_request_protocol, version, convert)
+    if version >= 8:
+        write_string(writer, value.reason, flexible)
+    if flexible:
+        write_varint(writer, 0)
+    return 0
+
+
+cdef object read_join_group_response_member(Reader* reader, int version, bint flexible, object convert):
+    cdef object member_id = read_string(reader, flexible, False)
+    cdef object group_instance_id = read_string(reader, flexible, True) if version >= 5 else None
+    cdef object metadata = read_data(reader, flexible, False)
+    skip_tags(reader, flexible)
+    return JoinGroupResponseMember(member_id, group_instance_id, metadata)
+
+
+cdef int write_join_group_response_member(Writer* writer, object value, int version, bint flexible, object convert) except -1:
+    write_string(writer, value.member_id, flexible)
+    if version >= 5:
+        write_string(writer, value.group_instance_id, flexible)
+    write_data(writer, value.metadata, flexible)
+    if flexible:
+        write_varint(writer, 0)
+    return 0
+
+
+cdef object read_join_group_response(Reader* reader, int version, bint flexible, object convert):
+    cdef object throttle_time_ms = read_int32(reader) if version >= 2 else 0
+    cdef object error_code = read_int16(reader)
+    cdef object generation_id = read_int32(reader)
+    cdef object protocol_type = read_string(reader, flexible, True) if version >= 7 else None
+    cdef object protocol_name = read_string(reader, flexible, version >= 7)
+    cdef object leader = read_string(reader, flexible, False)
+    cdef object skip_assignment = read_bool(reader) if version == 9 else False
+    cdef object member_id = read_string(reader, flexible, False)
+    cdef object members = read_array(reader, flexible, False, 4, read_join_group_response_member, version, convert)
+    skip_tags(reader, flexible)
+    return JoinGroupResponse(
+        error_code, generation_id, protocol_type, protocol_name, leader, skip_assignment, member_id, members,
+        throttle_time_ms
+    )
+
+
+cdef int write_join_group_response(Writer* writer, object value, int version, bint flexible, object convert) except -1:
+    if version >= 2:
+        write_int32(writer, value.throttle_time_ms)
+    write_int16(writer, value.error_code)
+    write_int32(writer, value.generation_id)
+    if version >= 7:
+        write_string(writer, value.protocol_type, flexible)
+    write_string(writer, value.protocol_name, flexible)
+    write_string(writer, value.leader, flexible)
+    if version == 9:
+        write_bool(writer, value.skip_assignment)
+    write_string(writer, value.member_id, flexible)
+    write_array(writer, value.members, flexible, write_join_group_response_member, version, convert)
+    if flexible:
+        write_varint(writer, 0)
+    return 0
+
+
+cdef object read_heartbeat_request(Reader* reader, int version, bint flexible, object convert):
+    cdef object group_id = read_string(reader, flexible, False)
+    cdef object generation_id = read_int32(reader)
+    cdef object member_id = read_string(reader, flexible, False)
+    cdef object group_instance_id = read_string(reader, flexible, True) if version >= 3 else None
+    skip_tags(reader, flexible)
+    return HeartbeatRequest(group_id, generation_id, member_id, group_instance_id)
+
+
+cdef int write_heartbeat_request(Writer* writer, object value, int version, bint flexible, object convert) except -1:
+    write_string(writer, value.group_id, flexible)
+    write_int32(writer, value.generation_id)
+    write_string(writer, value.member_id, flexible)
+    if version >= 3:
+        write_string(writer, value.group_instance_id, flexible)
+    if flexible:
+        write_varint(writer, 0)
+    return 0
+
+
+cdef object read_heartbeat_response(Reader* reader, int version, bint flexible, object convert):
+    cdef object throttle_time_ms = read_int32(reader) if version >= 1 else 0
+    cdef object error_code = read_int16(reader)
+    skip_tags(reader, flexible)
+    return HeartbeatResponse(error_code, throttle_time_ms)
+
+
+cdef int write_heartbeat_response(Writer* writer, object value, int version, bint flexible, object convert) except -1:
+    if version >= 1:
+        write_int32(writer, value.throttle_time_ms)
+    write_int16(writer, value.error_code)
+    if flexible:
+        write_varint(writer, 0)
+    return 0
+
+
+cdef object read_member_identity(Reader* reader, int version, bint flexible, object convert):
+    cdef object member_id = read_string(reader, flexible, False)
+    cdef object group_instance_id = read_string(reader, flexible, True)
+    cdef object reason = read_string(reader, flexible, True) if version == 5 else None
+    skip_tags(reader, flexible)
+    return MemberIdentity(member_id, group_instance_id, reason)
+
+
+cdef int write_member_identity(Writer* writer, object value, int version, bint flexible, object convert) except -1:
+    write_string(writer, value.member_id, flexible)
+    write_string(writer, value.group_instance_id, flexible)
+    if version == 5:
+        write_string(writer, value.reason, flexible)
+    if flexible:
+        write_varint(writer, 0)
+    return 0
+
+
+cdef object read_leave_group_request(Reader* reader, int version, bint flexible, object convert):
+    cdef object group_id = read_string(reader, flexible, False)
+    cdef object member_id = read_string(reader, flexible, False) if version <= 2 else ''
+    cdef object members = read_array(reader, flexible, False, 3, read_member_identity, version, convert) if version >= 3 else ()
+    skip_tags(reader, flexible)
+    return LeaveGroupRequest(group_id, member_id, members)
+
+
+cdef int write_leave_group_request(Writer* writer, object value, int version, bint flexible, object convert) except -1:
+    write_string(writer, value.group_id, flexible)
+    if version <= 2:
+        write_string(writer, value.member_id, flexible)
+    if version >= 3:
+        write_array(writer, value.members, flexible, write_member_identity, version, convert)
+    if flexible:
+        write_varint(writer, 0)
+    return 0
+
+
+cdef object read_member_response(Reader* reader, int version, bint flexible, object convert):
+    cdef object member_id = read_string(reader, flexible, False)
+    cdef object group_instance_id = read_string(reader, flexible, True)
+    cdef object error_code = read_int16(reader)
+    skip_tags(reader, flexible)
+    return MemberResponse(member_id, group_instance_id, error_code)
+
+
+cdef int write_member_response(Writer* writer, object value, int version, bint flexible, object convert) except -1:
+    write_string(writer, value.member_id, flexible)
+    write_string(writer, value.group_instance_id, flexible)
+    write_int16(writer, value.error_code)
+    if flexible:
+        write_varint(writer, 0)
+    return 0
+
+
+cdef object read_leave_group_response(Reader* reader, int version, bint flexible, object convert):
+    cdef object throttle_time_ms = read_int32(reader) if version >= 1 else 0
+    cdef object error_code = read_int16(reader)
+    cdef object members = read_array(reader, flexible, False, 5, read_member_response, version, convert) if version >= 3 else ()
+    skip_tags(reader, flexible)
+    return LeaveGroupResponse(error_code, members, throttle_time_ms)
+
+
+cdef int write_leave_group_response(Writer* writer, object value, int version, bint flexible, object convert) except -1:
+    if version >= 1:
+        write_int32(writer, value.throttle_time_ms)
+    write_int16(writer, value.error_code)
+    if version >= 3:
+        write_array(writer, value.members, flexible, write_member_response, version, convert)
+    if flexible:
+        write_varint(writer, 0)
+    return 0
+
+
+cdef object read_sync_group_request_assignment(Reader* reader, int version, bint flexible, object convert):
+    cdef object member_id = read_string(reader, flexible, False)
+    cdef object assignment = read_data(reader, flexible, False)
+    skip_tags(reader, flexible)
+    return SyncGroupRequestAssignment(member_id, assignment)
+
+
+cdef int write_sync_group_request_assignment(Writer* writer, object value, int version, bint flexible, object convert) except -1:
+    write_string(writer, value.member_id, flexible)
+    write_data(writer, value.assignment, flexible)
+    if flexible:
+        write_varint(writer, 0)
+    return 0
+
+
+cdef object read_sync_group_request(Reader* reader, int version, bint flexible, object convert):
+    cdef object group_id = read_string(reader, flexible, False)
+    cdef object generation_id = read_int32(reader)
+    cdef object member_id = read_string(reader, flexible, False)
+    cdef object group_instance_id = read_string(reader, flexible, True) if version >= 3 else None
+    cdef object protocol_type = read_string(reader, flexible, True) if version == 5 else None
+    cdef object protocol_name = read_string(reader, flexible, True) if version == 5 else None
+    cdef object assignments = read_array(reader, flexible, False, 3, read_sync_group_request_assignment, version, convert)
+    skip_tags(reader, flexible)
+    return SyncGroupRequest(
+        group_id, generation_id, member_id, group_instance_id, protocol_type, protocol_name, assignments
+    )
+
+
+cdef int write_sync_group_request(Writer* writer, object value, int version, bint flexible, object convert) except -1:
+    write_string(writer, value.group_id, flexible)
+    write_int32(writer, value.generation_id)
+    write_string(writer, value.member_id, flexible)
+    if version >= 3:
+        write_string(writer, value.group_instance_id, flexible)
+    if version == 5:
+        write_string(writer, value.protocol_type, flexible)
+        write_string(writer, value.protocol_name, flexible)
+    write_array(writer, value.assignments, flexible, write_sync_group_request_assignment, version, convert)
+    if flexible:
+        write_varint(writer, 0)
+    return 0
+
+
+cdef object read_sync_group_response(Reader* reader, int version, bint flexible, object convert):
+    cdef object throttle_time_ms = read_int32(reader) if version >= 1 else 0
+    cdef object error_code = read_int16(reader)
+    cdef object protocol_type = read_string(reader, flexible, True) if version == 5 else None
+    cdef object protocol_name = read_string(reader, flexible, True) if version == 5 else None
+    cdef object assignment = read_data(reader, flexible, False)
+    skip_tags(reader, flexible)
+    return SyncGroupResponse(error_code, protocol_type, protocol_name, assignment, throttle_time_ms)
+
+
+cdef int write_sync_group_response(Writer* writer, object value, int version, bint flexible, object convert) except -1:
+    if version >= 1:
+        write_int32(writer, value.throttle_time_ms)
+    write_int16(writer, value.error_code)
+    if version == 5:
+        write_string(writer, value.protocol_type, flexible)
+        write_string(writer, value.protocol_name, flexible)
+    write_data(writer, value.assignment, flexible)
+    if flexible:
+        write_varint(writer, 0)
+    return 0
+
+
+cdef object read_describe_groups_request(Reader* reader, int version, bint flexible, object convert):
+    cdef object groups = read_array(reader, flexible, False, 1, read_string_item, version, convert)
+    cdef object include_authorized_operations = read_bool(reader) if version >= 3 else False
+    skip_tags(reader, flexible)
+    return DescribeGroupsRequest(groups, include_authorized_operations)
+
+
+cdef int write_describe_groups_request(Writer* writer, object value, int version, bint flexible, object convert) except -1:
+    write_array(writer, value.groups, flexible, write_string_item, version, convert)
+    if version >= 3:
+        write_bool(writer, value.include_authorized_operations)
+    if flexible:
+        write_varint(writer, 0)
+    return 0
+
+
+cdef object read_described_group_member(Reader* reader, int version, bint flexible, object convert):
+    cdef object member_id = read_string(reader, flexible, False)
+    cdef object group_instance_id = read_string(reader, flexible, True) if version >= 4 else None
+    cdef object client_id = read_string(reader, flexible, False)
+    cdef object client_host = read_string(reader, flexible, False)
+    cdef object member_metadata = read_data(reader, flexible, False)
+    cdef object member_assignment = read_data(reader, flexible, False)
+    skip_tags(reader, flexible)
+    return DescribedGroupMember(member_id, group_instance_id, client_id, client_host, member_metadata, member_assignment)
+
+
+cdef int write_described_group_member(Writer* writer, object value, int version, bint flexible, object convert) except -1:
+    write_string(writer, value.member_id, flexible)
+    if version >= 4:
+        write_string(writer, value.group_instance_id, flexible)
+    write_string(writer, value.client_id, flexible)
+    write_string(writer, value.client_host, flexible)
+    write_data(writer, value.member_metadata, flexible)
+    write_data(writer, value.member_assignment, flexible)
+    if flexible:
+        write_varint(writer, 0)
+    return 0
+
+
+cdef object read_described_group(Reader* reader, int version, bint flexible, object convert):
+    cdef object error_code = read_int16(reader)
+    cdef object error_message = read_string(reader, flexible, True) if version == 6 else None
+    cdef object group_id = read_string(reader, flexible, False)
+    cdef object group_state = read_string(reader, flexible, False)
+    cdef object protocol_type = read_string(reader, flexible, False)
+    cdef object protocol_data = read_string(reader, flexible, False)
+    cdef object members = read_array(reader, flexible, False, 7, read_described_group_member, version, convert)
+    cdef object authorized_operations = read_int32(reader) if version >= 3 else -2147483648
+    skip_tags(reader, flexible)
+    return DescribedGroup(
+        error_code, error_message, group_id, group_state, protocol_type, protocol_data, members, authorized_operations
+    )
+
+
+cdef int write_described_group(Writer* writer, object value, int version, bint flexible, object convert) except -1:
+    write_int16(writer, value.error_code)
+    if version == 6:
+        write_string(writer, value.error_message, flexible)
+    write_string(writer, value.group_id, flexible)
+    write_string(writer, value.group_state, flexible)
+    write_string(writer, value.protocol_type, flexible)
+    write_string(writer, value.protocol_data, flexible)
+    write_array(writer, value.members, flexible, write_described_group_member, version, convert)
+    if version >= 3:
+        write_int32(writer, value.authorized_operations)
+    if flexible:
+        write_varint(writer, 0)
+    return 0
+
+
+cdef object read_describe_groups_response(Reader* reader, int version, bint flexible, object convert):
+    cdef object throttle_time_ms = read_int32(reader) if version >= 1 else 0
+    cdef object groups = read_array(reader, flexible, False, 12, read_described_group, version, convert)
+    skip_tags(reader, flexible)
+    return DescribeGroupsResponse(groups, throttle_time_ms)
+
+
+cdef int write_describe_groups_response(Writer* writer, object value, int version, bint flexible, object convert) except -1:
+    if version >= 1:
+        write_int32(writer, value.throttle_time_ms)
+    write_array(writer, value.groups, flexible, write_described_group, version, convert)
+    if flexible:
+        write_varint(writer, 0)
+    return 0
+
+
+cdef object read_list_groups_request(Reader* reader, int version, bint flexible, object convert):
+    cdef object states_filter = read_array(reader, flexible, False, 1, read_string_item, version, convert) if version >= 4 else ()
+    cdef object types_filter = read_array(reader, flexible, False, 1, read_string_item, version, convert) if version == 5 else ()
+    skip_tags(reader, flexible)
+    return ListGroupsRequest(states_filter, types_filter)
+
+
+cdef int write_list_groups_request(Writer* writer, object value, int version, bint flexible, object convert) except -1:
+    if version >= 4:
+        write_array(writer, value.states_filter, flexible, write_string_item, version, convert)
+    if version == 5:
+        write_array(writer, value.types_filter, flexible, write_string_item, version, convert)
+    if flexible:
+        write_varint(writer, 0)
+    return 0
+
+
+cdef object read_listed_group(Reader* reader, int version, bint flexible, object convert):
+    cdef object group_id = read_string(reader, flexible, False)
+    cdef object protocol_type = read_string(reader, flexible, False)
+    cdef object group_state = read_string(reader, flexible, False) if version >= 4 else ''
+    cdef object group_type = read_string(reader, flexible, False) if version == 5 else ''
+    skip_tags(reader, flexible)
+    return ListedGroup(group_id, protocol_type, group_state, group_type)
+
+
+cdef int write_listed_group(Writer* writer, object value, int version, bint flexible, object convert) except -1:
+    write_string(writer, value.group_id, flexible)
+    write_string(writer, value.protocol_type, flexible)
+    if version >= 4:
+        write_string(writer, value.group_state, flexible)
+    if version == 5:
+        write_string(writer, value.group_type, flexible)
+    if flexible:
+        write_varint(writer, 0)
+    return 0
+
+
+cdef object read_list_groups_response(Reader* reader, int version, bint flexible, object convert):
+    cdef object throttle_time_ms = read_int32(reader) if version >= 1 else 0
+    cdef object error_code = read_int16(reader)
+    cdef object groups = read_array(reader, flexible, False, 3, read_listed_group, version, convert)
+    skip_tags(reader, flexible)
+    return ListGroupsResponse(error_code, groups, throttle_time_ms)
+
+
+cdef int write_list_groups_response(Writer* writer, object value, int version, bint flexible, object convert) except -1:
+    if version >= 1:
+        write_int32(writer, value.throttle_time_ms)
+    write_int16(writer, value.error_code)
+    write_array(writer, value.groups, flexible, write_listed_group, version, convert)
     if flexible:
         write_varint(writer, 0)
     return 0
@@ -2036,6 +2811,49 @@ cdef int write_create_partitions_response(Writer* writer, object value, int vers
     return 0
 
 
+cdef object read_delete_groups_request(Reader* reader, int version, bint flexible, object convert):
+    cdef object groups_names = read_array(reader, flexible, False, 1, read_string_item, version, convert)
+    skip_tags(reader, flexible)
+    return DeleteGroupsRequest(groups_names)
+
+
+cdef int write_delete_groups_request(Writer* writer, object value, int version, bint flexible, object convert) except -1:
+    write_array(writer, value.groups_names, flexible, write_string_item, version, convert)
+    if flexible:
+        write_varint(writer, 0)
+    return 0
+
+
+cdef object read_deletable_group_result(Reader* reader, int version, bint flexible, object convert):
+    cdef object group_id = read_string(reader, flexible, False)
+    cdef object error_code = read_int16(reader)
+    skip_tags(reader, flexible)
+    return DeletableGroupResult(group_id, error_code)
+
+
+cdef int write_deletable_group_result(Writer* writer, object value, int version, bint flexible, object convert) except -1:
+    write_string(writer, value.group_id, flexible)
+    write_int16(writer, value.error_code)
+    if flexible:
+        write_varint(writer, 0)
+    return 0
+
+
+cdef object read_delete_groups_response(Reader* reader, int version, bint flexible, object convert):
+    cdef object throttle_time_ms = read_int32(reader)
+    cdef object results = read_array(reader, flexible, False, 4, read_deletable_group_result, version, convert)
+    skip_tags(reader, flexible)
+    return DeleteGroupsResponse(results, throttle_time_ms)
+
+
+cdef int write_delete_groups_response(Writer* writer, object value, int version, bint flexible, object convert) except -1:
+    write_int32(writer, value.throttle_time_ms)
+    write_array(writer, value.results, flexible, write_deletable_group_result, version, convert)
+    if flexible:
+        write_varint(writer, 0)
+    return 0
+
+
 cdef object read_incremental_alter_configs_request_alterable_config(Reader* reader, int version, bint flexible, object convert):
     cdef object name = read_string(reader, flexible, False)
     cdef object config_operation = read_int8(reader)
@@ -2118,6 +2936,78 @@ cdef int write_incremental_alter_configs_response(Writer* writer, object value, 
     write_array(writer, value.responses, flexible, write_incremental_alter_configs_response_alter_configs_resource_response, version, convert)
     if flexible:
         write_varint(writer, 0)
+    return 0
+
+
+cdef object read_offset_delete_request_partition(Reader* reader, int version, bint flexible, object convert):
+    cdef object partition_index = read_int32(reader)
+    return OffsetDeleteRequestPartition(partition_index)
+
+
+cdef int write_offset_delete_request_partition(Writer* writer, object value, int version, bint flexible, object convert) except -1:
+    write_int32(writer, value.partition_index)
+    return 0
+
+
+cdef object read_offset_delete_request_topic(Reader* reader, int version, bint flexible, object convert):
+    cdef object name = read_string(reader, flexible, False)
+    cdef object partitions = read_array(reader, flexible, False, 4, read_offset_delete_request_partition, version, convert)
+    return OffsetDeleteRequestTopic(name, partitions)
+
+
+cdef int write_offset_delete_request_topic(Writer* writer, object value, int version, bint flexible, object convert) except -1:
+    write_string(writer, value.name, flexible)
+    write_array(writer, value.partitions, flexible, write_offset_delete_request_partition, version, convert)
+    return 0
+
+
+cdef object read_offset_delete_request(Reader* reader, int version, bint flexible, object convert):
+    cdef object group_id = read_string(reader, flexible, False)
+    cdef object topics = read_array(reader, flexible, False, 6, read_offset_delete_request_topic, version, convert)
+    return OffsetDeleteRequest(group_id, topics)
+
+
+cdef int write_offset_delete_request(Writer* writer, object value, int version, bint flexible, object convert) except -1:
+    write_string(writer, value.group_id, flexible)
+    write_array(writer, value.topics, flexible, write_offset_delete_request_topic, version, convert)
+    return 0
+
+
+cdef object read_offset_delete_response_partition(Reader* reader, int version, bint flexible, object convert):
+    cdef object partition_index = read_int32(reader)
+    cdef object error_code = read_int16(reader)
+    return OffsetDeleteResponsePartition(partition_index, error_code)
+
+
+cdef int write_offset_delete_response_partition(Writer* writer, object value, int version, bint flexible, object convert) except -1:
+    write_int32(writer, value.partition_index)
+    write_int16(writer, value.error_code)
+    return 0
+
+
+cdef object read_offset_delete_response_topic(Reader* reader, int version, bint flexible, object convert):
+    cdef object name = read_string(reader, flexible, False)
+    cdef object partitions = read_array(reader, flexible, False, 6, read_offset_delete_response_partition, version, convert)
+    return OffsetDeleteResponseTopic(name, partitions)
+
+
+cdef int write_offset_delete_response_topic(Writer* writer, object value, int version, bint flexible, object convert) except -1:
+    write_string(writer, value.name, flexible)
+    write_array(writer, value.partitions, flexible, write_offset_delete_response_partition, version, convert)
+    return 0
+
+
+cdef object read_offset_delete_response(Reader* reader, int version, bint flexible, object convert):
+    cdef object error_code = read_int16(reader)
+    cdef object throttle_time_ms = read_int32(reader)
+    cdef object topics = read_array(reader, flexible, False, 6, read_offset_delete_response_topic, version, convert)
+    return OffsetDeleteResponse(error_code, topics, throttle_time_ms)
+
+
+cdef int write_offset_delete_response(Writer* writer, object value, int version, bint flexible, object convert) except -1:
+    write_int16(writer, value.error_code)
+    write_int32(writer, value.throttle_time_ms)
+    write_array(writer, value.topics, flexible, write_offset_delete_response_topic, version, convert)
     return 0
 
 
@@ -2499,10 +3389,45 @@ cdef Layout layout_of(int api_key) noexcept:
         )
     elif api_key == 3:
         return Layout(0, 13, 9, read_metadata_request, read_metadata_response, write_metadata_request, write_metadata_response)
+    elif api_key == 8:
+        return Layout(
+            2, 10, 8, read_offset_commit_request, read_offset_commit_response, write_offset_commit_request,
+            write_offset_commit_response
+        )
+    elif api_key == 9:
+        return Layout(
+            1, 10, 6, read_offset_fetch_request, read_offset_fetch_response, write_offset_fetch_request,
+            write_offset_fetch_response
+        )
     elif api_key == 10:
         return Layout(
             0, 6, 3, read_find_coordinator_request, read_find_coordinator_response, write_find_coordinator_request,
             write_find_coordinator_response
+        )
+    elif api_key == 11:
+        return Layout(
+            0, 9, 6, read_join_group_request, read_join_group_response, write_join_group_request, write_join_group_response
+        )
+    elif api_key == 12:
+        return Layout(
+            0, 4, 4, read_heartbeat_request, read_heartbeat_response, write_heartbeat_request, write_heartbeat_response
+        )
+    elif api_key == 13:
+        return Layout(
+            0, 5, 4, read_leave_group_request, read_leave_group_response, write_leave_group_request, write_leave_group_response
+        )
+    elif api_key == 14:
+        return Layout(
+            0, 5, 4, read_sync_group_request, read_sync_group_response, write_sync_group_request, write_sync_group_response
+        )
+    elif api_key == 15:
+        return Layout(
+            0, 6, 5, read_describe_groups_request, read_describe_groups_response, write_describe_groups_request,
+            write_describe_groups_response
+        )
+    elif api_key == 16:
+        return Layout(
+            0, 5, 3, read_list_groups_request, read_list_groups_response, write_list_groups_request, write_list_groups_response
         )
     elif api_key == 18:
         return Layout(
@@ -2554,10 +3479,20 @@ cdef Layout layout_of(int api_key) noexcept:
             0, 3, 2, read_create_partitions_request, read_create_partitions_response, write_create_partitions_request,
             write_create_partitions_response
         )
+    elif api_key == 42:
+        return Layout(
+            0, 2, 2, read_delete_groups_request, read_delete_groups_response, write_delete_groups_request,
+            write_delete_groups_response
+        )
     elif api_key == 44:
         return Layout(
             0, 1, 1, read_incremental_alter_configs_request, read_incremental_alter_configs_response,
             write_incremental_alter_configs_request, write_incremental_alter_configs_response
+        )
+    elif api_key == 47:
+        return Layout(
+            0, 0, 1, read_offset_delete_request, read_offset_delete_response, write_offset_delete_request,
+            write_offset_delete_response
         )
     elif api_key == 60:
         return Layout(

@@ -59,10 +59,15 @@ cdef inline object read_uuid(Reader* reader):
     return PyBytes_FromStringAndSize(<const char*>begin, UUID_BYTES) if begin != NULL else None
 
 
+cdef inline object read_data(Reader* reader, bint flexible, bint nullable):
+    """Bytes or None."""
+    cdef Span span = read_span(reader, flexible, False, nullable)
+    return PyBytes_FromStringAndSize(<const char*>span.data, span.size) if span.size >= 0 else None
+
+
 cdef inline object read_records(Reader* reader, bint flexible, bint nullable, object convert):
     """Bytes or None, or what `convert` makes of them."""
-    cdef Span span = read_span(reader, flexible, False, nullable)
-    cdef object taken = PyBytes_FromStringAndSize(<const char*>span.data, span.size) if span.size >= 0 else None
+    cdef object taken = read_data(reader, flexible, nullable)
     return taken if convert is None or reader.failed else convert(taken)
 
 
@@ -118,13 +123,17 @@ cdef inline int write_uuid(Writer* writer, bytes id) except -1:
     return 0
 
 
-cdef inline int write_records(Writer* writer, object value, bint flexible, object convert) except -1:
-    """Bytes or None, or what `convert` makes such of."""
-    cdef bytes data = value if convert is None else convert(value)
+cdef inline int write_data(Writer* writer, bytes data, bint flexible) except -1:
+    """Bytes or None."""
     write_size(writer, -1 if data is None else PyBytes_GET_SIZE(data), flexible, False)
     if data is not None:
         write_bytes(writer, PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
     return 0
+
+
+cdef inline int write_records(Writer* writer, object value, bint flexible, object convert) except -1:
+    """Bytes or None, or what `convert` makes such of."""
+    return write_data(writer, value if convert is None else convert(value), flexible)
 
 
 cdef inline int write_array(

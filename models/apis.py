@@ -56,7 +56,15 @@ APIS: Mapping[int, Api] = {
         api(1, "Fetch", 4, 18, 12),
         api(2, "ListOffsets", 1, 11, 6),
         api(3, "Metadata", 0, 13, 9),
+        api(8, "OffsetCommit", 2, 10, 8),
+        api(9, "OffsetFetch", 1, 10, 6),
         api(10, "FindCoordinator", 0, 6, 3),
+        api(11, "JoinGroup", 0, 9, 6),
+        api(12, "Heartbeat", 0, 4, 4),
+        api(13, "LeaveGroup", 0, 5, 4),
+        api(14, "SyncGroup", 0, 5, 4),
+        api(15, "DescribeGroups", 0, 6, 5),
+        api(16, "ListGroups", 0, 5, 3),
         api(18, "ApiVersions", 0, 4, 3),
         api(19, "CreateTopics", 2, 7, 5),
         api(20, "DeleteTopics", 1, 6, 4),
@@ -67,28 +75,13 @@ APIS: Mapping[int, Api] = {
         api(33, "AlterConfigs", 0, 2, 2),
         api(35, "DescribeLogDirs", 1, 5, 2),
         api(37, "CreatePartitions", 0, 3, 2),
+        api(42, "DeleteGroups", 0, 2, 2),
         api(44, "IncrementalAlterConfigs", 0, 1, 1),
+        api(47, "OffsetDelete", 0, 0, 1),
         api(60, "DescribeCluster", 0, 2, 0),
         api(61, "DescribeProducers", 0, 0, 0),
         api(74, "ListConfigResources", 0, 1, 0),
         api(75, "DescribeTopicPartitions", 0, 0, 0),
-    )
-}
-
-#: Those that the models can decide, and no broker serves yet.
-TO_COME: Mapping[int, Api] = {
-    row.key: row
-    for row in (
-        api(8, "OffsetCommit", 2, 10, 8),
-        api(9, "OffsetFetch", 1, 10, 6),
-        api(11, "JoinGroup", 0, 9, 6),
-        api(12, "Heartbeat", 0, 4, 4),
-        api(13, "LeaveGroup", 0, 5, 4),
-        api(14, "SyncGroup", 0, 5, 4),
-        api(15, "DescribeGroups", 0, 6, 5),
-        api(16, "ListGroups", 0, 5, 3),
-        api(42, "DeleteGroups", 0, 2, 2),
-        api(47, "OffsetDelete", 0, 0, 1),
     )
 }
 

@@ -24,11 +24,11 @@ from fiducial.reference.codec import inner, is_array, is_nullable, model_name
 
 Kind = Literal["request", "response"]
 KINDS: tuple[Kind, Kind] = ("request", "response")
-BITS = {"int8": 8, "int16": 16, "error_code": 16, "int32": 32, "timedelta_i32": 32, "int64": 64, "datetime_i64": 64}
+BITS = {"int8": 8, "int16": 16, "error_code": 16, "int32": 32, "timedelta_i32": 32, "int64": 64, "timedelta_i64": 64, "datetime_i64": 64}
 #: Lengths on both sides of where a compact length takes a second byte, and every length of a character in UTF-8.
 TEXTS = ("", "a", "topic-1", "a\x00b", "ünï→𝄞", "\ufffd", "x" * 126, "y" * 127, "é" * 64)
 EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
-LAST_DATE_MS = 4102444799999  # the end of 2099; dates far beyond it are rounded by kio's reader
+LAST_DATE_MS = 4102444799999  # the end of 2099; dates and spans of time far beyond it are rounded by kio, or more than Python's
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def every_layout() -> Iterator[Layout]:
 class Messages:
     """Random messages of the model's classes: nulls, empties, extremes, all kinds of text, nested arrays, tagged fields there or not.
 
-    `for_kio`: only what kio can hold, whose error codes are the known ones, and whose dates are near.
+    `for_kio`: only what kio can hold, whose error codes are the known ones, and whose times are near.
     """
 
     def __init__(self, seed: int, *, for_kio: bool) -> None:
@@ -110,7 +110,7 @@ class Messages:
         match kind:
             case "string":
                 return self.random.choice(TEXTS)
-            case "records":
+            case "bytes" | "records":
                 return self.random.randbytes(self.random.choice((0, 1, 127, 300)))
             case "uuid":
                 return self.random.choice((ZERO_UUID, b"\xff" * 16, self.random.randbytes(16)))
@@ -123,7 +123,7 @@ class Messages:
         """A number that the type can hold: often a small one, or an extreme."""
         if self.for_kio and kind == "error_code":
             return self.random.choice(list(ErrorCode)).value
-        if self.for_kio and kind == "datetime_i64":
+        if self.for_kio and kind in ("datetime_i64", "timedelta_i64"):
             return self.random.choice((-1, 0, LAST_DATE_MS, self.random.randrange(LAST_DATE_MS)))
         end = 1 << (BITS[kind] - 1)
         return self.random.choice((-1, 0, 1, -end, end - 1, self.random.randrange(-end, end)))
@@ -149,7 +149,7 @@ def as_kio(field: dataclasses.Field[Any], value: Any) -> Any:
     match field.metadata["kafka_type"]:
         case "error_code":
             return ErrorCode(value)
-        case "timedelta_i32":
+        case "timedelta_i32" | "timedelta_i64":
             return datetime.timedelta(milliseconds=value)
         case "datetime_i64":
             return EPOCH + datetime.timedelta(milliseconds=value) if value != -1 else None

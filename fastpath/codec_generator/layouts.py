@@ -20,8 +20,8 @@ from fiducial.models.apis import APIS, Api
 from fiducial.models.values import ZERO_UUID
 
 #: The fewest bytes of each type, in any version.
-BYTES_MIN = {"bool": 1, "int8": 1, "int16": 2, "int32": 4, "int64": 8, "uuid": 16, "string": 1, "records": 1}
-ZEROS: dict[str, Any] = {"bool": False, "string": "", "uuid": ZERO_UUID, "records": None}
+BYTES_MIN = {"bool": 1, "int8": 1, "int16": 2, "int32": 4, "int64": 8, "uuid": 16, "string": 1, "bytes": 1, "records": 1}
+ZEROS: dict[str, Any] = {"bool": False, "string": "", "uuid": ZERO_UUID, "bytes": b"", "records": None}
 
 #: What a layout may say. What is not here is not understood, and must not be passed over.
 MESSAGE_KEYS = {"apiKey", "type", "listeners", "name", "validVersions", "flexibleVersions", "latestVersionUnstable", "fields"}
@@ -51,7 +51,7 @@ class Field:
 
     def bytes_min(self, flexible: bool) -> int:
         """The fewest bytes that the field has where it is on the wire."""
-        if self.is_array or self.kind == "records":
+        if self.is_array or self.kind in ("bytes", "records"):
             return 1 if flexible else 4
         if self.kind == "string":
             return 1 if flexible else 2

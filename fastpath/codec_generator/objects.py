@@ -34,8 +34,8 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
 
 WIRE = """Reader Writer begin_tag end_tag free_writer read_bool read_int8 read_int16 read_int32 read_int64 read_tags read_varint reader_of
 skip_tags take write_bool write_int8 write_int16 write_int32 write_int64 write_varint"""
-VALUES = """ReadValue WriteValue read_array read_int8_item read_int32_item read_maybe read_records read_string read_string_item read_uuid
-write_array write_int8_item write_int32_item write_maybe write_records write_string write_string_item write_uuid"""
+VALUES = """ReadValue WriteValue read_array read_data read_int8_item read_int32_item read_maybe read_records read_string read_string_item read_uuid
+write_array write_data write_int8_item write_int32_item write_maybe write_records write_string write_string_item write_uuid"""
 
 LAYOUT = """\
 cdef struct Layout:
@@ -174,6 +174,8 @@ def read(field: Field) -> str:
     match field.kind:
         case "string":
             return f"read_string(reader, flexible, {nullable})"
+        case "bytes":
+            return f"read_data(reader, flexible, {nullable})"
         case "records":
             return f"read_records(reader, flexible, {nullable}, convert)"
         case kind:
@@ -205,6 +207,8 @@ def write(field: Field) -> str:
     match field.kind:
         case "string":
             return f"write_string(writer, {value}, flexible)"
+        case "bytes":
+            return f"write_data(writer, {value}, flexible)"
         case "records":
             return f"write_records(writer, {value}, flexible, convert)"
         case kind:

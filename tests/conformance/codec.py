@@ -289,7 +289,7 @@ def read_one(reader: Reader, kind: str, is_nullable: bool, version: Version) -> 
         case "string":
             data = read_bytes(reader, INT16, is_nullable, version)
             return reader.text(data) if data is not None else None
-        case "records":
+        case "bytes" | "records":
             return read_bytes(reader, INT32, is_nullable, version)
     raise AssertionError(f"nothing reads {kind}")
 

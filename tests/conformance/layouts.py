@@ -231,6 +231,93 @@ STRUCTS: dict[str, tuple[Field, ...]] = {
         Field("cluster_authorized_operations", "int32", span(8, 10)),
         Field("error_code", "int16", span(13, 13)),
     ),
+    "OffsetCommitRequestPartition": (
+        Field("partition_index", "int32", span(2, 10)),
+        Field("committed_offset", "int64", span(2, 10)),
+        Field("committed_leader_epoch", "int32", span(6, 10)),
+        Field("committed_metadata", "string", span(2, 10), nullable=span(2, 10)),
+    ),
+    "OffsetCommitRequestTopic": (
+        Field("name", "string", span(2, 9)),
+        Field("topic_id", "uuid", span(10, 10)),
+        Field("partitions", "[]OffsetCommitRequestPartition", span(2, 10)),
+    ),
+    "OffsetCommitRequest": (
+        Field("group_id", "string", span(2, 10)),
+        Field("generation_id_or_member_epoch", "int32", span(2, 10)),
+        Field("member_id", "string", span(2, 10)),
+        Field("group_instance_id", "string", span(7, 10), nullable=span(7, 10)),
+        Field("retention_time_ms", "int64", span(2, 4)),
+        Field("topics", "[]OffsetCommitRequestTopic", span(2, 10)),
+    ),
+    "OffsetCommitResponsePartition": (
+        Field("partition_index", "int32", span(2, 10)),
+        Field("error_code", "int16", span(2, 10)),
+    ),
+    "OffsetCommitResponseTopic": (
+        Field("name", "string", span(2, 9)),
+        Field("topic_id", "uuid", span(10, 10)),
+        Field("partitions", "[]OffsetCommitResponsePartition", span(2, 10)),
+    ),
+    "OffsetCommitResponse": (
+        Field("throttle_time_ms", "int32", span(3, 10)),
+        Field("topics", "[]OffsetCommitResponseTopic", span(2, 10)),
+    ),
+    "OffsetFetchRequestTopic": (
+        Field("name", "string", span(1, 7)),
+        Field("partition_indexes", "[]int32", span(1, 7)),
+    ),
+    "OffsetFetchRequestTopics": (
+        Field("name", "string", span(8, 9)),
+        Field("topic_id", "uuid", span(10, 10)),
+        Field("partition_indexes", "[]int32", span(8, 10)),
+    ),
+    "OffsetFetchRequestGroup": (
+        Field("group_id", "string", span(8, 10)),
+        Field("member_id", "string", span(9, 10), nullable=span(9, 10)),
+        Field("member_epoch", "int32", span(9, 10)),
+        Field("topics", "[]OffsetFetchRequestTopics", span(8, 10), nullable=span(8, 10)),
+    ),
+    "OffsetFetchRequest": (
+        Field("group_id", "string", span(1, 7)),
+        Field("topics", "[]OffsetFetchRequestTopic", span(1, 7), nullable=span(2, 7)),
+        Field("groups", "[]OffsetFetchRequestGroup", span(8, 10)),
+        Field("require_stable", "bool", span(7, 10)),
+    ),
+    "OffsetFetchResponsePartition": (
+        Field("partition_index", "int32", span(1, 7)),
+        Field("committed_offset", "int64", span(1, 7)),
+        Field("committed_leader_epoch", "int32", span(5, 7)),
+        Field("metadata", "string", span(1, 7), nullable=span(1, 7)),
+        Field("error_code", "int16", span(1, 7)),
+    ),
+    "OffsetFetchResponseTopic": (
+        Field("name", "string", span(1, 7)),
+        Field("partitions", "[]OffsetFetchResponsePartition", span(1, 7)),
+    ),
+    "OffsetFetchResponsePartitions": (
+        Field("partition_index", "int32", span(8, 10)),
+        Field("committed_offset", "int64", span(8, 10)),
+        Field("committed_leader_epoch", "int32", span(8, 10)),
+        Field("metadata", "string", span(8, 10), nullable=span(8, 10)),
+        Field("error_code", "int16", span(8, 10)),
+    ),
+    "OffsetFetchResponseTopics": (
+        Field("name", "string", span(8, 9)),
+        Field("topic_id", "uuid", span(10, 10)),
+        Field("partitions", "[]OffsetFetchResponsePartitions", span(8, 10)),
+    ),
+    "OffsetFetchResponseGroup": (
+        Field("group_id", "string", span(8, 10)),
+        Field("topics", "[]OffsetFetchResponseTopics", span(8, 10)),
+        Field("error_code", "int16", span(8, 10)),
+    ),
+    "OffsetFetchResponse": (
+        Field("throttle_time_ms", "int32", span(3, 10)),
+        Field("topics", "[]OffsetFetchResponseTopic", span(1, 7)),
+        Field("error_code", "int16", span(2, 7)),
+        Field("groups", "[]OffsetFetchResponseGroup", span(8, 10)),
+    ),
     "FindCoordinatorRequest": (
         Field("key", "string", span(0, 3)),
         Field("key_type", "int8", span(1, 6)),
@@ -252,6 +339,127 @@ STRUCTS: dict[str, tuple[Field, ...]] = {
         Field("host", "string", span(0, 3)),
         Field("port", "int32", span(0, 3)),
         Field("coordinators", "[]Coordinator", span(4, 6)),
+    ),
+    "JoinGroupRequestProtocol": (
+        Field("name", "string", span(0, 9)),
+        Field("metadata", "bytes", span(0, 9)),
+    ),
+    "JoinGroupRequest": (
+        Field("group_id", "string", span(0, 9)),
+        Field("session_timeout_ms", "int32", span(0, 9)),
+        Field("rebalance_timeout_ms", "int32", span(1, 9)),
+        Field("member_id", "string", span(0, 9)),
+        Field("group_instance_id", "string", span(5, 9), nullable=span(5, 9)),
+        Field("protocol_type", "string", span(0, 9)),
+        Field("protocols", "[]JoinGroupRequestProtocol", span(0, 9)),
+        Field("reason", "string", span(8, 9), nullable=span(8, 9)),
+    ),
+    "JoinGroupResponseMember": (
+        Field("member_id", "string", span(0, 9)),
+        Field("group_instance_id", "string", span(5, 9), nullable=span(5, 9)),
+        Field("metadata", "bytes", span(0, 9)),
+    ),
+    "JoinGroupResponse": (
+        Field("throttle_time_ms", "int32", span(2, 9)),
+        Field("error_code", "int16", span(0, 9)),
+        Field("generation_id", "int32", span(0, 9)),
+        Field("protocol_type", "string", span(7, 9), nullable=span(7, 9)),
+        Field("protocol_name", "string", span(0, 9), nullable=span(7, 9)),
+        Field("leader", "string", span(0, 9)),
+        Field("skip_assignment", "bool", span(9, 9)),
+        Field("member_id", "string", span(0, 9)),
+        Field("members", "[]JoinGroupResponseMember", span(0, 9)),
+    ),
+    "HeartbeatRequest": (
+        Field("group_id", "string", span(0, 4)),
+        Field("generation_id", "int32", span(0, 4)),
+        Field("member_id", "string", span(0, 4)),
+        Field("group_instance_id", "string", span(3, 4), nullable=span(3, 4)),
+    ),
+    "HeartbeatResponse": (
+        Field("throttle_time_ms", "int32", span(1, 4)),
+        Field("error_code", "int16", span(0, 4)),
+    ),
+    "MemberIdentity": (
+        Field("member_id", "string", span(3, 5)),
+        Field("group_instance_id", "string", span(3, 5), nullable=span(3, 5)),
+        Field("reason", "string", span(5, 5), nullable=span(5, 5)),
+    ),
+    "LeaveGroupRequest": (
+        Field("group_id", "string", span(0, 5)),
+        Field("member_id", "string", span(0, 2)),
+        Field("members", "[]MemberIdentity", span(3, 5)),
+    ),
+    "MemberResponse": (
+        Field("member_id", "string", span(3, 5)),
+        Field("group_instance_id", "string", span(3, 5), nullable=span(3, 5)),
+        Field("error_code", "int16", span(3, 5)),
+    ),
+    "LeaveGroupResponse": (
+        Field("throttle_time_ms", "int32", span(1, 5)),
+        Field("error_code", "int16", span(0, 5)),
+        Field("members", "[]MemberResponse", span(3, 5)),
+    ),
+    "SyncGroupRequestAssignment": (
+        Field("member_id", "string", span(0, 5)),
+        Field("assignment", "bytes", span(0, 5)),
+    ),
+    "SyncGroupRequest": (
+        Field("group_id", "string", span(0, 5)),
+        Field("generation_id", "int32", span(0, 5)),
+        Field("member_id", "string", span(0, 5)),
+        Field("group_instance_id", "string", span(3, 5), nullable=span(3, 5)),
+        Field("protocol_type", "string", span(5, 5), nullable=span(5, 5)),
+        Field("protocol_name", "string", span(5, 5), nullable=span(5, 5)),
+        Field("assignments", "[]SyncGroupRequestAssignment", span(0, 5)),
+    ),
+    "SyncGroupResponse": (
+        Field("throttle_time_ms", "int32", span(1, 5)),
+        Field("error_code", "int16", span(0, 5)),
+        Field("protocol_type", "string", span(5, 5), nullable=span(5, 5)),
+        Field("protocol_name", "string", span(5, 5), nullable=span(5, 5)),
+        Field("assignment", "bytes", span(0, 5)),
+    ),
+    "DescribeGroupsRequest": (
+        Field("groups", "[]string", span(0, 6)),
+        Field("include_authorized_operations", "bool", span(3, 6)),
+    ),
+    "DescribedGroupMember": (
+        Field("member_id", "string", span(0, 6)),
+        Field("group_instance_id", "string", span(4, 6), nullable=span(4, 6)),
+        Field("client_id", "string", span(0, 6)),
+        Field("client_host", "string", span(0, 6)),
+        Field("member_metadata", "bytes", span(0, 6)),
+        Field("member_assignment", "bytes", span(0, 6)),
+    ),
+    "DescribedGroup": (
+        Field("error_code", "int16", span(0, 6)),
+        Field("error_message", "string", span(6, 6), nullable=span(6, 6)),
+        Field("group_id", "string", span(0, 6)),
+        Field("group_state", "string", span(0, 6)),
+        Field("protocol_type", "string", span(0, 6)),
+        Field("protocol_data", "string", span(0, 6)),
+        Field("members", "[]DescribedGroupMember", span(0, 6)),
+        Field("authorized_operations", "int32", span(3, 6)),
+    ),
+    "DescribeGroupsResponse": (
+        Field("throttle_time_ms", "int32", span(1, 6)),
+        Field("groups", "[]DescribedGroup", span(0, 6)),
+    ),
+    "ListGroupsRequest": (
+        Field("states_filter", "[]string", span(4, 5)),
+        Field("types_filter", "[]string", span(5, 5)),
+    ),
+    "ListedGroup": (
+        Field("group_id", "string", span(0, 5)),
+        Field("protocol_type", "string", span(0, 5)),
+        Field("group_state", "string", span(4, 5)),
+        Field("group_type", "string", span(5, 5)),
+    ),
+    "ListGroupsResponse": (
+        Field("throttle_time_ms", "int32", span(1, 5)),
+        Field("error_code", "int16", span(0, 5)),
+        Field("groups", "[]ListedGroup", span(0, 5)),
     ),
     "ApiVersionsRequest": (
         Field("client_software_name", "string", span(3, 4)),
@@ -516,6 +724,17 @@ STRUCTS: dict[str, tuple[Field, ...]] = {
         Field("throttle_time_ms", "int32", span(0, 3)),
         Field("results", "[]CreatePartitionsTopicResult", span(0, 3)),
     ),
+    "DeleteGroupsRequest": (
+        Field("groups_names", "[]string", span(0, 2)),
+    ),
+    "DeletableGroupResult": (
+        Field("group_id", "string", span(0, 2)),
+        Field("error_code", "int16", span(0, 2)),
+    ),
+    "DeleteGroupsResponse": (
+        Field("throttle_time_ms", "int32", span(0, 2)),
+        Field("results", "[]DeletableGroupResult", span(0, 2)),
+    ),
     "IncrementalAlterConfigsRequestAlterableConfig": (
         Field("name", "string", span(0, 1)),
         Field("config_operation", "int8", span(0, 1)),
@@ -539,6 +758,30 @@ STRUCTS: dict[str, tuple[Field, ...]] = {
     "IncrementalAlterConfigsResponse": (
         Field("throttle_time_ms", "int32", span(0, 1)),
         Field("responses", "[]IncrementalAlterConfigsResponseAlterConfigsResourceResponse", span(0, 1)),
+    ),
+    "OffsetDeleteRequestPartition": (
+        Field("partition_index", "int32", span(0, 0)),
+    ),
+    "OffsetDeleteRequestTopic": (
+        Field("name", "string", span(0, 0)),
+        Field("partitions", "[]OffsetDeleteRequestPartition", span(0, 0)),
+    ),
+    "OffsetDeleteRequest": (
+        Field("group_id", "string", span(0, 0)),
+        Field("topics", "[]OffsetDeleteRequestTopic", span(0, 0)),
+    ),
+    "OffsetDeleteResponsePartition": (
+        Field("partition_index", "int32", span(0, 0)),
+        Field("error_code", "int16", span(0, 0)),
+    ),
+    "OffsetDeleteResponseTopic": (
+        Field("name", "string", span(0, 0)),
+        Field("partitions", "[]OffsetDeleteResponsePartition", span(0, 0)),
+    ),
+    "OffsetDeleteResponse": (
+        Field("error_code", "int16", span(0, 0)),
+        Field("throttle_time_ms", "int32", span(0, 0)),
+        Field("topics", "[]OffsetDeleteResponseTopic", span(0, 0)),
     ),
     "DescribeClusterRequest": (
         Field("include_cluster_authorized_operations", "bool", span(0, 2)),
