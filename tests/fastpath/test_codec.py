@@ -32,20 +32,32 @@ from fiducial.models.messages import (
     CreateTopicsRequest,
     DescribeConfigsRequest,
     DescribeConfigsResource,
+    DescribedGroup,
+    DescribedGroupMember,
+    DescribeGroupsResponse,
     FetchableTopicResponse,
     FetchRequest,
     FetchResponse,
     FetchTopic,
+    JoinGroupRequest,
+    JoinGroupRequestProtocol,
+    JoinGroupResponse,
+    JoinGroupResponseMember,
     ListOffsetsRequest,
     ListOffsetsResponse,
     ListOffsetsTopic,
     ListOffsetsTopicResponse,
     MetadataRequest,
     MetadataRequestTopic,
+    OffsetFetchRequest,
+    OffsetFetchRequestGroup,
     PartitionData,
     PartitionProduceResponse,
     ProduceRequest,
     ProduceResponse,
+    SyncGroupRequest,
+    SyncGroupRequestAssignment,
+    SyncGroupResponse,
     TopicProduceResponse,
 )
 from fiducial.reference import codec as reference
@@ -58,7 +70,8 @@ MUTATIONS = 1000 if IS_LONG else 50  # of one message of each layout
 SMALL_BYTES = 250  # so that cutting a message at every byte is quick
 
 REFUSED = "refused"
-PRODUCE, FETCH, LIST_OFFSETS, METADATA, CREATE_TOPICS, DESCRIBE_CONFIGS = 0, 1, 2, 3, 19, 32
+PRODUCE, FETCH, LIST_OFFSETS, METADATA, OFFSET_FETCH, JOIN_GROUP, SYNC_GROUP, DESCRIBE_GROUPS = 0, 1, 2, 3, 9, 11, 14, 15
+CREATE_TOPICS, DESCRIBE_CONFIGS = 19, 32
 HOT = (PRODUCE, FETCH, LIST_OFFSETS)
 
 each_message = pytest.mark.parametrize(
@@ -247,6 +260,56 @@ def test_an_array_that_may_be_null_has_no_nulls_in_it(version: int) -> None:
     assert verdict(codec_objects, codec_objects.encode(nothing, *layout.where), layout) == nothing
 
 
+#: A length of -1, of 0, of 2, of more than there is, of as much as can be said, and of -5: as 32 bits, and compact.
+LENGTHS = ["ffffffff", "00000000", "00000002", "00000063", "7fffffff", "fffffffb"]
+COMPACT_LENGTHS = ["00", "01", "03", "64", "ffffffff07", "fcffffff0f"]
+
+
+@pytest.mark.rule("WIRE-FRAME-8")
+@pytest.mark.parametrize(
+    ("sent", "api_key", "flexible_from", "kind"),
+    [
+        (JoinGroupRequest(protocols=(JoinGroupRequestProtocol("range", b"??"),)), JOIN_GROUP, 6, "request"),
+        (JoinGroupResponse(members=(JoinGroupResponseMember("me", metadata=b"??"),)), JOIN_GROUP, 6, "response"),
+        (SyncGroupRequest(assignments=(SyncGroupRequestAssignment("me", b"??"),)), SYNC_GROUP, 4, "request"),
+        (SyncGroupResponse(assignment=b"??"), SYNC_GROUP, 4, "response"),
+        (DescribeGroupsResponse((DescribedGroup(members=(DescribedGroupMember(member_metadata=b"??"),)),)), DESCRIBE_GROUPS, 5, "response"),
+        (DescribeGroupsResponse((DescribedGroup(members=(DescribedGroupMember(member_assignment=b"??"),)),)), DESCRIBE_GROUPS, 5, "response"),
+    ],
+)
+def test_bytes_may_be_none_but_not_null_nor_more_than_there_are(sent: Any, api_key: int, flexible_from: int, kind: Kind) -> None:
+    for layout in layouts(APIS[api_key], kind):
+        data = codec_objects.encode(sent, *layout.where)
+        lengths = [bytes.fromhex(one) for one in (COMPACT_LENGTHS if layout.version >= flexible_from else LENGTHS)]
+        (before, behind) = data.split(lengths[2] + b"??")
+        spoilt = [before + length + (b"??" if index > 1 else b"") + behind for index, length in enumerate(lengths)]
+        assert spoilt[2] == data and [refuted(layout, one) for one in spoilt] == [""] * len(spoilt)
+        assert [verdict(codec_objects, one, layout) is REFUSED for one in spoilt] == [True, False, False, True, True, True]
+        assert verdict(codec_objects, spoilt[1], layout) == with_empty_bytes(sent)
+
+
+def with_empty_bytes(message: Any) -> Any:
+    """The message with nothing where ?? stands."""
+    if isinstance(message, tuple):
+        return tuple(with_empty_bytes(one) for one in message)
+    if attrs.has(type(message)):
+        return type(message)(*(with_empty_bytes(getattr(message, field.name)) for field in attrs.fields(type(message))))
+    return b"" if message == b"??" else message
+
+
+@pytest.mark.rule("WIRE-FRAME-8")
+def test_no_topics_and_null_are_two_requests_where_null_may_be() -> None:
+    for layout in layouts(APIS[OFFSET_FETCH], "request"):
+        empty, null = (
+            OffsetFetchRequest("g", topics) if layout.version < 8 else OffsetFetchRequest(groups=(OffsetFetchRequestGroup("g", topics=topics),))
+            for topics in ((), None)
+        )
+        assert verdict(codec_objects, codec_objects.encode(empty, *layout.where), layout) == empty
+        data = codec_objects.encode(null, *layout.where)
+        assert verdict(codec_objects, data, layout) == (REFUSED if layout.version < 2 else null)
+        assert refuted(layout, data) == ""
+
+
 def test_bytes_behind_a_message_and_before_its_position_are_not_looked_at() -> None:
     sent = MetadataRequest((MetadataRequestTopic(name="a"),))
     data = codec_objects.encode(sent, METADATA, 9, "request")
@@ -290,6 +353,12 @@ def test_a_string_that_is_too_long_is_cut_behind_a_whole_character(text: str) ->
 def test_what_is_no_text_is_not_written(name: Any) -> None:
     with pytest.raises((UnicodeEncodeError, TypeError)):
         codec_objects.encode(MetadataRequest((MetadataRequestTopic(name=name),)), METADATA, 8, "request")
+
+
+@pytest.mark.parametrize("assignment", ["a", 7, bytearray(b"a")])
+def test_what_is_no_bytes_is_not_written(assignment: Any) -> None:
+    with pytest.raises(TypeError):
+        codec_objects.encode(SyncGroupResponse(assignment=assignment), SYNC_GROUP, 5, "response")
 
 
 def test_what_is_no_number_or_id_for_the_wire_is_refused() -> None:
@@ -550,6 +619,15 @@ MUTANTS: dict[str, tuple[str, list[Mutant]]] = {
             Mutant("a tag written unasked", OBJECTS, "write_fetch_request", "value.cluster_id is not None", "True", 1, "request"),
             Mutant("items thought larger", OBJECTS, "read_delete_records_topic", "False, 12", "False, 120", 21, "request"),
             Mutant("no tags in a struct", OBJECTS, "write_create_partitions_assignment", "write_varint(writer, 0)", "pass", 37, "request"),
+            Mutant("an id in the version before", OBJECTS, "write_offset_commit_request_topic", "version == 10", "version >= 9", 8, "request"),
+            Mutant("no null in a struct", OBJECTS, "read_offset_fetch_request_group", "flexible, True, 3", "flexible, False, 3", 9, "request"),
+            Mutant("bytes before their name", OBJECTS, "read_join_group_request_protocol", "name, metadata)", "metadata, name)", 11, "request"),
+            Mutant("written one version late", OBJECTS, "write_join_group_response", "version >= 7", "version >= 8", 11, "response"),
+            Mutant("read one version late", OBJECTS, "read_heartbeat_request", "version >= 3", "version >= 4", 12, "request"),
+            Mutant("members thought larger", OBJECTS, "read_leave_group_response", "False, 5", "False, 50", 13, "response"),
+            Mutant("bytes of two kinds swapped", OBJECTS, "write_described_group_member", "member_metadata", "member_assignment", 15, "response"),
+            Mutant("written in two versions only", OBJECTS, "write_listed_group", "version == 5", "version >= 4", 16, "response"),
+            Mutant("two fields swapped", OBJECTS, "read_offset_delete_response_partition", "(partition_index, error_code)", "(error_code, partition_index)", 47, "response"),
         ],
     ),
     "structs": (
