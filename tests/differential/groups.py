@@ -18,6 +18,7 @@ from datetime import timedelta
 from enum import Enum
 from types import TracebackType
 from typing import Any
+from uuid import UUID
 
 from kio.schema.index import api_key_map
 from kio.serial import entity_reader, entity_writer
@@ -58,7 +59,9 @@ def in_kio(layout: Any, message: Any) -> Any:
             content = tuple(in_kio(nested, one) for one in content)
         elif name_of(field) != field.name:
             content = timedelta(milliseconds=content)
-        fields[field.name] = None if content == ZERO_UUID else content
+        elif field.metadata.get("kafka_type") == "uuid":
+            content = None if content == ZERO_UUID else UUID(bytes=content)
+        fields[field.name] = content
     return layout(**fields)
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import fiducial.models.broker
+import fiducial.models.group_records
 import fiducial.models.group_requests
 import fiducial.models.restarts
 import fiducial.reference.server  # noqa: F401  (rules of frames and sockets are marked there)

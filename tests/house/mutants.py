@@ -30,6 +30,7 @@ from _pytest.runner import runtestprotocol
 from house.mutations import mutants_of, put_in
 
 import fiducial.models.broker
+import fiducial.models.group_records
 import fiducial.models.group_requests
 import fiducial.models.restarts
 import fiducial.reference.server  # noqa: F401  (rules of frames and sockets are marked there)
