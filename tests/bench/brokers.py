@@ -109,8 +109,8 @@ class ApacheKafka(Kafka):
     name = "Apache Kafka"
     jvm = ("-Xms256m", "-Xmx1g")
 
-    def __init__(self) -> None:
-        super().__init__(**{"log.segment.delete.delay.ms": "0", "auto.create.topics.enable": "false"})
+    def __init__(self, **settings: str) -> None:
+        super().__init__(**{"log.segment.delete.delay.ms": "0", "auto.create.topics.enable": "false", **settings})
 
     @property
     def pid(self) -> int:

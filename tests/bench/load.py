@@ -63,14 +63,20 @@ class Fetch:
 
 
 @dataclass(frozen=True)
-class Measured:
-    """What was acknowledged or read, and what that cost."""
+class Load:
+    """What was answered, and what that cost."""
 
     requests: int
-    records: int
     wall_s: float
     broker_cpu_s: float
     load_cpu_s: float
+
+
+@dataclass(frozen=True)
+class Measured(Load):
+    """The same of records that were acknowledged or read."""
+
+    records: int
 
 
 class Connection:
@@ -93,6 +99,10 @@ class Connection:
     def ask(self, frame: bytes) -> bytes:
         """The answer to one frame with its length, without its own."""
         self.socket.sendall(frame)
+        return self.answer()
+
+    def answer(self) -> bytes:
+        """The next answer, without its length."""
         length = bytearray(4)
         self.take(memoryview(length))
         answer = bytearray(struct.unpack(">i", length)[0])
@@ -208,8 +218,13 @@ def fill(target: Target, work: Fetch) -> None:
 
 def run(target: Target, work: Produce | Fetch, seconds: float) -> Measured:
     """Keep the broker busy for so long."""
+    load = busy(target, [lane_of(target, partition, work) for partition in range(CONNECTIONS)], BLOCK, seconds)
+    return Measured(**vars(load), records=load.requests * (work.records if isinstance(work, Produce) else work.records * work.batches))
+
+
+def busy(target: Target, lanes: Sequence[Lane], block: int, seconds: float) -> Load:
+    """Two blocks of each lane on their way, for so long; a block has `block` requests. In the end the lanes are closed."""
     with ExitStack() as stack:
-        lanes = [lane_of(target, partition, work) for partition in range(CONNECTIONS)]
         for lane in lanes:
             stack.callback(lane.socket.close)
         blocks = len(lanes)
@@ -226,6 +241,4 @@ def run(target: Target, work: Produce | Fetch, seconds: float) -> Measured:
             lane.receive()
         wall_s = time.monotonic() - begun
         used = cpu_seconds(target.pid) - broker_cpu_s, time.process_time() - load_cpu_s
-    requests = blocks * BLOCK
-    records = requests * (work.records if isinstance(work, Produce) else work.records * work.batches)
-    return Measured(requests, records, wall_s, *used)
+    return Load(blocks * block, wall_s, *used)
