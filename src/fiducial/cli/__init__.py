@@ -1,4 +1,4 @@
-"""The command `fiducial`: serve, conform, verify, explain. Each imports what it needs only when it runs."""
+"""The command `fiducial`: serve, groups, lag, conform, verify, explain. Each imports what it needs only when it runs."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ USAGE = 2
 EXAMPLES = """\
 examples:
   fiducial serve                                  a broker on 127.0.0.1:9092, its data in ./fiducial-data
+  fiducial groups 127.0.0.1:9092                  the consumer groups of a cluster, any that speaks Kafka's protocol
+  fiducial lag 127.0.0.1:9092                     how far they are behind
   fiducial conform 127.0.0.1:9092                 judge a broker, any that speaks Kafka's protocol
   fiducial explain LOG-BATCH-9                    a rule of the specification
   fiducial explain OUT_OF_ORDER_SEQUENCE_NUMBER   an error, and the rules that answer it
@@ -35,6 +37,42 @@ examples:
   fiducial serve --config server.properties
   fiducial serve --reference --flaw P29
   kcat -b 127.0.0.1:9092 -t greetings -P <<< hello && kcat -b 127.0.0.1:9092 -t greetings -C -e
+"""
+
+GROUPS_EXAMPLES = """\
+All nodes are asked, from any one of them on. Members and their partitions are told of classic groups; groups of another type are listed.
+
+JSON (-o json), one object on a line: {"bootstrap", "groups": [{"group", "type", "state", "protocol_type", "protocol", "coordinator" (a node's
+id), "members": [{"member_id", "instance_id", "client_id", "host", "partitions": [{"topic", "partition"}]}], "error"}]}. "members" is null if
+nobody tells them, with the reason in "error" if there is one; "partitions" if the assignment cannot be read; "instance_id" if there is none.
+
+Exit status 0; 1: the cluster cannot be reached or does not tell, or a group that is named is not there; 2: a command line that is not accepted.
+
+examples:
+  fiducial groups 127.0.0.1:9092
+  fiducial groups 127.0.0.1:9092 checkout
+  fiducial groups broker-1:9092,broker-2:9092 -o json
+"""
+
+LAG_EXAMPLES = """\
+  COMMITTED   where the group goes on: the offset of the first record that it has not read
+  LAG         the end of the log (the high watermark) less that; so much also counts of what was deleted unread
+  BEHIND      now, by the clock of this machine, less the time of the first unread record that is there; 0s if there is none
+  CLIENT      the member that reads the partition now
+
+Of a topic, and in all, the lag is the sum and the time the longest. A partition whose lag nobody knows counts in neither, and is told of.
+
+JSON (-o json), one object on a line: {"bootstrap", "groups": [{"group", "type", "state", "lag", "behind_ms", "unknown_partitions", "topics": [{"topic",
+"lag", "behind_ms", "unknown_partitions", "partitions": [{"partition", "committed", "log_start", "log_end", "lag", "behind_ms", "member_id", "client_id",
+"host", "note"}]}], "error"}], "lag", "behind_ms", "unknown_partitions"}. What is not known is null; "note" has the reason, or is empty; "error" is of
+the group's offsets, null if they are told.
+
+Exit status 0; 1: the cluster cannot be reached or does not tell, or a group that is named is not there; 2: a command line that is not accepted.
+
+examples:
+  fiducial lag 127.0.0.1:9092
+  fiducial lag 127.0.0.1:9092 checkout shipping --watch 2
+  fiducial lag 127.0.0.1:9092 -o json | jq '.groups[] | {group, lag, behind_ms}'
 """
 
 CONFORM_EXAMPLES = """\
@@ -119,6 +157,10 @@ def parser() -> argparse.ArgumentParser:
     serve.add_argument("--config", type=Path, metavar="FILE", help="a file of settings, in the format of Kafka's server.properties")
     serve.add_argument("--flaw", action="append", default=[], metavar="NAME", help="have a bug on purpose, with --reference, to see who notices; may be repeated")
     serve.add_argument("--list-flaws", action="store_true", help="list the bugs that --flaw can switch on, and serve nothing")
+    about = "The consumer groups of a cluster, any that speaks Kafka's protocol: who is in them, and what is assigned to whom."
+    add_viewer(commands.add_parser("groups", help="list consumer groups", description=about, epilog=GROUPS_EXAMPLES, **raw), "of these groups, the members too")
+    about = "How far the consumer groups of a cluster are behind, any that speaks Kafka's protocol: by partition, topic and in all."
+    add_viewer(commands.add_parser("lag", help="how far they are behind", description=about, epilog=LAG_EXAMPLES, **raw), "only these groups")
     about = "Judge a broker, any that speaks Kafka's protocol, by the rules of the specification."
     conform = commands.add_parser("conform", help="judge a broker", description=about, epilog=CONFORM_EXAMPLES, **raw)
     conform.add_argument("target", nargs="?", metavar="HOST:PORT", help="the broker to judge")
@@ -149,6 +191,14 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
+def add_viewer(command: argparse.ArgumentParser, of_groups: str) -> None:
+    """What every command takes that looks at a cluster."""
+    command.add_argument("bootstrap", metavar="HOST:PORT", help="a broker of the cluster; or several, with commas, to try one after another")
+    command.add_argument("group", nargs="*", metavar="GROUP", help=of_groups)
+    command.add_argument("-o", "--output", choices=("text", "json"), default="text", help="a table to read, or an object of JSON (default: %(default)s)")
+    command.add_argument("--watch", type=float, metavar="SECONDS", help="look again and again, so often, until Ctrl-C")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; its exit status."""
     options = parser().parse_args(argv)
@@ -161,6 +211,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             from fiducial.cli.conform import conform
 
             return conform(options)
+        case "groups":
+            from fiducial.cli.groups import groups
+
+            return groups(options)
+        case "lag":
+            from fiducial.cli.lag import lag
+
+            return lag(options)
         case "verify":
             from fiducial.cli.verify import verify
 
