@@ -80,6 +80,25 @@ def test_what_is_wrong_with_an_answer_is_told_with_its_place(version: int, where
     assert str(caught.value) == problem
 
 
+@pytest.mark.parametrize(
+    ("version", "instead", "problem"),
+    [
+        (3, "ffffffff", "null where none may be"),
+        (3, "fffffffb", "a length of -5"),
+        (3, "00000003 6162", "3 bytes wanted, 2 are left"),
+        (5, "00", "null where none may be"),
+        (5, "04 6162", "3 bytes wanted, 2 are left"),
+    ],
+)
+def test_bytes_that_are_none_are_told_with_their_place(version: int, instead: str, problem: str) -> None:
+    data = codec.encode(m.SyncGroupResponse(assignment=b"ab"), 14, version, "response")
+    before, found, _ = data.partition(b"\x03ab" if version == 5 else b"\x00\x00\x00\x02ab")
+    assert found
+    with pytest.raises(Malformed) as caught:
+        codec.decode(before + bytes.fromhex(instead), 14, version, "response")
+    assert (caught.value.place, caught.value.problem) == ("assignment", problem)
+
+
 LEADER = b"\x00\x00\x00\x01\x00\x00\x00\x02\x00"
 
 
@@ -122,6 +141,8 @@ def test_booleans_and_signs_of_structs_are_one_of_two() -> None:
 def test_a_request_can_say_what_no_layout_allows() -> None:
     spoilt = m.ProduceRequest(None, Raw(b"\x7f"), 0, Raw(b"\xff\xff\xff\xf0"))  # type: ignore[arg-type]
     assert codec.encode(spoilt, 0, 3, "request") == b"\xff\xff" + b"\x7f" + bytes(4) + b"\xff\xff\xff\xf0"
+    unsubscribed = m.JoinGroupRequest(protocols=(m.JoinGroupRequestProtocol("range", None),))  # type: ignore[arg-type]
+    assert codec.encode(unsubscribed, 11, 5, "request").endswith(b"\x00\x05range" + b"\xff\xff\xff\xff")
     nameless = m.ProduceRequest(topic_data=(m.TopicProduceData(None),))  # type: ignore[arg-type]
     assert codec.encode(nameless, 0, 3, "request").endswith(b"\x00\x00\x00\x01" + b"\xff\xff" + bytes(4))
 
@@ -161,6 +182,11 @@ def test_a_request_frame_has_a_name_and_perhaps_tags() -> None:
         pytest.param(3, 8, "7fffffff", id="an array without its elements"),
         pytest.param(1, 12, "ffffffff 00000000 00000000 00000000 00 00000000 ffffffff 01 01 01 02 0003 0261 0002 0262", id="a known tag of a wrong size, twice"),
         pytest.param(75, 0, "01 000007d0 05 026100000000 00 00", id="a struct that is there, said oddly"),
+        pytest.param(11, 0, "0001 67 00002710 0000 0000 00000001 0001 72 00000000", id="no bytes"),
+        pytest.param(11, 0, "0001 67 00002710 0000 0000 00000001 0001 72 ffffffff", id="null where bytes must be"),
+        pytest.param(11, 0, "0001 67 00002710 0000 0000 00000001 0001 72 00000003 6162", id="bytes beyond the frame"),
+        pytest.param(11, 6, "0267 00002710 00002710 01 00 01 02 0272 02ff 00 00", id="bytes that are no text"),
+        pytest.param(11, 6, "0267 00002710 00002710 01 00 01 02 0272 ffffffff07 61 00 00", id="more bytes than can be"),
         pytest.param(18, 3, "ffff03" + "61" * 65534 + "0261 00", id="a string that is too long"),
     ],
 )
