@@ -180,7 +180,9 @@ def is_free(group: Group, asked: Asked) -> bool:
 @rule("GROUP-COMMIT-9")
 def metadata_is_too_long(partition: OffsetCommitRequestPartition, config: GroupConfig) -> bool:
     """offset.metadata.max.bytes, which counts characters as Java does."""
-    return len((partition.committed_metadata or "").encode("utf-16-le")) // 2 > config.offset_metadata_max
+    metadata = partition.committed_metadata or ""
+    characters = len(metadata) if metadata.isascii() else len(metadata.encode("utf-16-le")) // 2
+    return characters > config.offset_metadata_max
 
 
 #: Arguments: the partition, the settings. Behind everything else.

@@ -5,7 +5,8 @@
                                         └──── the groups ◀───────────────┘ the same fold, after a restart
 
 Laws of this file
-    What is durable (`saved`, `offsets`) changes in `evolve` and nowhere else. What is live beside it, members and who waits, `restored` makes anew.
+    What is durable (`saved`, `offsets`) changes in `evolve`, or in `evolved`, its fold, and nowhere else. What is live beside it, members and who
+    waits, `restored` makes anew.
     An answer stands behind the records in the effects: it leaves when they are committed. If they cannot be written, the groups are still what
     they were, and `not_written` says what is answered instead.
 """
@@ -13,6 +14,8 @@ Laws of this file
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import reduce
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from immutables import Map
@@ -106,12 +109,17 @@ def evolve(groups: Groups, record: Any) -> Groups:
             return changed(groups, saved=groups.saved.set(group_id, record))
         case GroupForgotten(group_id):
             return changed(groups, saved=groups.saved.delete(group_id)) if group_id in groups.saved else groups
-        case OffsetCommitted(group_id, topic, partition, committed):
-            offsets = offsets_of(groups, group_id).set((topic, partition), committed)
-            return changed(groups, offsets=groups.offsets.set(group_id, offsets))
+        case OffsetCommitted(group_id):
+            return with_offsets(groups, group_id, [record])
         case OffsetForgotten(group_id, topic, partition):
             return without_offset(groups, group_id, (topic, partition))
     raise AssertionError(f"{record} is no record of a group")
+
+
+def with_offsets(groups: Groups, group_id: str, commits: Iterable[OffsetCommitted]) -> Groups:
+    """The last commit of each partition."""
+    offsets = offsets_of(groups, group_id).update({(one.topic, one.partition): one.committed for one in commits})
+    return changed(groups, offsets=groups.offsets.set(group_id, offsets))
 
 
 def without_offset(groups: Groups, group_id: str, key: tuple[str, int]) -> Groups:
@@ -121,6 +129,19 @@ def without_offset(groups: Groups, group_id: str, key: tuple[str, int]) -> Group
         return groups
     left = offsets.delete(key)
     return changed(groups, offsets=groups.offsets.set(group_id, left) if left else groups.offsets.delete(group_id))
+
+
+def evolved(groups: Groups, records: Iterable[Any]) -> Groups:
+    """After some more: what a group commits together, which may be hundreds of partitions, goes in together."""
+    for group_id, run in groupby(records, committed_by):
+        together = tuple(run)
+        groups = reduce(evolve, together, groups) if group_id is None else with_offsets(groups, group_id, together)
+    return groups
+
+
+def committed_by(record: Any) -> str | None:
+    """The group, if the record is a commit."""
+    return record.group_id if isinstance(record, OffsetCommitted) else None
 
 
 def settled(groups: Groups, turns: Iterable[Turn]) -> tuple[Groups, tuple[Effect, ...]]:
@@ -134,9 +155,8 @@ def settled(groups: Groups, turns: Iterable[Turn]) -> tuple[Groups, tuple[Effect
         elif group.group_id in live:
             live = live.delete(group.group_id)
         groups = changed(groups, live=live)
-        for record in turn.records:
-            groups = evolve(groups, record)
-            effects.append(Persist(record))
+        groups = evolved(groups, turn.records)
+        effects += map(Persist, turn.records)
         effects += turn.alarms
         effects += turn.replies
     return groups, tuple(effects)
