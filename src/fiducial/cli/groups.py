@@ -15,7 +15,7 @@ from typing import Any
 
 from fiducial.cli.cluster import Cluster, Node, Unanswered
 from fiducial.cli.screen import NOTHING, columns, counted, show
-from fiducial.conformance.codec import INT16, INT32, Malformed, Reader
+from fiducial.conformance.codec import INT16, INT32, Malformed, Reader, Version, read_array, read_one
 from fiducial.conformance.symbols import error_name
 from fiducial.models import messages as m
 from fiducial.models.errors import Error
@@ -27,6 +27,9 @@ CONSUMER = "consumer"
 DEAD = "Dead"
 #: So many groups are described by one request.
 DESCRIBED_AT_ONCE = 100
+
+#: How lengths are written in an assignment.
+PLAIN = Version(0, is_flexible=False)
 
 Assigned = tuple[tuple[str, int], ...]  # (topic, partition)
 
@@ -117,8 +120,8 @@ def assignment(data: bytes) -> Assigned | None:
     try:
         reader.number(INT16)
         for _ in range(reader.number(INT32)):
-            topic = reader.text(reader.take(reader.number(INT16)))
-            assigned += [(topic, reader.number(INT32)) for _ in range(reader.number(INT32))]
+            topic = read_one(reader, "string", False, PLAIN)
+            assigned += [(topic, index) for index in read_array(reader, "int32", False, PLAIN) or ()]
     except Malformed:
         return None
     return tuple(sorted(assigned))

@@ -19,6 +19,8 @@ from fiducial.conformance.client import Unreachable
 NOT_TOLD = 1
 #: That of a program that SIGINT ended, as shells have it.
 INTERRUPTED = 130
+#: Nobody looks again after a day.
+SECONDS_MAX = 86_400
 #: Where there is nothing to say.
 NOTHING = "-"
 #: On a terminal: to its upper left corner, to the end of a line, all that is below.
@@ -34,6 +36,8 @@ def show(
 ) -> int:
     """Look at the cluster and show what is seen, with --watch until Ctrl-C; the exit status."""
     try:
+        if options.watch is not None and not 0 < options.watch < SECONDS_MAX:
+            raise Refused(f"--watch takes a number of seconds, not {options.watch:g}")
         while True:
             status = show_once(options, look, as_data, lines)
             if options.watch is None:

@@ -1,0 +1,1 @@
+"""The commands that look at a cluster, against Apache Kafka and both brokers of ours."""
