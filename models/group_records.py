@@ -193,8 +193,10 @@ class Fields:
 
 
 @rule("GROUP-RECORD-10")
-def decoded(key: bytes, value: bytes | None) -> Any:
+def decoded(key: bytes | None, value: bytes | None) -> Any:
     """The record; None if it is not of a classic group or its offsets. ValueError: it cannot be read."""
+    if key is None:
+        raise ValueError("a record without key")
     fields = Fields(key)
     kind = fields.version
     if kind not in NEWEST:

@@ -242,6 +242,12 @@ def test_a_key_of_another_kind_is_skipped_whatever_follows(kind: int) -> None:
     assert decoded(struct.pack(">h", kind) + b"\0\1g", None) is None
 
 
+@pytest.mark.rule("GROUP-RECORD-10")
+def test_a_record_without_key_cannot_be_read() -> None:
+    with pytest.raises(ValueError, match="without key"):
+        decoded(None, b"\0\1")
+
+
 def cut(whole: Iterable[bytes]) -> list[bytes]:
     """Everything that is shorter than one of these."""
     return [one[:length] for one in whole for length in range(len(one))]
