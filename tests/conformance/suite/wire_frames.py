@@ -24,7 +24,7 @@ from fiducial.models import messages as m
 from fiducial.models.apis import API_VERSIONS, APIS
 from fiducial.models.values import changed
 
-FETCH, METADATA, FIND_COORDINATOR = 1, 3, 10
+FETCH, METADATA, OFFSET_FETCH, FIND_COORDINATOR, LIST_GROUPS = 1, 3, 9, 10, 16
 SOUND = Batch()
 INT16_MIN, INT16_MAX, INT32_MIN, INT32_MAX = -(2**15), 2**15 - 1, -(2**31), 2**31 - 1
 
@@ -93,11 +93,14 @@ EVERYWHERE = {
     "WIRE-FRAME-9/{}-with-an-unknown-tag": Odd(keep=-1, behind=b"\x01\x63\x02xy"),
 }
 
+#: Their answers tell more than the story: which node has the group "", whether any has, which groups there are.
+OF_OTHERS = {FIND_COORDINATOR, OFFSET_FETCH, LIST_GROUPS}
+
 BY_API = tuple(
     framed(slug.format(api.name.lower()), Step(api.request(), odd=odd), sweep=api.request)
     for api in APIS.values()
     for slug, odd in EVERYWHERE.items()
-    if odd == EVERYWHERE["WIRE-FRAME-8/{}-cut-short"] or api.key != FIND_COORDINATOR  # where one answers, it is for the group ""
+    if odd == EVERYWHERE["WIRE-FRAME-8/{}-cut-short"] or api.key not in OF_OTHERS
 )
 
 UNREADABLE = {
