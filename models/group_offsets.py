@@ -59,6 +59,8 @@ if TYPE_CHECKING:
 NO_OFFSET = -1
 #: A commit's own time to live, where it names none.
 NO_EXPIRY = -1
+#: Of a group that was written down before version 2 of its record.
+SINCE_UNKNOWN = -1
 
 # State and records
 
@@ -407,8 +409,8 @@ def is_expired(group: Group, topic: str, one: CommittedOffset, config: GroupConf
         return False
     if one.expire_ms != NO_EXPIRY:
         return now >= one.expire_ms
-    since = group.since_ms if group.protocol_type and group.state is State.EMPTY else one.commit_ms
-    return now - since >= config.offsets_retention_ms
+    is_left = group.protocol_type and group.state is State.EMPTY and group.since_ms != SINCE_UNKNOWN
+    return now - (group.since_ms if is_left else one.commit_ms) >= config.offsets_retention_ms
 
 
 @rule("GROUP-OFFSET-8")

@@ -13,7 +13,7 @@ from __future__ import annotations
 import struct
 from typing import Any
 
-from fiducial.models.group_offsets import NO_EXPIRY, CommittedOffset, OffsetCommitted, OffsetForgotten
+from fiducial.models.group_offsets import NO_EXPIRY, SINCE_UNKNOWN, CommittedOffset, OffsetCommitted, OffsetForgotten
 from fiducial.models.groups import GroupForgotten, GroupMetadata, SavedMember
 from fiducial.models.rules import rule
 from fiducial.models.values import ZERO_UUID
@@ -27,7 +27,7 @@ FLEXIBLE_FROM = 4
 OFFSET_VERSION, EXPIRING_OFFSET_VERSION, GROUP_VERSION = 4, 1, 3
 TOPIC_ID_TAG = 0
 #: What versions say that do not have the field.
-NO_EPOCH = NO_TIMESTAMP = NO_TIMEOUT = -1
+NO_EPOCH = NO_TIMEOUT = -1
 #: A string has a length of 16 bits, also where a version writes it as a varint.
 STRING_BYTES_MAX = 32767
 
@@ -237,7 +237,7 @@ def read_group(group_id: str, fields: Fields) -> GroupMetadata:
     """Since when it is in its state came with version 2."""
     protocol_type, generation = fields.string(), fields.number(INT32)
     protocol, leader = fields.nullable_string(), fields.nullable_string()
-    since_ms = fields.number(INT64) if fields.version >= 2 else NO_TIMESTAMP
+    since_ms = fields.number(INT64) if fields.version >= 2 else SINCE_UNKNOWN
     members = tuple([read_member(fields) for _ in range(fields.count())])
     fields.tags()
     return GroupMetadata(group_id, protocol_type or None, generation, protocol, leader, since_ms, members)

@@ -12,7 +12,7 @@ from fiducial.models import group_requests
 from fiducial.models.errors import Error
 from fiducial.models.group_offsets import CommittedOffset, OffsetCommitted, OffsetForgotten
 from fiducial.models.group_requests import Groups, coordinators, partition_of
-from fiducial.models.groups import Asked, GroupForgotten, State, topics_in
+from fiducial.models.groups import Asked, GroupForgotten, GroupMetadata, State, topics_in
 from fiducial.models.messages import (
     DeleteGroupsRequest,
     DescribeGroupsRequest,
@@ -250,6 +250,20 @@ def test_an_empty_group_goes_with_its_last_offset() -> None:
     c.keeps_house()
     assert fetch(c) == [] and c.groups == Groups()
     assert c.records[-3:] == [OffsetForgotten("g", "t", 0), OffsetForgotten("g", "t", 1), GroupForgotten("g")]
+
+
+@pytest.mark.rule("GROUP-OFFSET-7")
+def test_where_nobody_knows_since_when_a_group_is_empty_the_commit_counts() -> None:
+    """As in a group that was written down before Kafka 2.1."""
+    c = Coordinator()
+    c.records = [GroupMetadata("g", "consumer", 3, None, None, -1, ()), OffsetCommitted("g", "t", 0, CommittedOffset(5, commit_ms=NOW))]
+    c.restarts()
+    c.now += WEEK_MS - 1
+    c.keeps_house()
+    assert fetch(c, ("t", 0))[0][0] == 5
+    c.now += 1
+    c.keeps_house()
+    assert c.groups == Groups()
 
 
 @pytest.mark.rule("GROUP-OFFSET-5")
