@@ -127,22 +127,29 @@ def varint(number: int) -> bytes:
 class Fields:
     """The fields of a key or value, read one after the other. Beyond the end: ValueError."""
 
+    __slots__ = ("data", "is_flexible", "position", "version")
+
     def __init__(self, data: bytes) -> None:
-        self.data, self.position = data, 0
+        self.data, self.position, self.is_flexible = data, 0, False
         self.version = self.number(INT16)
-        self.is_flexible = False
+
+    def passed(self, size: int) -> int:
+        """Where the next bytes begin, so many, which are passed."""
+        begin = self.position
+        if begin + size > len(self.data):
+            raise ValueError(f"{size} bytes wanted at {begin}, {len(self.data) - begin} are left")
+        self.position = begin + size
+        return begin
 
     def take(self, size: int) -> bytes:
         """So many bytes."""
-        begin, end = self.position, self.position + size
-        if end > len(self.data):
-            raise ValueError(f"{size} bytes wanted at {begin}, {len(self.data) - begin} are left")
-        self.position = end
-        return self.data[begin:end]
+        begin = self.passed(size)
+        return self.data[begin : self.position]
 
     def number(self, layout: struct.Struct) -> int:
         """One number of fixed size."""
-        return int(layout.unpack(self.take(layout.size))[0])
+        number: int = layout.unpack_from(self.data, self.passed(layout.size))[0]
+        return number
 
     def varint(self) -> int:
         """An unsigned varint of at most 5 bytes."""
