@@ -17,17 +17,17 @@ from libcpp.string cimport string
 from libcpp.utility cimport pair
 from libcpp.vector cimport vector
 
-from fiducial.fastpath.batch cimport python_codecs, release, stamp
+from fiducial.fastpath.batch cimport Sent, parse, python_codecs, release, stamp
 from fiducial.fastpath cimport fetch as fetch_room
 from fiducial.fastpath.fetch cimport Fetches, Parked, Session, answer_fetch
 from fiducial.fastpath.bigendian cimport load16, load32
 from fiducial.fastpath.files cimport Files, files_at, replace_file, the_real_ones, write_file
 from fiducial.fastpath cimport log as log_room
 from fiducial.fastpath.log cimport EVERYTHING as ALL_OF_IT
-from fiducial.fastpath.log cimport Loading, Place, Segment
+from fiducial.fastpath.log cimport Loading, Log, Place, Segment
 from fiducial.fastpath.lookups cimport answer_list_offsets
 from fiducial.fastpath cimport partition as partition_room
-from fiducial.fastpath.partition cimport Partition
+from fiducial.fastpath.partition cimport Partition, Produced
 from fiducial.fastpath.produce cimport answer_produce
 from fiducial.fastpath.producers cimport Producer
 from fiducial.fastpath.table cimport Table, key_of, partition_of
@@ -57,6 +57,7 @@ from fiducial.models.idempotence import ProducerEntry
 from fiducial.models.idempotence import Written as WrittenValue
 
 cdef enum:
+    KAFKA_STORAGE_ERROR = 56
     HOT_KEYS = 3  # Produce, Fetch and ListOffsets have the keys 0, 1 and 2
     UUID_BYTES = 16
     LENGTH_BYTES = 4
@@ -613,6 +614,49 @@ cdef class Core:
             self.take_in(self.files.rename(self.files.context, folder, aside))
         return aside if self.turn.work.storage_error == 0 else None
 
+    # The broker's own records
+
+    def append(self, bytes topic_id, int index, bytes batch, int64_t now) -> int:
+        """One whole batch to a partition, as if a client had sent it: the error that refuses it; 0: it is in the log, and on the disk where
+        flush.messages asks for that. Who waited for it is answered: see `answers`."""
+        cdef uint8_t[::1] data = bytearray(batch)  # its header is stamped
+        cdef Partition* here = self.held(topic_id, index)
+        cdef Sent sent
+        cdef Produced produced
+        with nogil:
+            self.begin_turn(now)
+            parse(&data[0], data.shape[0], &sent)
+            partition_room.produce(here, &sent.first, &self.turn.work, now, &produced)
+            if produced.error == 0:
+                self.turn.appended.push_back(here)
+                if self.settled(REPLIED) == FAILED:
+                    produced.error = KAFKA_STORAGE_ERROR
+        return produced.error
+
+    def read_segment(self, bytes topic_id, int index, int64_t base_offset) -> bytes:
+        """Every batch of one segment."""
+        cdef Log* log = &self.held(topic_id, index).log
+        cdef size_t at
+        for at in range(log.segments.size()):
+            if log.segments[at].base_offset == base_offset:
+                return self.content(log, at)
+        raise KeyError(base_offset)
+
+    cdef bytes content(self, Log* log, size_t at):
+        """The bytes of a segment; StorageFailed if it cannot be read."""
+        cdef Segment* segment = &log.segments[at]
+        cdef int64_t size = segment.size_bytes
+        cdef bint was_closed = segment.fd < 0
+        data = PyBytes_FromStringAndSize(NULL, size)
+        if size == 0:
+            return data
+        self.made(log_room.opened(log, segment))
+        if self.files.read_at(self.files.context, segment.fd, <uint8_t*>PyBytes_AS_STRING(data), size, 0) != size:
+            self.made(-EIO)
+        if was_closed:
+            log_room.close_segment(log, segment)
+        return data
+
     # The metadata log
 
     def open_metadata(self, bytes folder, config: object, list bases, int64_t now) -> None:
@@ -637,18 +681,7 @@ cdef class Core:
 
     def read_metadata(self) -> bytes:
         """Every batch of the log."""
-        cdef size_t at
-        cdef int fd
-        read = []
-        for at in range(self.metadata.log.segments.size()):
-            size = self.metadata.log.segments[at].size_bytes
-            if size:
-                data = PyBytes_FromStringAndSize(NULL, size)
-                fd = self.metadata.log.segments[at].fd
-                if self.files.read_at(self.files.context, fd, <uint8_t*>PyBytes_AS_STRING(data), size, 0) != size:
-                    self.made(-EIO)
-                read.append(data)
-        return b"".join(read)
+        return b"".join([self.content(&self.metadata.log, at) for at in range(self.metadata.log.segments.size())])
 
     # Durability
 

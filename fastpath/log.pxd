@@ -100,6 +100,7 @@ cdef struct Loading:  # how a log that is there is taken up
 cdef int64_t EVERYTHING
 
 cdef void begin(Log* log, const char* folder, Files* files, int64_t offset, int64_t now) noexcept nogil
+cdef int opened(Log* log, Segment* segment) noexcept nogil
 cdef int make_first_segment(Log* log) noexcept nogil
 cdef bint must_roll(Log* log, int64_t size_bytes, int64_t max_timestamp, int64_t count, LogConfig* config, int64_t now) noexcept nogil
 cdef int roll(Log* log, int64_t now) noexcept nogil
@@ -121,6 +122,7 @@ cdef int drop(Log* log, size_t count) noexcept nogil
 cdef int sync(Log* log) noexcept nogil
 cdef int64_t synced_below(Log* log) noexcept nogil
 cdef int finish(Log* log) noexcept nogil
+cdef void close_segment(Log* log, Segment* segment) noexcept nogil
 cdef void let_go(Log* log) noexcept nogil
 cdef int load(Log* log, const char* folder, Files* files, const vector[int64_t]& bases, LogConfig* config, Loading* loading) noexcept nogil
 cdef int each_header(Log* log, int64_t offset, OnHeader on_header, void* context) noexcept nogil

@@ -19,12 +19,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from immutables import Map
 
-from fiducial.fastpath import codec_objects, control, metadata_log
+from fiducial.fastpath import codec_objects, control, group_log, metadata_log
+from fiducial.fastpath.alarms import Alarms
+from fiducial.fastpath.batch import encode
 from fiducial.fastpath.codec_objects import Malformed
 from fiducial.fastpath.control import PartitionsView
 from fiducial.fastpath.core import EVERYTHING, VERDICTS, Core, StorageFailed, identity
 from fiducial.fastpath.data import CLEAN, DELETE, IDENTITY, LOG_STARTS, RECOVERY_POINTS, STRAY, DataFolder
 from fiducial.models import apis, broker, configs, events, restarts
+from fiducial.models.errors import Error
+from fiducial.models.groups import Alarm, SetAlarm
 from fiducial.models.log import LogConfig
 from fiducial.models.settings import Settings
 from fiducial.models.state import Broker, Cluster
@@ -65,6 +69,15 @@ class Hangup(NamedTuple):
 Action = Send | Hangup
 
 
+class Waiting(NamedTuple):
+    """A request that the control plane has not answered yet: where its answer goes, and how it is written."""
+
+    connection: int
+    api_key: int
+    api_version: int
+    correlation_id: int
+
+
 @dataclass
 class Progress:
     """How far a start has come: partitions taken up, and bytes of logs gone through, of how many."""
@@ -90,6 +103,9 @@ class Node:
         simulation: FileTable | None = None,
     ) -> None:
         self.data = DataFolder(path)
+        self.waiting: dict[int, Waiting] = {}
+        self.hosts: dict[int, str] = {}
+        self.alarms = Alarms()
         try:
             self.core = Core(str(path), cluster, settings, simulation)
             self.core.draw_session_id = self.draw_session_id
@@ -100,9 +116,12 @@ class Node:
             metadata_log.append(self.core, [restarts.BrokerStarted()], now)
             found, ids = metadata_log.replayed(self.core)
             view = cast(Any, PartitionsView(self.core))
-            kept = changed(fresh, topics=found, producer_ids=ids, cluster=changed(cluster, cluster_id=cluster_id))
-            self.broker = restarts.restarted(kept, view)
+            self.broker = changed(fresh, topics=found, producer_ids=ids, cluster=changed(cluster, cluster_id=cluster_id), partitions=view)
             self.load(is_clean, now, progress)
+            kept = changed(self.broker, groups=group_log.replayed(self.core, found))
+            self.broker, alarms = restarts.restarted(kept, now, view)
+            for one in alarms:
+                self.alarms.set(one.alarm, one.at_ms)
         except BaseException:
             self.data.release()
             raise
@@ -208,7 +227,8 @@ class Node:
         answers = self.answers()
         if verdict == COLD and not taken:
             taken = LENGTH.size + LENGTH.unpack_from(frames)[0]
-            return taken, False, self.cold(connection, bytes(frames[LENGTH.size : taken]), now)
+            actions = self.cold(connection, bytes(frames[LENGTH.size : taken]), now)
+            return taken, self.core.last_ticket() in self.waiting, actions
         if verdict == SILENT:
             answers.insert(0, Send(connection, b""))
         elif verdict in ENDS:
@@ -226,14 +246,33 @@ class Node:
 
     def deadline(self) -> int:
         """When `expire` is to be called (ms); -1: nobody waits."""
-        return self.core.next_deadline()
+        deadlines = [at_ms for at_ms in (self.core.next_deadline(), self.alarms.first_ms()) if at_ms >= 0]
+        return min(deadlines, default=-1)
 
     def expire(self, now: int) -> list[Action]:
-        """Answer the fetches whose time is up."""
+        """Answer the fetches whose time is up, and let the alarms ring that are due."""
         actions: list[Action] = []
         for ticket in self.core.expired(now):
             actions += self.timer(ticket, now)
+        while (alarm := self.alarms.due(now)) is not None:
+            actions += self.ring(alarm, now)
         return actions
+
+    def ring(self, alarm: Alarm, now: int) -> list[Action]:
+        """One alarm of a group."""
+        return self.happened(events.Ring(alarm), now)
+
+    def expiry(self, now: int) -> list[Action]:
+        """Old offsets, every offsets.retention.check.interval.ms."""
+        return self.happened(events.OffsetExpiry(), now)
+
+    def happened(self, event: events.Event, now: int) -> list[Action]:
+        """An event that nobody asked for; if the disk fails it comes to nothing."""
+        try:
+            return self.decided(event, now)
+        except StorageFailed as error:
+            log.error("%s came to nothing: the disk failed: %s", event, error)
+            return []
 
     def timer(self, ticket: int, now: int) -> list[Action]:
         """The deadline of one parked fetch."""
@@ -253,9 +292,16 @@ class Node:
         for topic_id, index, base_offset, size_bytes, _ in segments:
             self.core.synced(topic_id, index, base_offset, size_bytes)
 
+    def connected(self, connection: int, address: str) -> None:
+        """A connection begins, from this address: so a client is told of, behind a slash."""
+        self.hosts[connection] = f"/{address}"
+
     def disconnected(self, connection: int, now: int) -> list[Action]:
-        """The connection is gone."""
+        """The connection is gone, and nobody listens for its answers."""
         self.core.disconnected(connection)
+        self.hosts.pop(connection, None)
+        for ticket in [ticket for ticket, waiting in self.waiting.items() if waiting.connection == connection]:
+            del self.waiting[ticket]
         return []
 
     def draw_session_id(self) -> int:
@@ -285,38 +331,68 @@ class Node:
         except Malformed as error:
             return [Hangup(connection, f"malformed request: {error}")]
         name = client_id.decode("utf-8", "replace") if client_id is not None else None
-        request = events.Request(self.core.cold_ticket(), connection, name, api_version, body)
+        ticket = self.core.cold_ticket()
+        request = events.Request(ticket, connection, name, api_version, body, self.hosts.get(connection, ""))
+        self.waiting[ticket] = Waiting(connection, api_key, api_version, correlation_id)
         try:
-            return self.decided(request, api_key, correlation_id, now)
-        except StorageFailed as error:
+            return self.decided(request, now)
+        except Exception as error:
+            del self.waiting[ticket]
+            if not isinstance(error, StorageFailed):
+                raise
             return [Hangup(connection, f"the disk failed: {error}")]
 
-    def decided(self, request: events.Request, api_key: int, correlation_id: int, now: int) -> list[Action]:
-        """Let the model decide; then records to the disk, the core brought up to date, and the answer. StorageFailed if nothing came of it."""
-        after, effects = broker.step(self.broker, request, now)
+    def decided(self, event: events.Event, now: int) -> list[Action]:
+        """Let the model decide; then records to the disk, the core brought up to date, and the answers. StorageFailed if nothing came of it."""
+        after, effects = broker.step(self.broker, event, now)
         records = [effect.record for effect in effects if isinstance(effect, events.Persist)]
         has_changed = bool(records) or control.has_changed(after.partitions)
         if has_changed:
             self.core.check_storage()
-        if records:
-            metadata_log.append(self.core, records, now)
-        self.settle(after, records, now)
+            if records:
+                metadata_log.append(self.core, records, now)
+            before = changed(self.broker, topics=after.topics)
+            self.settle(after, records, now)
+        else:
+            before, self.broker = self.broker, after
+        effects, woken = self.append(before, effects, event, now)
         replies: list[Action] = []
-        woken: list[Action] = []
         for effect in effects:
             match effect:
-                case events.Reply():
-                    data = codec_objects.encode(effect.body, api_key, request.api_version, "response")
-                    is_flexible = apis.has_flexible_answer(api_key, request.api_version)
-                    replies.append(Send(request.connection, framed(correlation_id, data, is_flexible)))
+                case events.Reply(ticket, body):
+                    replies += self.answer(ticket, body, has_changed=has_changed)
+                case SetAlarm(alarm, at_ms):
+                    self.alarms.set(alarm, at_ms)
                 case events.Forget(topic_id):
                     self.core.forget_topic(topic_id, now)
                     woken += self.answers()
                 case _:
                     pass
-        if has_changed and self.core.storage_error:  # what was decided is so, but nobody can say for how long
-            replies = [Hangup(request.connection, f"the disk failed: {os.strerror(self.core.storage_error)}")]
         return replies + woken
+
+    def append(self, before: Broker, effects: tuple[Any, ...], event: events.Event, now: int) -> tuple[tuple[Any, ...], list[Action]]:
+        """The broker's own records into their logs: the effects that are left to be done, and the answers to those who waited for them."""
+        woken: list[Action] = []
+        for effect in effects:
+            if isinstance(effect, events.Append):
+                batch = encode([(now, key, content) for key, content in effect.records])
+                error = self.core.append(effect.topic_id, effect.partition, batch, now)
+                woken += self.answers()
+                if error:
+                    self.broker, effects = broker.not_stored(before, self.broker, effects, event, Error(error), now)
+                    break
+        return effects, woken
+
+    def answer(self, ticket: int, body: Any, *, has_changed: bool) -> list[Action]:
+        """An answer as bytes, if anybody listens. If the disk failed, what was decided is so, but nobody can say for how long."""
+        waiting = self.waiting.pop(ticket, None)
+        if waiting is None:
+            return []
+        if has_changed and self.core.storage_error:
+            return [Hangup(waiting.connection, f"the disk failed: {os.strerror(self.core.storage_error)}")]
+        data = codec_objects.encode(body, waiting.api_key, waiting.api_version, "response")
+        is_flexible = apis.has_flexible_answer(waiting.api_key, waiting.api_version)
+        return [Send(waiting.connection, framed(waiting.correlation_id, data, is_flexible))]
 
     def settle(self, after: Broker, records: list[Any], now: int) -> None:
         """The core as the model left its view, also if the disk fails; a log start that was raised is on the disk before anybody hears of it."""

@@ -79,6 +79,7 @@ class Connection(asyncio.BufferedProtocol):
         self.transport = cast(asyncio.Transport, transport)
         self.outbox = Outbox(self.transport)
         self.server.connections[self.id] = self
+        self.server.node.connected(self.id, self.transport.get_extra_info("peername")[0])
         self.end_if_idle()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -220,8 +221,7 @@ class Server:
             else:
                 self.perform(action)
         connection.is_busy = waits
-        if waits:
-            self.set_alarm()
+        self.set_alarm()
 
     def perform(self, action: Action) -> None:
         """An answer, or the end, of some connection."""
@@ -235,7 +235,7 @@ class Server:
             connection.hang_up(action.reason)
 
     def set_alarm(self) -> None:
-        """Be woken when the first waiting fetch gives up."""
+        """Be woken when the first waiting fetch gives up, or something is to happen to a group."""
         deadline_ms = self.node.deadline()
         if deadline_ms == self.alarm_ms and self.alarm is not None:
             return
@@ -247,7 +247,7 @@ class Server:
             self.alarm = asyncio.get_running_loop().call_later(max(deadline_ms - now_ms(), 0) / 1000, self.wake)
 
     def wake(self) -> None:
-        """Some fetch has waited long enough."""
+        """The time has come that was waited for."""
         self.alarm = None
         for action in self.node.expire(now_ms()):
             self.perform(action)
@@ -259,6 +259,13 @@ class Server:
             await asyncio.sleep(self.settings.log_retention_check_interval_ms / 1000)
             for action in self.node.housekeeping(now_ms()):
                 self.perform(action)
+
+    async def expire_offsets(self) -> None:
+        """Old offsets, for ever."""
+        while True:
+            for action in self.node.expiry(now_ms()):
+                self.perform(action)
+            await asyncio.sleep(self.settings.offsets_retention_check_interval_ms / 1000)
 
     async def flush(self) -> None:
         """Sealed segments, and active ones whose flush.ms has come, to the disk; in a thread, since it may take long."""
@@ -320,7 +327,8 @@ async def serve(host: str, port: int, data: Path, settings: Settings) -> int:
     await listener.start_serving()
     address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     print(f"listening on {address}\ntry: kcat -b {address} -L", flush=True)
-    tasks = [asyncio.create_task(server.keep_house()), asyncio.create_task(server.flush())]
+    server.set_alarm()
+    tasks = [asyncio.create_task(one) for one in (server.keep_house(), server.expire_offsets(), server.flush())]
     await stop.wait()
     for task in tasks:
         task.cancel()

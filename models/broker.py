@@ -13,6 +13,8 @@ from fiducial.models import (
     cluster,
     config_requests,
     fetch,
+    group_records,
+    group_requests,
     idempotence,
     metadata,
     offsets,
@@ -20,7 +22,10 @@ from fiducial.models import (
     produce,
     topics,
 )
+from fiducial.models.batches import SentBatch
+from fiducial.models.errors import Error
 from fiducial.models.events import (
+    Append,
     ClearTimer,
     Close,
     Disconnected,
@@ -29,40 +34,56 @@ from fiducial.models.events import (
     Event,
     Forget,
     Housekeeping,
+    OffsetExpiry,
     Outcome,
+    Persist,
     Reply,
     Request,
+    Ring,
     SetTimer,
     Timer,
     Write,
 )
+from fiducial.models.group_requests import Groups
+from fiducial.models.groups import Asked, SetAlarm
 from fiducial.models.messages import (
     AlterConfigsRequest,
     ApiVersionsRequest,
     CreatePartitionsRequest,
     CreateTopicsRequest,
+    DeleteGroupsRequest,
     DeleteRecordsRequest,
     DeleteTopicsRequest,
     DescribeClusterRequest,
     DescribeConfigsRequest,
+    DescribeGroupsRequest,
     DescribeLogDirsRequest,
     DescribeProducersRequest,
     DescribeTopicPartitionsRequest,
     FetchRequest,
     FindCoordinatorRequest,
+    HeartbeatRequest,
     IncrementalAlterConfigsRequest,
     InitProducerIdRequest,
+    JoinGroupRequest,
+    LeaveGroupRequest,
     ListConfigResourcesRequest,
+    ListGroupsRequest,
     ListOffsetsRequest,
     MetadataRequest,
+    OffsetCommitRequest,
+    OffsetDeleteRequest,
+    OffsetFetchRequest,
     OffsetForLeaderEpochRequest,
     ProduceRequest,
+    SyncGroupRequest,
 )
 from fiducial.models.rules import rule
 from fiducial.models.sessions import Sessions
 from fiducial.models.settings import Settings
 from fiducial.models.state import Broker, Chance, Cluster
-from fiducial.models.values import Uuid, changed
+from fiducial.models.topics import OFFSETS_TOPIC
+from fiducial.models.values import ZERO_UUID, Uuid, changed
 
 #: Which function answers which request; Fetch alone may wait, and is answered by `handle_fetch`.
 HANDLERS: dict[type, Callable[..., Outcome]] = {
@@ -88,6 +109,26 @@ HANDLERS: dict[type, Callable[..., Outcome]] = {
 }
 
 
+#: The requests that are decided by `group_requests`.
+GROUP_REQUESTS = (
+    HeartbeatRequest,
+    OffsetCommitRequest,
+    OffsetFetchRequest,
+    JoinGroupRequest,
+    SyncGroupRequest,
+    LeaveGroupRequest,
+    DescribeGroupsRequest,
+    ListGroupsRequest,
+    DeleteGroupsRequest,
+    OffsetDeleteRequest,
+)
+
+#: What expiry and the end of a topic take of groups is written down in batches of so many records; what a request does is in one.
+RECORDS_MAX, RECORDS_UNLIMITED = 1_000, 2**31
+#: An alarm whose records could not be written rings again after so long.
+RETRY_MS = 500
+
+
 def new_broker(cluster_: Cluster, settings: Settings, seed: int) -> Broker:
     """A broker without topics. The same seed and the same events give the same replies."""
     return Broker(
@@ -111,8 +152,12 @@ def step(broker: Broker, event: Event, now: int) -> tuple[Broker, tuple[Effect, 
             if outcome is None:
                 return broker, ()
             return outcome.broker, (Reply(ticket, outcome.body, outcome.rules),)
+        case Ring(alarm):
+            return coordinated(broker, *group_requests.ring(broker.groups, alarm, broker.settings.groups, now))
         case Housekeeping():
             return keep_house(broker, now)
+        case OffsetExpiry():
+            return coordinated(broker, *group_requests.keep_house(broker.groups, broker.settings.groups, now), records_max=RECORDS_MAX)
         case Disconnected(connection):
             broker, tickets = fetch.gone(broker, connection)
             return broker, tuple(ClearTimer(ticket) for ticket in tickets)
@@ -122,14 +167,17 @@ def handle(broker: Broker, request: Request, now: int) -> tuple[Broker, tuple[Ef
     """Answer a request, or let it wait; then wake those who waited for what it did."""
     if isinstance(request.body, FetchRequest):
         return handle_fetch(broker, request, request.body, now)
+    if isinstance(request.body, GROUP_REQUESTS):
+        return handle_group(broker, request, now)
     outcome = HANDLERS[type(request.body)](
         broker, request.body, api_version=request.api_version, now=now, client_id=request.client_id
     )
     answer: Effect = Reply(request.ticket, outcome.body, outcome.rules)
     if closes(request, outcome):
         answer = Close(request.ticket, outcome.rules)
-    after, woken = wake(outcome.broker, touched_by(outcome.effects))
-    return after, (*outcome.effects, answer, *woken)
+    after, of_groups = without_offsets(broker, outcome, now)
+    after, woken = wake(after, touched_by(outcome.effects))
+    return after, (*outcome.effects, *of_groups, answer, *woken)
 
 
 @rule("LOG-PRODUCE-9", "IDEM-DUP-7")
@@ -151,6 +199,110 @@ def handle_fetch(broker: Broker, request: Request, body: FetchRequest, now: int)
     if isinstance(result, Outcome):
         return result.broker, (Reply(request.ticket, result.body, result.rules),)
     return result, (SetTimer(request.ticket, result.parked.fetches[request.ticket].deadline_ms),)
+
+
+# Groups
+
+
+def asked_of(broker: Broker, request: Request) -> tuple[Asked, Chance]:
+    """A request to groups by the names that all of them share, and the source of chance after it: a new member's id is made of chance."""
+    body, chance, drawn = request.body, broker.chance, ZERO_UUID
+    member_id = getattr(body, "member_id", "")
+    if isinstance(body, JoinGroupRequest) and member_id == "":
+        drawn, chance = chance.uuid()
+    generation = body.generation_id_or_member_epoch if isinstance(body, OffsetCommitRequest) else getattr(body, "generation_id", -1)
+    asked = Asked(
+        request.ticket,
+        request.api_version,
+        getattr(body, "group_id", ""),
+        body,
+        member_id,
+        getattr(body, "group_instance_id", None),
+        generation,
+        request.client_id or "",
+        request.client_host,
+        drawn,
+    )
+    return asked, chance
+
+
+def handle_group(broker: Broker, request: Request, now: int) -> tuple[Broker, tuple[Effect, ...]]:
+    """A request to groups, and what comes of it."""
+    asked, chance = asked_of(broker, request)
+    config = broker.settings.groups
+    refusal = group_requests.not_coordinated(asked, broker.topics, config)
+    if refusal is not None:
+        return broker, (refusal,)
+    groups, effects = group_requests.handle(broker.groups, asked, broker.topics, config, now)
+    return coordinated(changed(broker, chance=chance), groups, effects)
+
+
+def coordinated(
+    broker: Broker, groups: Groups, effects: Iterable[group_requests.Effect], records_max: int = RECORDS_UNLIMITED
+) -> tuple[Broker, tuple[Effect, ...]]:
+    """The broker with its groups after an event. What they write down goes to the topic of offsets, a batch for each of its partitions, or more
+    where each has so many records; then alarms are set, and answers leave."""
+    written: dict[int, list[tuple[bytes, bytes | None]]] = {}
+    others: list[Effect] = []
+    topic = broker.topics.by_name.get(OFFSETS_TOPIC)
+    for effect in effects:
+        if isinstance(effect, Persist):
+            assert topic is not None
+            index = group_requests.partition_of(effect.record.group_id, topic.partitions)
+            written.setdefault(index, []).append(group_records.encoded(effect.record))
+        else:
+            others.append(effect)
+    appends = [
+        Append(topic.topic_id, index, tuple(records[at : at + records_max]))
+        for index, records in sorted(written.items())
+        for at in range(0, len(records), records_max)
+        if topic is not None
+    ]
+    return changed(broker, groups=groups), (*appends, *others)
+
+
+@rule("GROUP-OFFSET-8", "GROUP-FIND-5")
+def without_offsets(before: Broker, outcome: Outcome, now: int) -> tuple[Broker, tuple[Effect, ...]]:
+    """The broker after a request, its groups without the offsets of topics that it deleted; without groups, if it deleted the topic that they are in."""
+    broker, effects = outcome.broker, list[Effect]()
+    for effect in outcome.effects:
+        if not isinstance(effect, Forget) or not broker.groups.live:
+            continue
+        name = before.topics.by_id[effect.topic_id]
+        if name == OFFSETS_TOPIC:
+            effects += group_requests.abandoned(broker.groups)
+            broker = changed(broker, groups=Groups())
+        else:
+            after = group_requests.topic_deleted(broker.groups, name, effect.topic_id, broker.settings.groups, now)
+            broker, found = coordinated(broker, *after, records_max=RECORDS_MAX)
+            effects += found
+    return broker, tuple(effects)
+
+
+def stored(broker: Broker, append: Append, batch: SentBatch, now: int) -> tuple[Broker, Error, tuple[Effect, ...]]:
+    """The broker with records of its own in a log, by the batch that they were made into; who waited for more to read is answered. Or the error."""
+    after, outcome, written = produce.append(broker, (append.topic_id, append.partition), batch, now)
+    if isinstance(outcome, partition.Refused):
+        return after, outcome.rung.error, ()
+    after, woken = wake(after, touched_by(written))
+    return after, Error.NONE, (*written, *woken)
+
+
+@rule("GROUP-RECORD-6")
+def not_stored(before: Broker, after: Broker, effects: tuple[Effect, ...], event: Event, error: Error, now: int) -> tuple[Broker, tuple[Effect, ...]]:
+    """What comes of an event, and its effects, if its records cannot be appended: a request to groups is answered with the error, an alarm
+    rings again later; for groups it is as if nothing had happened."""
+    match event:
+        case Request() if isinstance(event.body, GROUP_REQUESTS):
+            asked, _ = asked_of(before, event)
+            return coordinated(before, *group_requests.not_written(before.groups, asked, error, before.settings.groups, now))
+        case Ring(alarm):
+            return before, (SetAlarm(alarm, now + RETRY_MS),)
+        case _:
+            return changed(after, groups=before.groups), tuple(effect for effect in effects if not isinstance(effect, Append))
+
+
+# Those who wait
 
 
 def touched_by(effects: Iterable[Effect]) -> set[tuple[Uuid, int] | Uuid]:

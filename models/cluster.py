@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fiducial.models import metadata
 from fiducial.models.errors import Error
-from fiducial.models.events import Outcome
+from fiducial.models.events import Effect, Outcome
+from fiducial.models.group_requests import coordinators
 from fiducial.models.messages import (
     Coordinator,
     DescribeClusterBroker,
@@ -21,6 +23,7 @@ from fiducial.models.messages import (
 )
 from fiducial.models.metadata import CLUSTER_OPERATIONS, NOT_ASKED, operations
 from fiducial.models.rules import Ladder, Rung, rule, rung
+from fiducial.models.topics import OFFSETS_TOPIC
 
 if TYPE_CHECKING:
     from fiducial.models.state import Broker
@@ -78,18 +81,18 @@ def describe_cluster(
 
 
 @rule("WIRE-CLUSTER-4")
-def key_type_is_unknown(key_type: int, api_version: int) -> bool:
+def key_type_is_unknown(_broker: Broker, key_type: int, api_version: int) -> bool:
     """0 is a group, 1 a transactional id, and 2, from v6 on, a share group."""
     return key_type not in (GROUP, TRANSACTION, SHARE) or (key_type == SHARE and api_version < 6)
 
 
 @rule("WIRE-CLUSTER-5")
-def has_no_coordinator(_key_type: int, _api_version: int) -> bool:
-    """Neither groups nor transactions are served yet."""
-    return True
+def has_no_coordinator(broker: Broker, key_type: int, _api_version: int) -> bool:
+    """Transactions and share groups are not served yet; groups are, where there is a topic to write them down in."""
+    return key_type != GROUP or OFFSETS_TOPIC not in broker.topics.by_name
 
 
-#: Arguments: the key type, the version.
+#: Arguments: the broker, the key type, the version.
 #: A peer may have coordinators, or be about to; the text of the answer is then its own.
 BY_A_COORDINATOR = (Error.NONE, Error.COORDINATOR_NOT_AVAILABLE, Error.INVALID_REQUEST)
 COORDINATOR_CHECK = Ladder(
@@ -102,14 +105,22 @@ COORDINATOR_CHECK = Ladder(
 def find_coordinator(
     broker: Broker, request: FindCoordinatorRequest, *, api_version: int, now: int, client_id: str | None
 ) -> Outcome:
-    """From v4 on, many keys at once."""
+    """From v4 on, many keys at once. The first who asks for a group makes the topic that groups are written down in."""
     keys = request.coordinator_keys if api_version >= 4 else (request.key,)
-    refusal = COORDINATOR_CHECK.refusal(request.key_type, api_version)
-    assert refusal is not None
-    rules = (refusal.rule,) * len(keys)
+    effects: tuple[Effect, ...] = ()
+    if request.key_type == GROUP and keys and OFFSETS_TOPIC not in broker.topics.by_name:
+        broker, effects = metadata.created(broker, OFFSETS_TOPIC, now)
+    refusal = COORDINATOR_CHECK.refusal(broker, request.key_type, api_version)
+    if refusal is None:
+        found = coordinators(broker.cluster, keys, api_version)
+    else:
+        found = tuple(nowhere(key, refusal) for key in keys)
+    rules = () if refusal is None else (refusal.rule,) * len(keys)
     if api_version >= 4:
-        return Outcome(broker, FindCoordinatorResponse(coordinators=tuple(nowhere(key, refusal) for key in keys)), rules)
-    return Outcome(broker, FindCoordinatorResponse(0, refusal.error, message_of(refusal), -1, "", -1), rules)
+        return Outcome(broker, FindCoordinatorResponse(coordinators=found), rules, effects)
+    (one,) = found
+    body = FindCoordinatorResponse(0, one.error_code, one.error_message, one.node_id, one.host, one.port)
+    return Outcome(broker, body, rules, effects)
 
 
 def nowhere(key: str, refusal: Rung) -> Coordinator:
@@ -119,7 +130,7 @@ def nowhere(key: str, refusal: Rung) -> Coordinator:
 
 def message_of(refusal: Rung) -> str:
     """The refusal in words."""
-    return "groups and transactions are not served yet" if refusal.error != Error.INVALID_REQUEST else "unknown key type"
+    return "there is no such coordinator" if refusal.error != Error.INVALID_REQUEST else "unknown key type"
 
 
 # DescribeLogDirs

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from fiducial.models.batches import Payload
 from fiducial.models.values import Uuid, value
 
 if TYPE_CHECKING:
+    from fiducial.models.groups import Alarm, SetAlarm
     from fiducial.models.state import Broker
 
 # Events
@@ -22,6 +23,7 @@ class Request:
     client_id: str | None
     api_version: int
     body: Any  # one of the *Request classes of models.messages
+    client_host: str = ""  # "/" and the client's address
 
 
 @value
@@ -32,8 +34,20 @@ class Timer:
 
 
 @value
+class Ring:
+    """An alarm of a group rings."""
+
+    alarm: Alarm
+
+
+@value
 class Housekeeping:
     """Time to look for what retention and expiry have made superfluous."""
+
+
+@value
+class OffsetExpiry:
+    """Time to look for committed offsets that are too old, every offsets.retention.check.interval.ms."""
 
 
 @value
@@ -43,7 +57,7 @@ class Disconnected:
     connection: int
 
 
-Event = Request | Timer | Housekeeping | Disconnected
+Event = Request | Timer | Ring | Housekeeping | OffsetExpiry | Disconnected
 
 # Effects
 
@@ -76,6 +90,18 @@ class Write:
     has_append_time: bool
     max_timestamp: int  # ms
     payload: Payload
+
+
+@value
+class Append:
+    """Append records of the broker's own to a partition, as one batch, before whatever comes behind this effect.
+
+    Whoever has the logs does it, and asks `broker.not_stored` what comes of the event if that is refused.
+    """
+
+    topic_id: Uuid
+    partition: int
+    records: tuple[tuple[bytes, bytes | None], ...]  # key and value; no value: what the key names is no more
 
 
 @value
@@ -116,7 +142,7 @@ class ClearTimer:
     ticket: int
 
 
-Effect = Reply | Close | Write | Drop | Forget | Persist | SetTimer | ClearTimer
+Effect: TypeAlias = "Reply | Close | Write | Append | Drop | Forget | Persist | SetTimer | ClearTimer | SetAlarm"
 
 
 @value

@@ -50,7 +50,7 @@ from fiducial.models.messages import (
     OffsetFetchResponseTopic,
     OffsetFetchResponseTopics,
 )
-from fiducial.models.rules import Ladder, rule, rung
+from fiducial.models.rules import Ladder, Rung, rule, rung
 from fiducial.models.values import EMPTY, ZERO_UUID, Uuid, changed, value
 
 if TYPE_CHECKING:
@@ -203,9 +203,19 @@ def commit(turn: Turn, asked: Asked, topics: Topics) -> Turn:
         refusals = [own or refusal or METADATA_CHECK.refusal(one.partition, turn.config) for own, one in zip(refusals, targets, strict=True)]
     accepted = [one for one, refusal in zip(targets, refusals, strict=True) if refusal is None]
     turn = changed(turn, records=(*turn.records, *(committed(asked, one, turn.now) for one in accepted)))
+    return answers(turn, [commit_reply(asked, refusals)])
+
+
+def not_committed(asked: Asked, topics: Topics, refusal: Rung) -> Reply:
+    """The group cannot be asked, for this reason; what is wrong with a partition comes first."""
+    return commit_reply(asked, [TARGET_CHECK.refusal(topics, one.name, one.topic_id, one.index) or refusal for one in targets_of(asked, topics)])
+
+
+def commit_reply(asked: Asked, refusals: list[Rung | None]) -> Reply:
+    """What became of each partition."""
     errors = [Error.NONE if refusal is None else refusal.error for refusal in refusals]
     rules = tuple(refusal.rule for refusal in refusals if refusal is not None)
-    return answers(turn, [Reply(asked.ticket, commit_answer(asked, iter(errors)), rules)])
+    return Reply(asked.ticket, commit_answer(asked, iter(errors)), rules)
 
 
 def targets_of(asked: Asked, topics: Topics) -> Iterator[Target]:

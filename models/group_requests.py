@@ -25,13 +25,18 @@ from fiducial.models.errors import Error
 from fiducial.models.events import Persist, Reply
 from fiducial.models.group_events import Event, taken
 from fiducial.models.group_offsets import OffsetCommitted, OffsetForgotten, Offsets
+from fiducial.models.group_phases import by_arrival
 from fiducial.models.groups import (
+    GROUP_ID_CHECK,
+    SESSION_CHECK,
+    SYNC_FORM_CHECK,
     Alarm,
     Asked,
     Group,
     GroupConfig,
     GroupForgotten,
     GroupMetadata,
+    Joining,
     Kind,
     SetAlarm,
     State,
@@ -50,6 +55,7 @@ from fiducial.models.messages import (
     DescribeGroupsRequest,
     DescribeGroupsResponse,
     HeartbeatRequest,
+    HeartbeatResponse,
     JoinGroupRequest,
     LeaveGroupRequest,
     LeaveGroupResponse,
@@ -60,10 +66,16 @@ from fiducial.models.messages import (
     OffsetDeleteRequest,
     OffsetDeleteResponse,
     OffsetFetchRequest,
+    OffsetFetchResponse,
+    OffsetFetchResponseGroup,
+    OffsetFetchResponsePartition,
+    OffsetFetchResponseTopic,
     SyncGroupRequest,
+    SyncGroupResponse,
 )
 from fiducial.models.metadata import operations
-from fiducial.models.rules import Ladder, rule, rung
+from fiducial.models.rules import Ladder, Rung, rule, rung
+from fiducial.models.topics import OFFSETS_TOPIC
 from fiducial.models.values import EMPTY, Uuid, changed, value
 
 if TYPE_CHECKING:
@@ -163,7 +175,7 @@ def settled(groups: Groups, turns: Iterable[Turn]) -> tuple[Groups, tuple[Effect
 
 
 @rule("GROUP-RECORD-2")
-def restarted(groups: Groups, now: int) -> tuple[Groups, tuple[Effect, ...]]:
+def restarted(groups: Groups, now: int) -> tuple[Groups, tuple[SetAlarm, ...]]:
     """After a restart: every group that was written down, and every group of offsets alone; each member has a session to be heard of in."""
     live = {group_id: Group(group_id, State.EMPTY, now) for group_id in groups.offsets}
     live |= {group_id: restored(saved, now) for group_id, saved in groups.saved.items()}
@@ -269,14 +281,82 @@ def failed_commit(asked: Asked, error: Error) -> Any:
     return group_offsets.commit_answer(asked, iter([error] * sum(len(topic.partitions) for topic in asked.body.topics)))
 
 
-#: How a request that writes is answered with an error.
+def failed_fetch(asked: Asked, error: Error) -> OffsetFetchResponse:
+    """From v8 on each group has the error; in v2 to v7 the answer has, and in v1 each partition."""
+    if asked.api_version >= 8:
+        return OffsetFetchResponse(groups=tuple(OffsetFetchResponseGroup(one.group_id, (), error) for one in asked.body.groups))
+    if asked.api_version >= 2:
+        return OffsetFetchResponse(error_code=error)
+    nothing = group_offsets.NOTHING
+    topics = tuple(
+        OffsetFetchResponseTopic(
+            topic.name,
+            tuple(OffsetFetchResponsePartition(index, nothing.offset, nothing.leader_epoch, nothing.metadata, error) for index in topic.partition_indexes),
+        )
+        for topic in asked.body.topics
+    )
+    return OffsetFetchResponse(topics)
+
+
+#: How a request is answered with an error, as a whole or group by group.
 FAILED: dict[type, Callable[[Asked, Error], Any]] = {
     JoinGroupRequest: lambda asked, error: join_refusal(asked.member_id, error, asked.api_version),
+    SyncGroupRequest: lambda asked, error: SyncGroupResponse(error_code=error),
+    HeartbeatRequest: lambda asked, error: HeartbeatResponse(error),
     LeaveGroupRequest: lambda asked, error: LeaveGroupResponse(error),
     OffsetCommitRequest: failed_commit,
+    OffsetFetchRequest: failed_fetch,
     OffsetDeleteRequest: lambda asked, error: OffsetDeleteResponse(error),
-    DeleteGroupsRequest: lambda asked, error: DeleteGroupsResponse(tuple(DeletableGroupResult(one, error) for one in asked.body.groups_names)),
+    DeleteGroupsRequest: lambda asked, error: DeleteGroupsResponse(tuple(DeletableGroupResult(one, error) for one in dict.fromkeys(asked.body.groups_names))),
+    DescribeGroupsRequest: lambda asked, error: DescribeGroupsResponse(tuple(DescribedGroup(error, None, one) for one in asked.body.groups)),
 }
+
+
+# Where nobody coordinates
+
+
+@rule("GROUP-FIND-3")
+def nobody_coordinates(topics: Topics) -> bool:
+    """There is no topic yet to write groups down in; FindCoordinator makes it."""
+    return OFFSETS_TOPIC not in topics.by_name
+
+
+#: Arguments: the topics.
+COORDINATOR_CHECK = Ladder("coordinator of a group", [rung(nobody_coordinates, Error.NOT_COORDINATOR)])
+
+def refusal_of_form(asked: Asked, config: GroupConfig) -> Rung | None:
+    """What a request is refused for before it is looked who coordinates."""
+    group = Group(asked.group_id)
+    match asked.body:
+        case JoinGroupRequest():
+            return GROUP_ID_CHECK.refusal(group, asked) or SESSION_CHECK.refusal(group, Joining(asked, config))
+        case SyncGroupRequest():
+            return SYNC_FORM_CHECK.refusal(group, asked) or GROUP_ID_CHECK.refusal(group, asked)
+        case HeartbeatRequest() | LeaveGroupRequest() | OffsetDeleteRequest():
+            return GROUP_ID_CHECK.refusal(group, asked)
+    return None
+
+
+def not_coordinated(asked: Asked, topics: Topics, config: GroupConfig) -> Reply | None:
+    """The answer where nobody coordinates; None if somebody does, or it is no matter. Nothing is made of it."""
+    refusal = COORDINATOR_CHECK.refusal(topics)
+    if refusal is None or isinstance(asked.body, ListGroupsRequest):
+        return None
+    if isinstance(asked.body, OffsetCommitRequest):
+        return group_offsets.not_committed(asked, topics, refusal)
+    refusal = refusal_of_form(asked, config) or refusal
+    return Reply(asked.ticket, FAILED[type(asked.body)](asked, refusal.error), (refusal.rule,))
+
+
+@rule("GROUP-FIND-5")
+def abandoned(groups: Groups) -> tuple[Reply, ...]:
+    """The topic that groups are written down in is gone, and they with it: whoever waits is told to look for another coordinator."""
+    told = []
+    for _, group in sorted(groups.live.items()):
+        for member_id, one in by_arrival(group.joins):
+            told.append(Reply(one.ticket, join_refusal(member_id, Error.NOT_COORDINATOR, one.api_version), ("GROUP-FIND-5",)))
+        told += [Reply(one.ticket, SyncGroupResponse(error_code=Error.NOT_COORDINATOR), ("GROUP-FIND-5",)) for _, one in by_arrival(group.syncs)]
+    return tuple(told)
 
 
 # DeleteGroups

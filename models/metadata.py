@@ -9,6 +9,7 @@ from fiducial.models.errors import Error
 from fiducial.models.events import Effect, Outcome
 from fiducial.models.messages import (
     CreatableTopic,
+    CreatableTopicConfig,
     DescribeTopicPartitionsRequest,
     DescribeTopicPartitionsRequestCursor,
     DescribeTopicPartitionsResponse,
@@ -219,13 +220,21 @@ def not_described(asked: Asked, refusal: Rung, with_operations: bool) -> Metadat
 @rule("WIRE-META-11")
 def created(broker: Broker, name: str, now: int) -> tuple[Broker, tuple[Effect, ...]]:
     """A topic made because it was asked for, with the broker's defaults; none if its name is too much like another's."""
-    count = INTERNAL_PARTITIONS if topics.is_internal(name) else -1
-    wanted = CreatableTopic(name, count, -1)
+    wanted = offsets_topic(broker) if name == topics.OFFSETS_TOPIC else CreatableTopic(name, INTERNAL_PARTITIONS if topics.is_internal(name) else -1, -1)
     if topics.CREATE_CHECK.refusal(broker, Draft(wanted)) is not None:
         return broker, ()
     topic_id, chance = broker.chance.uuid()
     record = topics.creation(broker, wanted, topic_id)
     return topics.applied(changed(broker, chance=chance), (record,), now)
+
+
+@rule("GROUP-FIND-4")
+def offsets_topic(broker: Broker) -> CreatableTopic:
+    """Where groups are written down: of a key only the last record is needed."""
+    settings = broker.settings
+    texts = {"cleanup.policy": "compact", "compression.type": "producer", "segment.bytes": str(settings.offsets_topic_segment_bytes)}
+    entries = tuple(CreatableTopicConfig(name, text) for name, text in texts.items())
+    return CreatableTopic(topics.OFFSETS_TOPIC, settings.offsets_topic_num_partitions, -1, configs=entries)
 
 
 # DescribeTopicPartitions

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fiducial.models import log, partition
-from fiducial.models.batches import ATTRIBUTE_TRANSACTIONAL, NO_PRODUCER, SentRecords
+from fiducial.models.batches import ATTRIBUTE_TRANSACTIONAL, NO_PRODUCER, SentBatch, SentRecords
 from fiducial.models.errors import Error
 from fiducial.models.events import Effect, Outcome, Write
 from fiducial.models.log import REQUEST_CHECK
@@ -225,33 +225,29 @@ def produce_to(
         message = "there is no transaction coordinator" if refusal in TRANSACTION_CHECK.rungs else None
         return broker, refused(target.index, refusal, message=message), refusal, ()
     assert target.records is not None
-    key = (target.topic_id, target.index)
-    before = broker.partitions[key]
-    after, outcome = partition.step(before, partition.Produce(target.records.batches[0]), now)
-    start = after.log.start
+    broker, outcome, written = append(broker, (target.topic_id, target.index), target.records.batches[0], now)
+    start = broker.partitions[target.topic_id, target.index].log.start
     match outcome:
         case Refused(refusal, errors):
-            broker = changed(broker, partitions=broker.partitions.set(key, after))
             shown_start = -1 if refusal.error in WITHOUT_LOG_START else start
             return broker, refused(target.index, refusal, log_start=shown_start, errors=errors), refusal, ()
-        case Duplicate(written):
-            broker = changed(broker, partitions=broker.partitions.set(key, after))
-            return broker, accepted(target.index, written.base_offset, written.timestamp, start), None, ()
+        case Duplicate(before):
+            return broker, accepted(target.index, before.base_offset, before.timestamp, start), None, ()
         case Appended(base_offset, plan):
-            after, _ = partition.step(after, AdvanceHighWatermark(partition.replicated_end(after)), now)
-            broker = changed(broker, partitions=broker.partitions.set(key, after))
             append_time = plan.max_timestamp if plan.has_append_time else -1
-            write = Write(
-                target.topic_id,
-                target.index,
-                base_offset,
-                after.leader_epoch,
-                plan.has_append_time,
-                plan.max_timestamp,
-                plan.payload,
-            )
-            return broker, accepted(target.index, base_offset, append_time, start), None, (write,)
+            return broker, accepted(target.index, base_offset, append_time, start), None, written
     raise AssertionError(f"{outcome} is no outcome of an append")
+
+
+def append(broker: Broker, key: tuple[Uuid, int], batch: SentBatch, now: int) -> tuple[Broker, partition.Outcome, tuple[Write, ...]]:
+    """A batch to the log of a partition, a client's or the broker's own; what is in the log is committed."""
+    after, outcome = partition.step(broker.partitions[key], partition.Produce(batch), now)
+    written: tuple[Write, ...] = ()
+    if isinstance(outcome, Appended):
+        after, _ = partition.step(after, AdvanceHighWatermark(partition.replicated_end(after)), now)
+        plan = outcome.plan
+        written = (Write(*key, outcome.base_offset, after.leader_epoch, plan.has_append_time, plan.max_timestamp, plan.payload),)
+    return changed(broker, partitions=broker.partitions.set(key, after)), outcome, written
 
 
 @rule("LOG-APPEND-7", "IDEM-DUP-5")

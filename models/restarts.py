@@ -21,8 +21,9 @@ from enum import Enum
 
 from immutables import Map
 
-from fiducial.models import partition
+from fiducial.models import group_requests, partition
 from fiducial.models.fetch import Parked
+from fiducial.models.groups import SetAlarm
 from fiducial.models.idempotence import ProducerIds
 from fiducial.models.log import Log, LogConfig, Segment, epochs_from, with_high_watermark, with_start
 from fiducial.models.partition import Partition
@@ -162,9 +163,12 @@ def leader_epochs(records: Iterable[object]) -> dict[Uuid, tuple[int, ...]]:
 
 
 @rule("LOG-RESTART-10", "LOG-RESTART-11")
-def restarted(broker: Broker, partitions: Map[tuple[Uuid, int], Partition] = EMPTY) -> Broker:
-    """The broker opened again, with these partitions: topics, configurations and producer ids as its records say; nobody waits, no session is known."""
+def restarted(broker: Broker, now: int, partitions: Map[tuple[Uuid, int], Partition] = EMPTY) -> tuple[Broker, tuple[SetAlarm, ...]]:
+    """The broker opened again, with these partitions: topics, configurations, producer ids and groups as its records say; nobody waits, no fetch
+    session is known. The alarms are those of the members of its groups."""
     reserved = broker.producer_ids.reserved
-    return changed(
-        broker, producer_ids=ProducerIds(reserved, reserved), sessions=Sessions(), parked=Parked(), partitions=partitions
+    groups, alarms = group_requests.restarted(broker.groups, now)
+    after = changed(
+        broker, producer_ids=ProducerIds(reserved, reserved), sessions=Sessions(), parked=Parked(), partitions=partitions, groups=groups
     )
+    return after, alarms

@@ -13,6 +13,7 @@ from typing import Any
 
 from immutables import Map
 
+from fiducial.models.groups import GroupConfig
 from fiducial.models.rules import rule
 from fiducial.models.values import EMPTY, value
 
@@ -215,6 +216,10 @@ BROKER_ONLY: Mapping[str, Definition] = {
         definition("default.replication.factor", Kind.INT, "1", at_least(1), "1 or more", "", "Replicas of a topic that does not say."),
         definition("delete.topic.enable", Kind.BOOLEAN, "true", anything, "true or false", "", "Whether topics can be deleted."),
         definition("fetch.max.bytes", Kind.INT, "57671680", at_least(1024), "1024 or more", "", "The most that one Fetch returns."),
+        definition("group.initial.rebalance.delay.ms", Kind.INT, "3000", anything, "any number", "", "How long the first rebalance of an empty group waits for more members."),
+        definition("group.max.session.timeout.ms", Kind.INT, "1800000", anything, "any number", "", "The longest session timeout of a member."),
+        definition("group.max.size", Kind.INT, "2147483647", at_least(1), "1 or more", "", "The most members of a group."),
+        definition("group.min.session.timeout.ms", Kind.INT, "6000", anything, "any number", "", "The shortest session timeout of a member."),
         definition("log.retention.check.interval.ms", Kind.LONG, "300000", at_least(1), "1 or more", "", "How often retention and expiry look."),
         definition("log.retention.hours", Kind.INT, "168", anything, "any number", "", "log.retention.ms in hours."),
         definition("log.retention.minutes", Kind.INT, "", anything, "any number", "", "log.retention.ms in minutes."),
@@ -222,6 +227,11 @@ BROKER_ONLY: Mapping[str, Definition] = {
         definition("max.incremental.fetch.session.cache.slots", Kind.INT, "1000", at_least(0), "0 or more", "", "How many fetch sessions there are at most."),
         definition("max.request.partition.size.limit", Kind.INT, "2000", at_least(1), "1 or more", "", "The most partitions that DescribeTopicPartitions returns."),
         definition("num.partitions", Kind.INT, "1", at_least(1), "1 or more", "", "Partitions of a topic that does not say."),
+        definition("offset.metadata.max.bytes", Kind.INT, "4096", anything, "any number", "", "The longest metadata of a committed offset."),
+        definition("offsets.retention.check.interval.ms", Kind.LONG, "600000", at_least(1), "1 or more", "", "How often is looked for committed offsets that are too old."),
+        definition("offsets.retention.minutes", Kind.INT, "10080", at_least(1), "1 or more", "", "How long offsets are kept that nobody reads by."),
+        definition("offsets.topic.num.partitions", Kind.INT, "50", at_least(1), "1 or more", "", "Partitions of __consumer_offsets."),
+        definition("offsets.topic.segment.bytes", Kind.INT, "104857600", at_least(1), "1 or more", "", "The largest segment of __consumer_offsets."),
         definition("producer.id.expiration.ms", Kind.INT, "86400000", at_least(1), "1 or more", "", "When a silent producer is forgotten."),
         definition("socket.request.max.bytes", Kind.INT, "104857600", at_least(1), "1 or more", "", "The largest request."),
     )
@@ -265,6 +275,10 @@ class Settings:
     producer_id_expiration_ms: int = 86_400_000
     socket_request_max_bytes: int = 104_857_600
     in_ms: Map[str, str] = EMPTY  # what hours and minutes stand for where no ms are given
+    groups: GroupConfig = GroupConfig()
+    offsets_retention_check_interval_ms: int = 600_000
+    offsets_topic_num_partitions: int = 50
+    offsets_topic_segment_bytes: int = 104_857_600
 
 
 @rule("WIRE-CONFIG-7")
@@ -293,6 +307,17 @@ def parse(given: Mapping[str, str]) -> Settings:
         of("producer.id.expiration.ms"),
         of("socket.request.max.bytes"),
         Map(in_ms(given)),
+        GroupConfig(
+            of("group.min.session.timeout.ms"),
+            of("group.max.session.timeout.ms"),
+            of("group.max.size"),
+            of("group.initial.rebalance.delay.ms"),
+            of("offset.metadata.max.bytes"),
+            of("offsets.retention.minutes") * 60_000,
+        ),
+        of("offsets.retention.check.interval.ms"),
+        of("offsets.topic.num.partitions"),
+        of("offsets.topic.segment.bytes"),
     )
 
 

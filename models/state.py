@@ -7,6 +7,7 @@ import hashlib
 from immutables import Map
 
 from fiducial.models.fetch import Parked
+from fiducial.models.group_requests import Groups
 from fiducial.models.idempotence import ProducerIds
 from fiducial.models.partition import Partition
 from fiducial.models.sessions import Sessions
@@ -43,7 +44,7 @@ class Chance:
 
 @value
 class Broker:
-    """Durable: topics, partitions, producer_ids. Volatile, lost on restart by design: sessions, parked."""
+    """Durable: topics, partitions, producer_ids, and of groups what their records say. Volatile, lost on restart by design: sessions, parked."""
 
     cluster: Cluster
     settings: Settings
@@ -53,3 +54,4 @@ class Broker:
     parked: Parked
     chance: Chance
     partitions: Map[tuple[Uuid, int], Partition] = EMPTY
+    groups: Groups = Groups()

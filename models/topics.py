@@ -44,7 +44,9 @@ if TYPE_CHECKING:
 
 NAME_MAX = 249
 LEGAL_NAME = re.compile(r"[a-zA-Z0-9._-]+")
-INTERNAL = frozenset({"__consumer_offsets", "__transaction_state", "__share_group_state"})
+#: Where groups are written down.
+OFFSETS_TOPIC = "__consumer_offsets"
+INTERNAL = frozenset({OFFSETS_TOPIC, "__transaction_state", "__share_group_state"})
 METADATA_TOPIC = "__cluster_metadata"
 
 #: The most partitions that one CreateTopics makes, and one more than the most metadata records that one request makes.

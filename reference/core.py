@@ -5,11 +5,14 @@ One request of a connection is under way at a time; who holds the sockets gives 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from fiducial.models import apis, broker, events
 from fiducial.models.apis import Verdict
+from fiducial.models.errors import Error
+from fiducial.models.groups import Alarm, SetAlarm
 from fiducial.models.rules import rule
 from fiducial.models.settings import Settings
 from fiducial.models.state import Cluster
@@ -36,9 +39,9 @@ class Hangup:
 
 @dataclass(frozen=True)
 class Wake:
-    """Call `timer(ticket)` at `at_ms`; at_ms None: no more."""
+    """Call `timer(ticket)` at `at_ms`, or `ring(alarm)`, and not when it was asked for before; at_ms None: no more."""
 
-    ticket: int
+    ticket: int | Alarm
     at_ms: int | None
 
 
@@ -93,9 +96,15 @@ class Core:
         self.broker = broker.new_broker(cluster, settings, seed)
         self.storage = Storage()
         self.waiting: dict[int, Waiting] = {}
+        self.hosts: dict[int, str] = {}
         self.tickets = 0
         #: The rules that refused something in the last event, for whoever compares.
         self.rules: tuple[str, ...] = ()
+
+    @rule("GROUP-MEMBER-9")
+    def connected(self, connection: int, address: str) -> None:
+        """A connection begins, from this address: so a client is told of, behind a slash."""
+        self.hosts[connection] = f"/{address}"
 
     def frame(self, connection: int, frame: bytes, now: int) -> list[Action]:
         """One frame, without its length."""
@@ -113,13 +122,24 @@ class Core:
             return [Hangup(connection, f"malformed request: {error}")]
         self.tickets += 1
         self.waiting[self.tickets] = Waiting(connection, header)
-        return self.step(
-            events.Request(self.tickets, connection, header.client_id, header.api_version, request), now
-        )
+        host = self.hosts.get(connection, "")
+        return self.step(events.Request(self.tickets, connection, header.client_id, header.api_version, request, host), now)
 
     def timer(self, ticket: int, now: int) -> list[Action]:
         """The time that a Wake named has come."""
         return self.step(events.Timer(ticket), now)
+
+    def ring(self, alarm: Alarm, now: int) -> list[Action]:
+        """The same for an alarm."""
+        return self.step(events.Ring(alarm), now)
+
+    def wake(self, what: int | Alarm, now: int) -> list[Action]:
+        """One or the other."""
+        return self.timer(what, now) if isinstance(what, int) else self.ring(what, now)
+
+    def expiry(self, now: int) -> list[Action]:
+        """Every offsets.retention.check.interval.ms."""
+        return self.step(events.OffsetExpiry(), now)
 
     def housekeeping(self, now: int) -> list[Action]:
         """Every log.retention.check.interval.ms."""
@@ -127,16 +147,32 @@ class Core:
 
     def disconnected(self, connection: int, now: int) -> list[Action]:
         """The connection is gone."""
+        self.hosts.pop(connection, None)
         actions = self.step(events.Disconnected(connection), now)
         for ticket in [ticket for ticket, waiting in self.waiting.items() if waiting.connection == connection]:
             del self.waiting[ticket]
         return actions
 
+
     def step(self, event: events.Event, now: int) -> list[Action]:
-        """Let the model decide, and do what it says."""
-        self.broker, effects = broker.step(self.broker, event, now)
+        """Let the model decide, store what it writes down, and do what it says."""
+        before = self.broker
+        self.broker, effects = broker.step(before, event, now)
         actions: list[Action] = []
         self.rules = ()
+        for append in [effect for effect in effects if isinstance(effect, events.Append)]:
+            batch = records.parsed_batch(records.encoded(append.records, now))
+            after, error, found = broker.stored(self.broker, append, batch, now)
+            if error is not Error.NONE:
+                self.broker, effects = broker.not_stored(before, self.broker, effects, event, error, now)
+                break
+            self.broker = after
+            self.perform(found, actions)
+        self.perform(effects, actions)
+        return actions
+
+    def perform(self, effects: Iterable[events.Effect], actions: list[Action]) -> None:
+        """Do what the model says, and put down what others have to do."""
         for effect in effects:
             match effect:
                 case events.Write():
@@ -145,19 +181,21 @@ class Core:
                     self.storage.drop(effect)
                 case events.Forget():
                     self.storage.forget(effect)
-                case events.Persist():
-                    pass  # nothing outlives this broker
+                case events.Persist() | events.Append():
+                    pass  # nothing outlives this broker, and what is appended is
                 case events.SetTimer(ticket, at_ms):
                     actions.append(Wake(ticket, at_ms))
                 case events.ClearTimer(ticket):
                     actions.append(Wake(ticket, None))
-                case events.Reply():
+                case SetAlarm(alarm, at_ms):
+                    actions.append(Wake(alarm, at_ms))
+                case events.Reply(ticket):
                     self.rules += effect.rules
-                    actions.append(self.answer(effect))
+                    if ticket in self.waiting:  # or its connection is gone, and nobody listens
+                        actions.append(self.answer(effect))
                 case events.Close(ticket, rules):
                     self.rules += rules
                     actions.append(Hangup(self.waiting.pop(ticket).connection, f"refused without acks: {', '.join(rules)}"))
-        return actions
 
     def answer(self, reply: events.Reply) -> Send:
         """The reply as bytes; slices become the bytes they stand for now."""

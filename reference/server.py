@@ -19,6 +19,7 @@ from collections.abc import Mapping
 from typing import cast
 
 from fiducial.models import apis
+from fiducial.models.groups import Alarm
 from fiducial.models.rules import rule
 from fiducial.models.settings import Settings, parse
 from fiducial.models.state import Cluster
@@ -57,6 +58,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
         self.server.connections[self.id] = self
+        self.server.core.connected(self.id, self.transport.get_extra_info("peername")[0])
         self.end_if_idle()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -175,7 +177,7 @@ class Server:
         self.settings = settings
         self.core = Core(cluster, settings, seed)
         self.connections: dict[int, Connection] = {}
-        self.timers: dict[int, asyncio.TimerHandle] = {}
+        self.timers: dict[int | Alarm, asyncio.TimerHandle] = {}
         self.ids = 0
 
     def next_id(self) -> int:
@@ -205,8 +207,8 @@ class Server:
                 case Wake(ticket, at_ms):
                     self.set_timer(ticket, at_ms)
 
-    def set_timer(self, ticket: int, at_ms: int | None) -> None:
-        """Set or clear the timer of a ticket."""
+    def set_timer(self, ticket: int | Alarm, at_ms: int | None) -> None:
+        """Set or clear the timer of a ticket, or an alarm."""
         previous = self.timers.pop(ticket, None)
         if previous is not None:
             previous.cancel()
@@ -214,16 +216,22 @@ class Server:
             delay_s = max(at_ms - now_ms(), 0) / 1000
             self.timers[ticket] = asyncio.get_running_loop().call_later(delay_s, self.fire, ticket)
 
-    def fire(self, ticket: int) -> None:
+    def fire(self, ticket: int | Alarm) -> None:
         """A timer's time has come."""
         self.timers.pop(ticket, None)
-        self.perform(self.core.timer(ticket, now_ms()))
+        self.perform(self.core.wake(ticket, now_ms()))
 
     def keep_house(self) -> None:
         """Retention and expiry, now and every log.retention.check.interval.ms."""
         interval_s = self.settings.log_retention_check_interval_ms / 1000
         asyncio.get_running_loop().call_later(interval_s, self.keep_house)
         self.perform(self.core.housekeeping(now_ms()))
+
+    def expire_offsets(self) -> None:
+        """Old offsets, now and every offsets.retention.check.interval.ms."""
+        interval_s = self.settings.offsets_retention_check_interval_ms / 1000
+        asyncio.get_running_loop().call_later(interval_s, self.expire_offsets)
+        self.perform(self.core.expiry(now_ms()))
 
 
 async def serve(host: str, port: int, settings: Settings) -> int:
@@ -242,6 +250,7 @@ async def serve(host: str, port: int, settings: Settings) -> int:
     cluster_id = base64.urlsafe_b64encode(os.urandom(16)).decode().rstrip("=")
     server = Server(Cluster(cluster_id, settings.broker_id, host, port), settings, int.from_bytes(os.urandom(8), "big"))
     server.keep_house()
+    server.expire_offsets()
     await listener.start_serving()
     address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     print(f"listening on {address}\ntry: kcat -b {address} -L", flush=True)

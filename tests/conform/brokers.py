@@ -13,6 +13,7 @@ from typing import Any
 from fiducial.conformance import codec
 from fiducial.conformance.abstraction import wall_clock_ms
 from fiducial.models.apis import APIS, Verdict, size_is_refused, verdict
+from fiducial.models.groups import Alarm
 from fiducial.models.settings import parse
 from fiducial.models.state import Cluster
 from fiducial.reference.core import Action, Core, Hangup, Send, Wake
@@ -46,7 +47,7 @@ class Broker:
         self.lock = threading.Lock()
         self.connections: list[socket.socket] = []
         self.asked: dict[int, bytes] = {}  # by connection, the request that is under way
-        self.timers: dict[int, threading.Timer] = {}  # by ticket
+        self.timers: dict[int | Alarm, threading.Timer] = {}  # by ticket
 
     def accept(self) -> None:
         """Let everybody in."""
@@ -104,16 +105,18 @@ class Broker:
             with suppress(OSError):
                 self.connections[action.connection - 1].sendall(answer or b"")
         elif isinstance(action, Wake) and action.at_ms is not None:
+            if action.ticket in self.timers:
+                self.timers.pop(action.ticket).cancel()
             self.timers[action.ticket] = threading.Timer((action.at_ms - wall_clock_ms()) / 1000, self.wake, (action.ticket,))
             self.timers[action.ticket].start()
         elif isinstance(action, Wake):
             self.timers.pop(action.ticket).cancel()
 
-    def wake(self, ticket: int) -> None:
-        """The time of a request that waits is up."""
+    def wake(self, ticket: int | Alarm) -> None:
+        """The time of a request that waits is up, or an alarm rings."""
         with self.lock:
             with self.flaw():
-                actions = self.core.timer(ticket, wall_clock_ms())
+                actions = self.core.wake(ticket, wall_clock_ms())
             for action in actions:
                 self.do(action)
 

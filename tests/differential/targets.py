@@ -41,7 +41,7 @@ class Model:
         self.refused = (*(self.refused if self.has_begun else ()), *self.core.rules)
         waits = [action.ticket for action in actions if isinstance(action, Wake) and action.at_ms is not None]
         for ticket in waits:  # nobody else asks: the deadline may as well come at once
-            actions += self.core.timer(ticket, self.clock())
+            actions += self.core.wake(ticket, self.clock())
             self.refused += self.core.rules
         self.take(actions)
         if self.connection not in self.answers:

@@ -26,11 +26,13 @@ from fiducial.fastpath.node import Hangup as FastHangup
 from fiducial.fastpath.node import Node
 from fiducial.fastpath.node import Send as FastSend
 from fiducial.models.apis import APIS
+from fiducial.models.group_requests import Groups
+from fiducial.models.groups import Alarm
 from fiducial.models.partition import Partition
 from fiducial.models.restarts import restarted
 from fiducial.models.settings import parse
 from fiducial.models.state import Chance, Cluster
-from fiducial.models.values import changed
+from fiducial.models.values import EMPTY, changed
 from fiducial.reference.core import Action, Core, Hangup, Send, Wake
 
 NOON_MS = 1_700_000_000_000
@@ -72,6 +74,8 @@ class Twins:
         self.beside = -1
         self.answers: dict[int, bytes] = {}  # by connection, those not fetched yet
         self.before: dict[Key, Partition] = {}
+        self.groups_before = Groups()
+        self.alarms: dict[Alarm, int] = {}
         self.steps = 0
 
     # As a target
@@ -79,7 +83,10 @@ class Twins:
     def ask(self, frame: bytes, expects_answer: bool) -> bytes | None:
         actions = self.frame(self.connection, frame)
         for ticket in [action.ticket for action in actions if isinstance(action, Wake) and action.at_ms is not None]:
-            self.timer(ticket)  # nobody else asks: the deadline may as well come at once
+            if isinstance(ticket, int):
+                self.timer(ticket)  # nobody else asks: the deadline may as well come at once
+        while any(waiting.connection == self.connection for waiting in self.reference.waiting.values()):
+            self.ring()  # and so may whatever is to happen to groups
         if self.connection not in self.answers:
             self.connection = next(self.connections)
             raise Closed
@@ -99,6 +106,18 @@ class Twins:
     def pass_time(self) -> None:
         self.now += HOUSEKEEPING_MS - (self.now - NOON_MS) % HOUSEKEEPING_MS
         self.compare("housekeeping", self.reference.housekeeping(self.now), self.node.housekeeping(self.now))
+        while self.alarms and min(self.alarms.values()) <= self.now:
+            self.ring()
+        self.compare("expiry", self.reference.expiry(self.now), self.node.expiry(self.now))
+
+    def ring(self) -> None:
+        """The first alarm, for both; its time has come now, if it had not."""
+        first = min(self.alarms.values())
+        self.now = max(self.now, first)
+        alarm = self.node.alarms.due(first)
+        if alarm is None or self.alarms.pop(alarm, None) != first:
+            raise Different("alarms", "an alarm", first, alarm)
+        self.compare(str(alarm), self.reference.ring(alarm, self.now), self.node.ring(alarm, self.now))
 
     def settle(self) -> None:
         pass
@@ -114,7 +133,10 @@ class Twins:
         for key, here in self.reference.broker.partitions.items():
             again = read_again(here, EVERYTHING if is_clean else points.get(self.name_of(key), 0), self.now)
             partitions[key] = again if is_clean else self.with_found(key, again)
-        self.reference.broker = changed(restarted(self.reference.broker, Map(partitions)), chance=Chance(self.starts))
+        groups = changed(self.reference.broker.groups, live=EMPTY)
+        broker, alarms = restarted(changed(self.reference.broker, groups=groups), self.now, Map(partitions))
+        self.reference.broker = changed(broker, chance=Chance(self.starts))
+        self.alarms = {one.alarm: one.at_ms for one in alarms}
         self.reference.waiting.clear()
         self.reference.tickets = 0
         self.compare(str(Restarts(is_clean)), [], [])
@@ -163,11 +185,20 @@ class Twins:
                 self.answers[action.connection] = action.data
             if isinstance(action, Hangup):
                 self.answers.pop(action.connection, None)
+            if isinstance(action, Wake) and isinstance(action.ticket, Alarm) and action.at_ms is not None:
+                self.alarms[action.ticket] = action.at_ms
         self.steps += 1
         self.compare_state(event)
 
     def compare_state(self, event: str) -> None:
-        """Every partition that is not the very value that it was."""
+        """The groups with their alarms, and every partition, that is not the very value that it was."""
+        groups = self.reference.broker.groups
+        if groups is not self.groups_before and groups != self.node.broker.groups:
+            raise Different("groups", event, groups, self.node.broker.groups)
+        self.groups_before = groups
+        alarms = {alarm: at_ms for alarm, (at_ms, _) in self.node.alarms.set_for.items()}
+        if self.alarms != alarms:
+            raise Different("alarms", event, self.alarms, alarms)
         here = dict(self.reference.broker.partitions.items())
         if set(here) != set(self.node.core.partitions()):
             raise Different("partitions", event, sorted(here), self.node.core.partitions())

@@ -175,7 +175,8 @@ class Run:
             partitions = EMPTY
             for key, here in self.broker.partitions.items():
                 partitions = partitions.set(key, self.with_found(key, reopened(here, here.leader_epoch + 1)))
-            self.broker = changed(restarted(self.broker, partitions), chance=Chance(self.starts))
+            again, _ = restarted(self.broker, self.now, partitions)
+            self.broker = changed(again, chance=Chance(self.starts))
             self.core.broker = self.broker
 
     def with_found(self, key: Key, here: Partition) -> Partition:

@@ -56,9 +56,9 @@ def test_other_endpoints_are_told_nothing(endpoint_type: int, error: Error) -> N
 @pytest.mark.rule("WIRE-CLUSTER-4", "WIRE-CLUSTER-5")
 @pytest.mark.parametrize("version", range(7))
 @pytest.mark.parametrize("key_type", [-1, 0, 1, 2, 3])
-def test_nothing_has_a_coordinator_yet(version: int, key_type: int) -> None:
-    is_known = key_type in ((0, 1, 2) if version >= 6 else (0, 1))
-    error = Error.COORDINATOR_NOT_AVAILABLE if is_known else Error.INVALID_REQUEST
+def test_a_group_has_a_coordinator_and_nothing_else_yet(version: int, key_type: int) -> None:
+    is_known = key_type in ((1, 2) if version >= 6 else (1,))
+    error = Error.NONE if key_type == 0 else Error.COORDINATOR_NOT_AVAILABLE if is_known else Error.INVALID_REQUEST
     body = Bench().ask(FindCoordinatorRequest("k", key_type, ("k",)), version)
     assert (body.coordinators[0] if version >= 4 else body).error_code == error
 
@@ -76,15 +76,26 @@ def test_a_fault_of_a_coordinators_key_wins_over_its_absence() -> None:
 @pytest.mark.rule("WIRE-CLUSTER-6")
 def test_each_key_is_answered() -> None:
     bench = Bench()
-    one = bench.ask(FindCoordinatorRequest("k", 0), 3)
+    one = bench.ask(FindCoordinatorRequest("k", 1), 3)
     assert (one.node_id, one.host, one.port, one.coordinators) == (-1, "", -1, ()) and one.error_message
-    many = bench.ask(FindCoordinatorRequest("", 0, ("b", "a", "b")), 4)
+    many = bench.ask(FindCoordinatorRequest("", 1, ("b", "a", "b")), 4)
     assert [coordinator.key for coordinator in many.coordinators] == ["b", "a", "b"]
     assert {(found.node_id, found.host, found.port, found.error_code) for found in many.coordinators} == {(-1, "", -1, 15)}
     assert all(coordinator.error_message for coordinator in many.coordinators)
-    assert bench.ask(FindCoordinatorRequest("k", 0, ()), 4).coordinators == ()
-    assert bench.refused(FindCoordinatorRequest("", 0, ("b", "a")), 4) == ("WIRE-CLUSTER-5",) * 2
-    assert bench.refused(FindCoordinatorRequest("k", 0, ("b", "a")), 3) == ("WIRE-CLUSTER-5",)
+    assert bench.ask(FindCoordinatorRequest("k", 1, ()), 4).coordinators == ()
+    assert bench.refused(FindCoordinatorRequest("", 1, ("b", "a")), 4) == ("WIRE-CLUSTER-5",) * 2
+    assert bench.refused(FindCoordinatorRequest("k", 1, ("b", "a")), 3) == ("WIRE-CLUSTER-5",)
+
+
+@pytest.mark.rule("WIRE-CLUSTER-6", "GROUP-FIND-2")
+def test_a_group_is_coordinated_here() -> None:
+    bench = Bench()
+    one = bench.ask(FindCoordinatorRequest("g", 0), 3)
+    assert (one.error_code, one.error_message, one.node_id, one.host, one.port) == (0, "NONE", 1, "127.0.0.1", 9092)
+    many = bench.ask(FindCoordinatorRequest("", 0, ("b", "a", "b")), 4)
+    assert [(found.key, found.error_code, found.error_message, found.node_id, found.host, found.port) for found in many.coordinators] == [
+        (key, 0, "", 1, "127.0.0.1", 9092) for key in ("b", "a", "b")
+    ]
 
 
 # DescribeLogDirs

@@ -233,7 +233,7 @@ def test_nobody_waits_after_a_restart_and_no_session_is_known() -> None:
     assert isinstance(bench.send(fetch_request([("a", 0, 0)], session=(0, 0)), 12), Reply)
     assert bench.send(fetch_request([("a", 0, 0)], max_wait_ms=500), 12) is None
     assert bench.broker.parked.fetches and bench.broker.sessions.by_id
-    again = restarts.restarted(bench.broker)
+    again, _ = restarts.restarted(bench.broker, NOW)
     assert not again.parked.fetches and not again.parked.by_partition
     assert not again.sessions.by_id
 
@@ -242,7 +242,7 @@ def test_nobody_waits_after_a_restart_and_no_session_is_known() -> None:
 def test_topics_configurations_and_partitions_are_there_after_a_restart() -> None:
     bench = Bench("a", partitions=2, segment_bytes="2000000")
     partitions = {key: reopened(here, 1) for key, here in bench.broker.partitions.items()}
-    again = restarts.restarted(bench.broker, type(bench.broker.partitions)(partitions))
+    again, _ = restarts.restarted(bench.broker, NOW, type(bench.broker.partitions)(partitions))
     assert again.topics == bench.broker.topics
     assert again.cluster == bench.broker.cluster and again.settings == bench.broker.settings
     assert len(again.partitions) == 2
@@ -253,5 +253,5 @@ def test_topics_configurations_and_partitions_are_there_after_a_restart() -> Non
 def test_no_producer_id_is_given_out_again() -> None:
     bench = Bench()
     given = [bench.ask(InitProducerIdRequest(None, 1000), 4).producer_id for _ in range(3)]
-    bench.broker = restarts.restarted(bench.broker)
+    bench.broker, _ = restarts.restarted(bench.broker, NOW)
     assert bench.ask(InitProducerIdRequest(None, 1000), 4).producer_id == BLOCK_IDS > max(given)

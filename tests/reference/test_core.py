@@ -129,6 +129,6 @@ def test_a_lost_connection_takes_only_its_own_requests_along() -> None:
     (one,), (two,) = core.frame(1, frame, NOW), core.frame(2, frame, NOW)
     assert isinstance(one, Wake) and isinstance(two, Wake) and one.at_ms == two.at_ms == NOW + 500
     assert core.disconnected(1, NOW) == [Wake(one.ticket, None)]
-    (answer,) = core.timer(two.ticket, NOW + 500)
+    (answer,) = core.wake(two.ticket, NOW + 500)
     assert isinstance(answer, Send) and answer.connection == 2
-    assert core.timer(one.ticket, NOW + 500) == [] and not core.waiting
+    assert core.wake(one.ticket, NOW + 500) == [] and not core.waiting
