@@ -5,9 +5,6 @@ from __future__ import annotations
 import filecmp
 import itertools
 import os
-import socket
-import subprocess
-import sys
 import sysconfig
 import threading
 import time
@@ -20,6 +17,7 @@ from _pytest.mark import ParameterSet
 
 from clients.client import COMPRESSIONS, PATIENCE_S, Client
 from clients.conftest import FAST, REFERENCE, ClientOf
+from clients.mortal import Mortal
 from clients.roster import CLIENTS, can
 from clients.wire import Wire
 
@@ -89,32 +87,6 @@ def test_a_file_comes_out_as_it_went_in(
 # Killed in the middle
 
 
-class Mortal:
-    """The fast path in a process that can be killed, and started again where it was and on what it left."""
-
-    def __init__(self, data: Path) -> None:
-        self.data = data
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
-        self.process = self.start()
-
-    def start(self) -> subprocess.Popen[str]:
-        """A process that listens."""
-        command = [sys.executable, "-m", "fiducial", "serve", "--data", str(self.data), "--listen", f"127.0.0.1:{self.port}"]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        assert process.stdout is not None and process.stdout.readline().startswith("listening on ")
-        return process
-
-    def kill(self) -> None:
-        """As `kill -9` does."""
-        self.process.kill()
-        self.process.wait()
-
-    def written_bytes(self, topic: str) -> int:
-        """What the files of a topic's first partition have."""
-        return sum(file.stat().st_size for file in self.data.glob(f"{topic}-0/*.log"))
-
-
 @pytest.fixture
 def mortal(tmp_path: Path) -> Iterator[Mortal]:
     """A broker of its own."""
@@ -127,17 +99,17 @@ def mortal(tmp_path: Path) -> Iterator[Mortal]:
 def test_a_file_comes_out_as_it_went_in_though_the_broker_is_killed_in_the_middle(mortal: Mortal, library: Path, tmp_path: Path) -> None:
     """The producer is idempotent and sends again what was not acknowledged: nothing is lost, nothing is there twice."""
     kind = next(one for one in CLIENTS if can(one, "produce_lines", "fetch_lines"))
-    copy, address = tmp_path / "copy.py", f"127.0.0.1:{mortal.port}"
+    copy = tmp_path / "copy.py"
     with closing(Wire("127.0.0.1", mortal.port)) as wire:
         wire.create_topic("library")
-    with closing(kind(address)) as client:
+    with closing(kind(mortal.bootstrap)) as client:
         writer = threading.Thread(target=client.produce_lines, args=("library", library, "none"), kwargs={"is_idempotent": True})
         writer.start()
         while mortal.written_bytes("library") < LARGE_BYTES // 2:
             assert writer.is_alive(), "the writer was done before half of it was written"
             time.sleep(0.01)
         mortal.kill()
-        mortal.process = mortal.start()
+        mortal.launch()
         writer.join(PATIENCE_S)
         client.fetch_lines("library", count_of(library), copy)
     assert filecmp.cmp(copy, library, shallow=False)

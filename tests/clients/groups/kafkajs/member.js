@@ -1,0 +1,119 @@
+// A member of a group, with KafkaJS: what `member.py` says, and the same journal.
+//
+//   NODE_PATH=MODULES node member.js '{"bootstrap": …, "group": …, "topic": …, "instance": null, "session_ms": 3000, "journal": FILE}'
+//
+// KafkaJS has no callbacks for what is assigned and revoked. What it is assigned, and in which generation, it says in its log; that it has to join
+// anew is an event. Its one strategy of its own is round robin, and it has no static members.
+
+const fs = require("fs");
+const { Kafka, logLevel } = require("kafkajs");
+
+const COMMIT_MS = 200, RETRY_MS = 200;
+const settings = JSON.parse(process.argv[2]);
+const journal = fs.openSync(settings.journal, "a");
+let owned = [];
+let pending = new Map();
+let generation = -1;
+
+function write(event, what = {}) {
+  const at = process.hrtime.bigint().toString();
+  // One write, so that a process killed in between leaves whole lines.
+  fs.writeSync(journal, `{"at": ${at}, ${JSON.stringify({ event, ...what }).slice(1)}\n`);
+}
+
+function giveUp() {
+  if (owned.length) {
+    write("revoked", { generation, partitions: owned });
+  }
+  owned = [];
+  pending.clear();
+}
+
+function heard({ level, log }) {
+  if (level <= logLevel.WARN) {
+    console.error(JSON.stringify(log));
+  }
+  if (log.message === "Received assignment") {
+    giveUp();
+    generation = log.generationId;
+    owned = [...(log.memberAssignment[settings.topic] || [])].sort((a, b) => a - b);
+    write("assigned", { generation, partitions: owned });
+  }
+}
+
+async function commitPending(consumer) {
+  if (!pending.size) {
+    return;
+  }
+  const offsets = Object.fromEntries(pending);
+  write("committing", { generation, offsets });
+  try {
+    await consumer.commitOffsets([...pending].map(([partition, offset]) => ({ topic: settings.topic, partition, offset: String(offset) })));
+  } catch (error) {
+    write("refused", { generation, offsets, why: String(error) });
+  }
+}
+
+// That `commitOffsets` returns does not say so: while the consumer restarts it does nothing.
+function committed({ payload }) {
+  const [{ partitions }] = payload.topics;
+  const offsets = Object.fromEntries(partitions.map(({ partition, offset }) => [partition, Number(offset)]));
+  write("committed", { generation: payload.groupGenerationId, offsets });
+  for (const { partition, offset } of partitions) {
+    if (pending.get(partition) === Number(offset)) {
+      pending.delete(partition);
+    }
+  }
+}
+
+async function main() {
+  const kafka = new Kafka({
+    brokers: [settings.bootstrap],
+    retry: { initialRetryTime: RETRY_MS, maxRetryTime: 500, retries: 100 },
+    logLevel: logLevel.DEBUG,
+    logCreator: () => heard,
+  });
+  const consumer = kafka.consumer({
+    groupId: settings.group,
+    sessionTimeout: settings.session_ms,
+    heartbeatInterval: settings.session_ms / 10,
+    maxWaitTimeInMs: 100,
+    retry: { initialRetryTime: RETRY_MS, maxRetryTime: 500, retries: 100 },
+  });
+  consumer.on(consumer.events.REBALANCING, giveUp);
+  consumer.on(consumer.events.COMMIT_OFFSETS, committed);
+  // Some of what happens when the broker is gone ends a consumer for good; a program that wants to go on begins anew.
+  consumer.on(consumer.events.CRASH, ({ payload }) => payload.restart || setTimeout(run, RETRY_MS, consumer));
+  await run(consumer);
+  const committing = setInterval(() => commitPending(consumer), COMMIT_MS);
+  process.stdin.on("end", async () => {
+    clearInterval(committing);
+    await commitPending(consumer);
+    await consumer.disconnect();
+    write("closed");
+    process.exit(0);
+  });
+  process.stdin.resume();
+}
+
+async function run(consumer) {
+  await consumer.connect();
+  await consumer.subscribe({ topic: settings.topic, fromBeginning: true });
+  await consumer.run({
+    autoCommit: false,
+    eachBatch: async ({ batch, resolveOffset, heartbeat, isRunning, isStale }) => {
+      const mine = generation;
+      for (const message of batch.messages) {
+        if (!isRunning() || isStale() || generation !== mine) {
+          return;
+        }
+        write("read", { generation, partition: batch.partition, offset: Number(message.offset) });
+        resolveOffset(message.offset);
+        pending.set(batch.partition, Number(message.offset) + 1);
+      }
+      await heartbeat();
+    },
+  });
+}
+
+main();
