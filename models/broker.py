@@ -234,7 +234,7 @@ def handle_group(broker: Broker, request: Request, now: int) -> tuple[Broker, tu
     if refusal is not None:
         return broker, (refusal,)
     groups, effects = group_requests.handle(broker.groups, asked, broker.topics, config, now)
-    return coordinated(changed(broker, chance=chance), groups, effects)
+    return coordinated(broker if chance is broker.chance else changed(broker, chance=chance), groups, effects)
 
 
 def coordinated(
@@ -245,13 +245,16 @@ def coordinated(
     written: dict[int, list[tuple[bytes, bytes | None]]] = {}
     others: list[Effect] = []
     topic = broker.topics.by_name.get(OFFSETS_TOPIC)
+    index, group_id = -1, None
     for effect in effects:
-        if isinstance(effect, Persist):
-            assert topic is not None
-            index = group_requests.partition_of(effect.record.group_id, topic.partitions)
-            written.setdefault(index, []).append(group_records.encoded(effect.record))
-        else:
+        if not isinstance(effect, Persist):
             others.append(effect)
+            continue
+        if effect.record.group_id != group_id:
+            assert topic is not None
+            group_id = effect.record.group_id
+            index = group_requests.partition_of(group_id, topic.partitions)
+        written.setdefault(index, []).append(group_records.encoded(effect.record))
     appends = [
         Append(topic.topic_id, index, tuple(records[at : at + records_max]))
         for index, records in sorted(written.items())

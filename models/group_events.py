@@ -38,6 +38,7 @@ from fiducial.models.groups import (
     JOIN_CHECK,
     MEMBER_CHECK,
     NO_MEMBER_ID,
+    SESSION_CHECK,
     SYNC_CHECK,
     SYNC_FORM_CHECK,
     Alarm,
@@ -376,6 +377,7 @@ def join(turn: Turn, asked: Asked) -> Turn:
     has_joined = asked.member_id != NO_MEMBER_ID and (asked.member_id not in group.pending or asked.instance_id is not None)
     refusal = (
         GROUP_ID_CHECK.refusal(group, asked)
+        or SESSION_CHECK.refusal(group, joining)
         or JOIN_CHECK.refusal(group, joining)
         or (MEMBER_CHECK.refusal(group, asked) if has_joined else None)
         or ID_CHECK.refusal(group, asked)

@@ -343,12 +343,12 @@ def all_support(group: Group, protocol: str) -> bool:
     return all(any(name == protocol for name, _ in member.protocols) for member in group.members.values())
 
 
-#: Arguments of both: the group, the JoinGroup with the settings. Behind GROUP_ID_CHECK, and before MEMBER_CHECK for one that has joined before.
+#: Arguments of both: the group, the JoinGroup with the settings. Behind GROUP_ID_CHECK, in this order, and before MEMBER_CHECK for one that has
+#: joined before.
 SESSION_CHECK = Ladder("session timeout", [rung(session_timeout_is_out_of_range, Error.INVALID_SESSION_TIMEOUT)])
 JOIN_CHECK = Ladder(
     "join a group",
     [
-        *SESSION_CHECK.rungs,
         rung(comes_back_to_no_group, Error.UNKNOWN_MEMBER_ID),
         rung(group_is_full, Error.GROUP_MAX_SIZE_REACHED),
         rung(protocols_do_not_fit, Error.INCONSISTENT_GROUP_PROTOCOL),

@@ -9,7 +9,7 @@ from samples import Bench, batch, produce_request, sent
 
 from fiducial.models import apis
 from fiducial.models.apis import APIS, Verdict
-from fiducial.models.broker import HANDLERS
+from fiducial.models.broker import GROUP_REQUESTS, HANDLERS
 from fiducial.models.errors import Error
 from fiducial.models.messages import ApiVersion, ApiVersionsRequest, ApiVersionsResponse, FetchRequest
 from fiducial.models.values import changed
@@ -40,7 +40,7 @@ def test_what_is_served() -> None:
             assert apis.verdict(key, version) is (Verdict.SERVE if lowest <= version <= highest else unknown), (key, version)
     for key in UNSERVED:
         assert {apis.verdict(key, version) for version in (-1, 0, 5)} == {Verdict.CLOSE}
-    assert set(HANDLERS) | {FetchRequest} == {row.request for row in APIS.values()}
+    assert set(HANDLERS) | {FetchRequest} | set(GROUP_REQUESTS) == {row.request for row in APIS.values()}
 
 
 @pytest.mark.rule("WIRE-FRAME-4")
