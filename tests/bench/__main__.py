@@ -1,6 +1,6 @@
 """How fast it is, beside others, in one run: `make bench`. Everything is printed, nothing is asserted.
 
-    python -m bench                    all of it: ten minutes on two cores that have nothing else to do
+    python -m bench                    all of it: a quarter of an hour on two cores that have nothing else to do
     python -m bench --only load        one subject
     python -m bench --save             the figures, and a drawing, kept in tests/bench/results/, else in build/bench/
 """
@@ -18,7 +18,7 @@ from typing import Any
 from peers import kafka
 from peers.kafka import PeerUnavailable
 
-from bench import batches, footprint, messages, throughput
+from bench import batches, footprint, groups, messages, throughput
 from bench.brokers import ApacheKafka, Broker, Fiducial
 from bench.chart import chart
 from bench.report import Spread, Table, circumstances, load_average, save
@@ -33,7 +33,7 @@ class Run:
 
     def __init__(self, rounds: int) -> None:
         self.rounds = rounds
-        self.kinds: list[Callable[[], Broker]] = [Fiducial]
+        self.kinds: list[Callable[..., Broker]] = [Fiducial]
         try:
             kafka.jars()
             self.kinds.append(ApacheKafka)
@@ -50,16 +50,29 @@ class Run:
     def load(self) -> None:
         """Both brokers under load."""
         with ExitStack() as stack:
-            brokers: list[Broker] = [kind() for kind in self.kinds]
-            for broker in brokers:
-                stack.callback(broker.remove)
-                broker.begin()
-            found = throughput.measured(brokers, self.rounds)
+            found = throughput.measured(self.begun(stack), self.rounds)
         table = throughput.table(found, self.rounds)
         self.tell(table)
         self.found["measurements"] = throughput.as_data(found)
         at = throughput.COLUMNS.index(throughput.CHEAPER_BY)
         self.cheaper_by = [(row[0], row[at]) for row in table.rows if row[at] is not None]
+
+    def groups(self) -> None:
+        """Members of groups."""
+        with ExitStack() as stack:
+            brokers = self.begun(stack, **groups.SETTINGS)
+            found = groups.measured(brokers, self.rounds)
+        for table in groups.tables(found, self.rounds):
+            self.tell(table)
+        self.found["groups"] = groups.as_data(found)
+
+    def begun(self, stack: ExitStack, **settings: str) -> list[Broker]:
+        """Every broker, running until the stack unwinds."""
+        brokers = [kind(**settings) for kind in self.kinds]
+        for broker in brokers:
+            stack.callback(broker.remove)
+            broker.begin()
+        return brokers
 
     def footprint(self) -> None:
         """Starts, and memory."""
@@ -79,7 +92,7 @@ class Run:
         print(f"kept in {file}")
 
 
-SUBJECTS = {"codecs": Run.codecs, "load": Run.load, "footprint": Run.footprint}
+SUBJECTS = {"codecs": Run.codecs, "load": Run.load, "groups": Run.groups, "footprint": Run.footprint}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
