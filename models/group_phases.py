@@ -271,7 +271,8 @@ def protocol_choices(group: Group) -> tuple[str, ...]:
     candidates = [name for name, _ in group.members[str(group.leader)].protocols if all_support(group, name)]
     votes = dict.fromkeys(candidates, 0)
     for member in group.members.values():
-        votes[next(name for name, _ in member.protocols if name in votes)] += 1
+        favourite = next(name for name, _ in member.protocols if name in votes)
+        votes[favourite] += 1
     return tuple(name for name in candidates if votes[name] == max(votes.values()))
 
 
