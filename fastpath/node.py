@@ -363,6 +363,9 @@ class Node:
                     replies += self.answer(ticket, body, has_changed=has_changed)
                 case SetAlarm(alarm, at_ms):
                     self.alarms.set(alarm, at_ms)
+                case events.Trim(topic_id, index, start):
+                    self.core.raise_start(topic_id, index, start)
+                    self.write_starts()
                 case events.Forget(topic_id):
                     self.core.forget_topic(topic_id, now)
                     woken += self.answers()

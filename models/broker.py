@@ -42,10 +42,12 @@ from fiducial.models.events import (
     Ring,
     SetTimer,
     Timer,
+    Trim,
     Write,
 )
 from fiducial.models.group_requests import Groups
 from fiducial.models.groups import Asked, SetAlarm
+from fiducial.models.log import with_start
 from fiducial.models.messages import (
     AlterConfigsRequest,
     ApiVersionsRequest,
@@ -123,8 +125,10 @@ GROUP_REQUESTS = (
     OffsetDeleteRequest,
 )
 
-#: What expiry and the end of a topic take of groups is written down in batches of so many records; what a request does is in one.
-RECORDS_MAX, RECORDS_UNLIMITED = 1_000, 2**31
+#: What expiry and the end of a topic take of groups is written down in batches of so many bytes; what a request does is in one.
+BATCH_BYTES_MAX, UNLIMITED = 250_000, 2**63
+#: What a record takes beside key and value, at most: lengths, deltas and attributes.
+RECORD_OVERHEAD_BYTES = 21
 #: An alarm whose records could not be written rings again after so long.
 RETRY_MS = 500
 
@@ -157,7 +161,8 @@ def step(broker: Broker, event: Event, now: int) -> tuple[Broker, tuple[Effect, 
         case Housekeeping():
             return keep_house(broker, now)
         case OffsetExpiry():
-            return coordinated(broker, *group_requests.keep_house(broker.groups, broker.settings.groups, now), records_max=RECORDS_MAX)
+            after = group_requests.keep_house(broker.groups, broker.settings.groups, now)
+            return with_short_logs(*coordinated(broker, *after, bytes_max=BATCH_BYTES_MAX))
         case Disconnected(connection):
             broker, tickets = fetch.gone(broker, connection)
             return broker, tuple(ClearTimer(ticket) for ticket in tickets)
@@ -238,10 +243,10 @@ def handle_group(broker: Broker, request: Request, now: int) -> tuple[Broker, tu
 
 
 def coordinated(
-    broker: Broker, groups: Groups, effects: Iterable[group_requests.Effect], records_max: int = RECORDS_UNLIMITED
+    broker: Broker, groups: Groups, effects: Iterable[group_requests.Effect], bytes_max: int = UNLIMITED
 ) -> tuple[Broker, tuple[Effect, ...]]:
     """The broker with its groups after an event. What they write down goes to the topic of offsets, a batch for each of its partitions, or more
-    where each has so many records; then alarms are set, and answers leave."""
+    where one would have so many bytes; then alarms are set, and answers leave."""
     written: dict[int, list[tuple[bytes, bytes | None]]] = {}
     others: list[Effect] = []
     topic = broker.topics.by_name.get(OFFSETS_TOPIC)
@@ -255,13 +260,53 @@ def coordinated(
             group_id = effect.record.group_id
             index = group_requests.partition_of(group_id, topic.partitions)
         written.setdefault(index, []).append(group_records.encoded(effect.record))
-    appends = [
-        Append(topic.topic_id, index, tuple(records[at : at + records_max]))
-        for index, records in sorted(written.items())
-        for at in range(0, len(records), records_max)
-        if topic is not None
-    ]
+    appends = [append for index, records in sorted(written.items()) if topic for append in appends_of(topic.topic_id, index, records, bytes_max)]
     return changed(broker, groups=groups), (*appends, *others)
+
+
+@rule("GROUP-RECORD-12")
+def with_short_logs(broker: Broker, effects: tuple[Effect, ...]) -> tuple[Broker, tuple[Effect, ...]]:
+    """Where the log of a partition is longer than a segment, and more than twice as long as it need be, what counts is appended anew behind the
+    effects so far, and the log starts there."""
+    topic = broker.topics.by_name.get(OFFSETS_TOPIC)
+    found = list(effects)
+    for index in range(topic.partitions if topic is not None else 0):
+        assert topic is not None
+        here = broker.partitions[topic.topic_id, index]
+        if here.log.size_bytes <= here.config.segment_bytes:
+            continue
+        records = [group_records.encoded(one) for one in group_requests.written_anew(broker.groups, index, topic.partitions)]
+        if here.log.size_bytes > 2 * sum(map(bytes_of, records)):
+            found += appends_of(topic.topic_id, index, records, BATCH_BYTES_MAX)
+            found.append(Trim(topic.topic_id, index, here.log.end))
+    return broker, tuple(found)
+
+
+def appends_of(topic_id: Uuid, index: int, records: Iterable[tuple[bytes, bytes | None]], bytes_max: int) -> list[Append]:
+    """The records in batches: each has one at least, and no more than make so many bytes."""
+    batches: list[list[tuple[bytes, bytes | None]]] = []
+    room_bytes = 0
+    for record in records:
+        size_bytes = bytes_of(record)
+        if not batches or size_bytes > room_bytes:
+            batches.append([])
+            room_bytes = bytes_max
+        batches[-1].append(record)
+        room_bytes -= size_bytes
+    return [Append(topic_id, index, tuple(batch)) for batch in batches]
+
+
+def bytes_of(record: tuple[bytes, bytes | None]) -> int:
+    """What a record takes in a log, or a little more."""
+    key, content = record
+    return len(key) + len(content or b"") + RECORD_OVERHEAD_BYTES
+
+
+def trimmed(broker: Broker, trim: Trim) -> Broker:
+    """The broker with one log shortened from the front."""
+    key = trim.topic_id, trim.partition
+    here = broker.partitions[key]
+    return changed(broker, partitions=broker.partitions.set(key, changed(here, log=with_start(here.log, trim.start))))
 
 
 @rule("GROUP-OFFSET-8", "GROUP-FIND-5")
@@ -277,7 +322,7 @@ def without_offsets(before: Broker, outcome: Outcome, now: int) -> tuple[Broker,
             broker = changed(broker, groups=Groups())
         else:
             after = group_requests.topic_deleted(broker.groups, name, effect.topic_id, broker.settings.groups, now)
-            broker, found = coordinated(broker, *after, records_max=RECORDS_MAX)
+            broker, found = coordinated(broker, *after, bytes_max=BATCH_BYTES_MAX)
             effects += found
     return broker, tuple(effects)
 
@@ -302,7 +347,7 @@ def not_stored(before: Broker, after: Broker, effects: tuple[Effect, ...], event
         case Ring(alarm):
             return before, (SetAlarm(alarm, now + RETRY_MS),)
         case _:
-            return changed(after, groups=before.groups), tuple(effect for effect in effects if not isinstance(effect, Append))
+            return changed(after, groups=before.groups), tuple(effect for effect in effects if not isinstance(effect, Append | Trim))
 
 
 # Those who wait

@@ -105,6 +105,15 @@ class Append:
 
 
 @value
+class Trim:
+    """The log of a partition starts at `start` from here on: what lay below was appended anew, and that is in the log by now."""
+
+    topic_id: Uuid
+    partition: int
+    start: int
+
+
+@value
 class Drop:
     """The bytes of all batches that end below offset `below` may go."""
 
@@ -142,7 +151,7 @@ class ClearTimer:
     ticket: int
 
 
-Effect: TypeAlias = "Reply | Close | Write | Append | Drop | Forget | Persist | SetTimer | ClearTimer | SetAlarm"
+Effect: TypeAlias = "Reply | Close | Write | Append | Trim | Drop | Forget | Persist | SetTimer | ClearTimer | SetAlarm"
 
 
 @value

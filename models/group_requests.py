@@ -174,6 +174,19 @@ def settled(groups: Groups, turns: Iterable[Turn]) -> tuple[Groups, tuple[Effect
     return groups, tuple(effects)
 
 
+@rule("GROUP-RECORD-12")
+def written_anew(groups: Groups, index: int, partitions: int) -> tuple[Any, ...]:
+    """The fewest records that what is durable of the groups in one partition comes of."""
+    saved = [one for _, one in sorted(groups.saved.items()) if partition_of(one.group_id, partitions) == index]
+    offsets = [
+        OffsetCommitted(group_id, *key, one)
+        for group_id, committed in sorted(groups.offsets.items())
+        if partition_of(group_id, partitions) == index
+        for key, one in sorted(committed.items())
+    ]
+    return (*saved, *offsets)
+
+
 @rule("GROUP-RECORD-2")
 def restarted(groups: Groups, now: int) -> tuple[Groups, tuple[SetAlarm, ...]]:
     """After a restart: every group that was written down, and every group of offsets alone; each member has a session to be heard of in."""

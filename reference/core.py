@@ -181,6 +181,8 @@ class Core:
                     self.storage.drop(effect)
                 case events.Forget():
                     self.storage.forget(effect)
+                case events.Trim():
+                    self.broker = broker.trimmed(self.broker, effect)
                 case events.Persist() | events.Append():
                     pass  # nothing outlives this broker, and what is appended is
                 case events.SetTimer(ticket, at_ms):

@@ -11,7 +11,7 @@ from samples import NOW, Bench, batch
 from fiducial.models import broker, group_records, group_requests
 from fiducial.models import messages as m
 from fiducial.models.errors import Error
-from fiducial.models.events import Append, Effect, Event, OffsetExpiry, Reply, Request, Ring
+from fiducial.models.events import Append, Effect, Event, OffsetExpiry, Reply, Request, Ring, Trim
 from fiducial.models.group_requests import Groups, partition_of
 from fiducial.models.groups import Alarm, GroupConfig, Kind, SetAlarm, State
 from fiducial.models.restarts import restarted
@@ -173,19 +173,19 @@ def test_what_a_request_does_is_one_batch_in_its_groups_partition() -> None:
 
 
 @pytest.mark.rule("GROUP-OFFSET-5", "GROUP-OFFSET-8")
-def test_what_expires_is_written_in_batches_of_a_thousand() -> None:
+def test_what_expires_is_written_in_batches_that_fit() -> None:
     bench = led()
-    bench.create("t", 2_500)
-    partitions = tuple(m.OffsetCommitRequestPartition(index, 1) for index in range(2_500))
+    bench.create("t", 8_000)
+    partitions = tuple(m.OffsetCommitRequestPartition(index, 1) for index in range(8_000))
     bench.ask(m.OffsetCommitRequest("g", topics=(m.OffsetCommitRequestTopic("t", partitions=partitions),)), 9)
-    assert [len(append.records) for append in appends(bench.effects)] == [2_500]
-    deleted = changed(bench.broker)
+    assert [len(append.records) for append in appends(bench.effects)] == [8_000]
+    before = bench.broker
     bench.now += 604_800_000
     bench.happens(OffsetExpiry())
-    assert [len(append.records) for append in appends(bench.effects)] == [1_000, 1_000, 501]  # and the group is forgotten with them
-    bench.broker = deleted
+    assert [len(append.records) for append in appends(bench.effects)] == [7_575, 426]  # of 12 bytes and 21 beside; the group goes with them
+    bench.broker = before
     bench.ask(gone("t"), 6)
-    assert [len(append.records) for append in appends(bench.effects)] == [1_000, 1_000, 500]
+    assert [len(append.records) for append in appends(bench.effects)] == [7_575, 425]
     assert bench.broker.groups.offsets == EMPTY
 
 
@@ -320,6 +320,64 @@ def test_the_brokers_own_records_are_in_the_log_and_readers_are_woken() -> None:
     assert bench.reply_to(waiting) is not None
     _, error, effects = broker.stored(bench.broker, append, batch(size_bytes=1 << 30), NOW)
     assert (error, effects) == (Error.MESSAGE_TOO_LARGE, ())
+
+
+# The log of groups
+
+
+@pytest.mark.rule("GROUP-RECORD-12")
+def test_a_long_log_of_groups_is_written_anew_and_starts_there() -> None:
+    bench = led("t", offsets_topic_segment_bytes="1048576")
+    bench.ask(commit(offset=5), 9)
+    bench.ask(commit(offset=6), 9)
+    joined(bench, 1)
+    bench.ask(commit(group="other"), 9)
+    topic = bench.broker.topics.by_name[OFFSETS_TOPIC]
+    index = partition_of("g", topic.partitions)
+    for size_bytes in (1_000_000, 48_576):
+        filled(bench, topic.topic_id, index, size_bytes)
+        bench.happens(OffsetExpiry())
+        assert bench.effects == ()
+    filled(bench, topic.topic_id, index, 1)
+    bench.happens(OffsetExpiry())
+    append, trim = bench.effects
+    assert isinstance(append, Append) and trim == Trim(topic.topic_id, index, 3)
+    durable = Groups()
+    for key, content in append.records:
+        durable = group_requests.evolve(durable, group_records.decoded(key, content))
+    assert durable.offsets == bench.broker.groups.offsets.delete("other")
+    after, _, _ = broker.stored(bench.broker, append, batch(len(append.records)), NOW)
+    assert broker.trimmed(after, trim).partitions[topic.topic_id, index].log.start == 3
+
+
+def filled(bench: Bench, topic_id: bytes, index: int, size_bytes: int) -> None:
+    """The log of a partition with one more batch of this size."""
+    bench.broker, error, _ = broker.stored(bench.broker, Append(topic_id, index, ()), batch(size_bytes=size_bytes), NOW)
+    assert error is Error.NONE
+
+
+@pytest.mark.rule("GROUP-RECORD-12")
+def test_a_log_of_groups_is_not_written_anew_for_little() -> None:
+    bench = led("t", offsets_topic_segment_bytes="1048576", offset_metadata_max_bytes="1000000")
+    topic_id = bench.broker.topics.by_name[OFFSETS_TOPIC].topic_id
+    partitions = (m.OffsetCommitRequestPartition(0, 1, -1, "x" * 600_000),)
+    bench.ask(m.OffsetCommitRequest("g", topics=(m.OffsetCommitRequestTopic("t", partitions=partitions),)), 9)
+    filled(bench, topic_id, partition_of("g", 50), 1_000_000)
+    filled(bench, topic_id, partition_of("g", 50), 200_000)
+    bench.happens(OffsetExpiry())
+    assert bench.effects == ()
+    filled(bench, topic_id, partition_of("g", 50), 1_000)
+    bench.happens(OffsetExpiry())
+    assert [type(effect) for effect in bench.effects] == [Append, Trim]
+
+
+@pytest.mark.rule("GROUP-RECORD-6", "GROUP-RECORD-12")
+def test_a_log_of_groups_that_cannot_be_written_anew_is_not_shortened() -> None:
+    bench = led("t", offsets_topic_segment_bytes="1048576")
+    bench.ask(commit(), 9)
+    filled(bench, bench.id_of(OFFSETS_TOPIC), partition_of("g", 50), 1_000_000)
+    filled(bench, bench.id_of(OFFSETS_TOPIC), partition_of("g", 50), 100_000)
+    assert not_stored(bench, OffsetExpiry(), Error.KAFKA_STORAGE_ERROR) == ()
 
 
 # Settings and restarts
