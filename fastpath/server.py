@@ -25,6 +25,7 @@ from typing import cast
 
 from fiducial.fastpath.core import StorageFailed
 from fiducial.fastpath.data import DataError
+from fiducial.fastpath.metrics import Exporter
 from fiducial.fastpath.node import Action, Node, Progress, Send
 from fiducial.fastpath.outbox import Outbox
 from fiducial.models import apis
@@ -304,7 +305,7 @@ class Teller:
         print(f"\r{said}", end="\n" if is_done else "", file=sys.stderr, flush=True)
 
 
-async def serve(host: str, port: int, data: Path, settings: Settings) -> int:
+async def serve(host: str, port: int, data: Path, settings: Settings, metrics: tuple[str, int] | None) -> int:
     """Serve until SIGINT or SIGTERM; then everything is on the disk. The exit status."""
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
@@ -324,9 +325,19 @@ async def serve(host: str, port: int, data: Path, settings: Settings) -> int:
     node = Node(data, cluster, settings, int.from_bytes(os.urandom(8), "big"), now_ms(), progress=Teller())
     server = Server(node, settings)
     holder.append(server)
+    exporter = Exporter(node, lambda: len(server.connections), now_ms)
+    if metrics is not None:
+        try:
+            await exporter.listen(*metrics)
+        except (OSError, UnicodeError) as error:
+            print(f"fiducial: cannot listen on {metrics[0]}:{metrics[1]}: {error}", file=sys.stderr)
+            node.stop()
+            return 1
     await listener.start_serving()
     address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     print(f"listening on {address}\ntry: kcat -b {address} -L", flush=True)
+    if exporter.url:
+        print(f"metrics on {exporter.url}", flush=True)
     server.set_alarm()
     tasks = [asyncio.create_task(one) for one in (server.keep_house(), server.expire_offsets(), server.flush())]
     await stop.wait()
@@ -343,14 +354,14 @@ async def serve(host: str, port: int, data: Path, settings: Settings) -> int:
     return 0
 
 
-def run(host: str, port: int, data: Path, settings: Mapping[str, str]) -> int:
-    """Serve from a data folder until told to stop; the exit status. SettingError for a setting that is not accepted."""
+def run(host: str, port: int, data: Path, settings: Mapping[str, str], metrics: tuple[str, int] | None = None) -> int:
+    """Serve from a data folder until told to stop, and tell Prometheus at `metrics`; the exit status. SettingError for a setting that is not accepted."""
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     parsed = parse(settings)
     _, files_max = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (files_max, files_max))  # each log in use needs some, each connection one
     try:
-        return asyncio.run(serve(host, port, data, parsed))
+        return asyncio.run(serve(host, port, data, parsed, metrics))
     except DataError as error:
         print(f"fiducial: {error}", file=sys.stderr)
     except StorageFailed as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from conftest import serving
 from peers.kafka import Kafka
 
 from cli.scenes import Scene, assignment
@@ -13,9 +14,21 @@ from cli.scenes import Scene, assignment
 GROUPS = ("scene-left", "scene-other", "scene-pair", "scene-simple")
 
 
+@pytest.fixture(scope="session", params=["kafka", "fast", "reference"])
+def bootstrap(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Where the scene is: at each broker in turn."""
+    if request.param == "kafka":
+        yield request.getfixturevalue("at_kafka")
+        return
+    options = ["--reference"] if request.param == "reference" else ["--data", str(tmp_path_factory.mktemp("scene") / "data")]
+    with serving(*options, "--set", "group.initial.rebalance.delay.ms=0") as address, Scene(address.bootstrap) as scene:
+        make(scene)
+        yield address.bootstrap
+
+
 @pytest.fixture(scope="session")
-def bootstrap(kafka: Kafka) -> Iterator[str]:
-    """Where the scene is."""
+def at_kafka(kafka: Kafka) -> Iterator[str]:
+    """Where it is at Apache Kafka."""
     with Scene(kafka.bootstrap) as scene:
         make(scene)
         yield kafka.bootstrap

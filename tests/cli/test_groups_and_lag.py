@@ -197,8 +197,8 @@ def told_here(told: Any) -> list[list[str]]:
     return sorted(rows)
 
 
-def test_kafkas_own_tool_tells_the_same(kafka: Kafka, bootstrap: str, capsys: pytest.CaptureFixture[str]) -> None:
-    theirs, ours = told_by_kafka(kafka), told_here(data(capsys, "lag", bootstrap, *TOLD_BY_BOTH))
+def test_kafkas_own_tool_tells_the_same(kafka: Kafka, at_kafka: str, capsys: pytest.CaptureFixture[str]) -> None:
+    theirs, ours = told_by_kafka(kafka), told_here(data(capsys, "lag", at_kafka, *TOLD_BY_BOTH))
     beyond = next(row for row in theirs if row[:3] == ["scene-simple", "scene-refunds", "0"])
     assert beyond[5] == "-93"  # where more is committed than there is, it tells a negative lag
     beyond[5] = "0"

@@ -35,6 +35,7 @@ examples:
   fiducial serve --listen 127.0.0.1:0 --set num.partitions=3 --set log.retention.hours=1
   fiducial serve --data /var/lib/fiducial --set log.flush.interval.messages=1
   fiducial serve --config server.properties
+  fiducial serve --metrics 127.0.0.1:9308
   fiducial serve --reference --flaw P29
   kcat -b 127.0.0.1:9092 -t greetings -P <<< hello && kcat -b 127.0.0.1:9092 -t greetings -C -e
 """
@@ -155,6 +156,7 @@ def parser() -> argparse.ArgumentParser:
     serve.add_argument("--data", metavar="DIR", help="where to keep data (default: ./fiducial-data; the reference broker keeps it in memory)")
     serve.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting; wins over --config; may be repeated")
     serve.add_argument("--config", type=Path, metavar="FILE", help="a file of settings, in the format of Kafka's server.properties")
+    serve.add_argument("--metrics", metavar="HOST:PORT", help="tell Prometheus there, at /metrics, of groups and their lag, of logs, and of the broker; port 0 picks one")
     serve.add_argument("--flaw", action="append", default=[], metavar="NAME", help="have a bug on purpose, with --reference, to see who notices; may be repeated")
     serve.add_argument("--list-flaws", action="store_true", help="list the bugs that --flaw can switch on, and serve nothing")
     about = "The consumer groups of a cluster, any that speaks Kafka's protocol: who is in them, and what is assigned to whom."

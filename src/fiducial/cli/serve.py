@@ -29,11 +29,11 @@ def settings(file: Path | None, assignments: list[str]) -> dict[str, str]:
     return found
 
 
-def address(listen: str) -> tuple[str, int]:
+def address(listen: str, option: str = "--listen") -> tuple[str, int]:
     """HOST:PORT, or [HOST]:PORT for an address with colons."""
     host, _, port = listen.rpartition(":")
     if not host or not (port.isascii() and port.isdecimal()) or int(port) > 65535:
-        raise SettingError(f"--listen takes HOST:PORT, not {listen!r}")
+        raise SettingError(f"{option} takes HOST:PORT, not {listen!r}")
     return host.removeprefix("[").removesuffix("]"), int(port)
 
 
@@ -43,10 +43,13 @@ def serve(options: argparse.Namespace) -> int:
         return list_flaws()
     try:
         host, port = address(options.listen)
+        metrics = None if options.metrics is None else address(options.metrics, "--metrics")
         given = settings(options.config, options.set)
         if options.reference:
             if options.data is not None:
                 raise SettingError("--data: the reference broker keeps its data in memory")
+            if metrics is not None:
+                raise SettingError("--metrics: the reference broker has none")
             from fiducial.reference import server as reference
 
             return serve_flawed(host, port, given, options.flaw) if options.flaw else reference.run(host, port, given)
@@ -54,7 +57,7 @@ def serve(options: argparse.Namespace) -> int:
             raise SettingError("--flaw: only the reference broker can have one (--reference)")
         from fiducial.fastpath import server as fastpath
 
-        return fastpath.run(host, port, Path(options.data or DATA), given)
+        return fastpath.run(host, port, Path(options.data or DATA), given, metrics)
     except SettingError as error:
         print(f"fiducial serve: {error}", file=sys.stderr)
         return USAGE
