@@ -29,7 +29,7 @@ from fiducial.fastpath.metrics import Exporter
 from fiducial.fastpath.node import Action, Node, Progress, Send
 from fiducial.fastpath.outbox import Outbox
 from fiducial.models import apis
-from fiducial.models.settings import Settings, parse
+from fiducial.models.settings import Settings, advertised, parse
 from fiducial.models.state import Cluster
 
 log = logging.getLogger("fiducial")
@@ -321,7 +321,7 @@ async def serve(host: str, port: int, data: Path, settings: Settings, metrics: t
         one.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)  # as every connection then has it
     port = listener.sockets[0].getsockname()[1]
     cluster_id = base64.urlsafe_b64encode(os.urandom(16)).decode().rstrip("=")
-    cluster = Cluster(cluster_id, settings.broker_id, host, port)
+    cluster = Cluster(cluster_id, settings.broker_id, *advertised(settings, host, port))
     node = Node(data, cluster, settings, int.from_bytes(os.urandom(8), "big"), now_ms(), progress=Teller())
     server = Server(node, settings)
     holder.append(server)
@@ -358,6 +358,7 @@ def run(host: str, port: int, data: Path, settings: Mapping[str, str], metrics: 
     """Serve from a data folder until told to stop, and tell Prometheus at `metrics`; the exit status. SettingError for a setting that is not accepted."""
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     parsed = parse(settings)
+    advertised(parsed, host, port)
     _, files_max = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (files_max, files_max))  # each log in use needs some, each connection one
     try:

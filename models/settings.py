@@ -36,6 +36,9 @@ class Kind(IntEnum):
 
 DECIMAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 REPLICA = re.compile(r"([0-9]+:[0-9]+)?")
+LISTENER = re.compile(r"PLAINTEXT://(\[[0-9A-Fa-f:.]+\]|[^\s:/\[\]]+):([0-9]{1,5})")
+#: Addresses at which a broker may listen, and nobody connects to.
+EVERYWHERE = ("0.0.0.0", "::", "[::]")
 BITS = {Kind.INT: 32, Kind.SHORT: 16, Kind.LONG: 64}
 
 
@@ -140,6 +143,12 @@ def is_throttled_list(parts: tuple[str, ...]) -> bool:
     return "".join(parts) == "*" or all(REPLICA.fullmatch(part) for part in parts)
 
 
+def is_listener(parts: tuple[str, ...]) -> bool:
+    """None, or one address that somebody can connect to."""
+    found = [LISTENER.fullmatch(part) for part in parts]
+    return len(found) <= 1 and all(one is not None and one[1] not in EVERYWHERE and 0 < int(one[2]) < 65536 for one in found)
+
+
 def is_gzip_level(level: int) -> bool:
     """1 … 9, or -1 for the library's own."""
     return level == -1 or 1 <= level <= 9
@@ -210,6 +219,7 @@ HIDDEN: Mapping[str, Definition] = {
 BROKER_ONLY: Mapping[str, Definition] = {
     row.name: row
     for row in (
+        definition("advertised.listeners", Kind.LIST, "", is_listener, "PLAINTEXT://HOST:PORT, or nothing", "", "Where clients find this broker, if not where it listens."),
         definition("auto.create.topics.enable", Kind.BOOLEAN, "true", anything, "true or false", "", "Whether Metadata creates topics."),
         definition("broker.id", Kind.INT, "1", at_least(0), "0 or more", "", "This broker's id."),
         definition("connections.max.idle.ms", Kind.LONG, "600000", at_least(1), "1 or more", "", "When a silent connection is closed."),
@@ -279,6 +289,7 @@ class Settings:
     offsets_retention_check_interval_ms: int = 600_000
     offsets_topic_num_partitions: int = 50
     offsets_topic_segment_bytes: int = 104_857_600
+    advertised_listeners: tuple[str, ...] = ()
 
 
 @rule("WIRE-CONFIG-7")
@@ -318,7 +329,20 @@ def parse(given: Mapping[str, str]) -> Settings:
         of("offsets.retention.check.interval.ms"),
         of("offsets.topic.num.partitions"),
         of("offsets.topic.segment.bytes"),
+        of("advertised.listeners"),
     )
+
+
+@rule("WIRE-META-15")
+def advertised(settings: Settings, host: str, port: int) -> tuple[str, int]:
+    """Where clients are told to go, for a broker that listens at `host` and `port`. SettingError if they could not."""
+    for listener in settings.advertised_listeners:
+        found = LISTENER.fullmatch(listener)
+        assert found is not None
+        return found[1].removeprefix("[").removesuffix("]"), int(found[2])
+    if host in EVERYWHERE:
+        raise SettingError(f"who listens at {host} has to say where clients find it: set advertised.listeners=PLAINTEXT://HOST:PORT")
+    return host, port
 
 
 @rule("WIRE-CONFIG-8")

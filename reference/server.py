@@ -21,7 +21,7 @@ from typing import cast
 from fiducial.models import apis
 from fiducial.models.groups import Alarm
 from fiducial.models.rules import rule
-from fiducial.models.settings import Settings, parse
+from fiducial.models.settings import Settings, advertised, parse
 from fiducial.models.state import Cluster
 from fiducial.reference.core import Action, Core, Hangup, Send, Wake
 
@@ -248,7 +248,8 @@ async def serve(host: str, port: int, settings: Settings) -> int:
         return 1
     port = listener.sockets[0].getsockname()[1]
     cluster_id = base64.urlsafe_b64encode(os.urandom(16)).decode().rstrip("=")
-    server = Server(Cluster(cluster_id, settings.broker_id, host, port), settings, int.from_bytes(os.urandom(8), "big"))
+    cluster = Cluster(cluster_id, settings.broker_id, *advertised(settings, host, port))
+    server = Server(cluster, settings, int.from_bytes(os.urandom(8), "big"))
     server.keep_house()
     server.expire_offsets()
     await listener.start_serving()
@@ -261,4 +262,6 @@ async def serve(host: str, port: int, settings: Settings) -> int:
 def run(host: str, port: int, settings: Mapping[str, str]) -> int:
     """Serve from memory until told to stop; the exit status. SettingError for a setting that is not accepted."""
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    return asyncio.run(serve(host, port, parse(settings)))
+    parsed = parse(settings)
+    advertised(parsed, host, port)
+    return asyncio.run(serve(host, port, parsed))

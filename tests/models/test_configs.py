@@ -27,7 +27,7 @@ from fiducial.models.messages import (
     ListConfigResourcesRequest,
     ListConfigResourcesResponse,
 )
-from fiducial.models.settings import BROKER_ONLY, DYNAMIC, HIDDEN, TOPIC, Kind, SettingError
+from fiducial.models.settings import BROKER_ONLY, DYNAMIC, HIDDEN, TOPIC, Kind, SettingError, advertised, parse
 from fiducial.models.values import changed
 
 TOPIC_TYPE, BROKER, LOGGER, METRICS, GROUP = 2, 4, 8, 16, 32
@@ -158,6 +158,23 @@ def test_compaction_lags_agree_as_they_are_in_force() -> None:
     assert configs.fault_of_topic(odd, {})
     assert configs.fault_of_topic(odd, {most: "9"}) is configs.fault_of_topic(odd, {least: "8"}) is None
     assert configs.fault_of_topic(odd, {"retention.ms": "5"})
+
+
+@pytest.mark.rule("WIRE-META-15")
+def test_where_clients_are_told_to_go() -> None:
+    def told(listeners: str, host: str = "192.0.2.1") -> tuple[str, int]:
+        return advertised(parse({"advertised.listeners": listeners}), host, 9092)
+
+    assert told("") == ("192.0.2.1", 9092)
+    assert told("PLAINTEXT://kafka.example.org:9192") == told("PLAINTEXT://kafka.example.org:9192", "0.0.0.0") == ("kafka.example.org", 9192)
+    assert told("PLAINTEXT://[2001:db8::1]:1") == ("2001:db8::1", 1)
+    for everywhere in ("0.0.0.0", "::"):
+        with pytest.raises(SettingError, match=r"advertised\.listeners"):
+            told("", everywhere)
+    for bad in ("kafka:9092", "SSL://kafka:9092", "PLAINTEXT://kafka", "PLAINTEXT://:9092", "PLAINTEXT://kafka:0", "PLAINTEXT://kafka:65536",
+                "PLAINTEXT://0.0.0.0:9092", "PLAINTEXT://[::]:9092", "PLAINTEXT://a:1,PLAINTEXT://b:2"):  # fmt: skip
+        with pytest.raises(SettingError, match=r"advertised\.listeners accepts"):
+            told(bad)
 
 
 @pytest.mark.rule("WIRE-CONFIG-7")
