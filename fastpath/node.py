@@ -228,7 +228,7 @@ class Node:
         if verdict == COLD and not taken:
             taken = LENGTH.size + LENGTH.unpack_from(frames)[0]
             actions = self.cold(connection, bytes(frames[LENGTH.size : taken]), now)
-            return taken, self.core.last_ticket() in self.waiting, actions
+            return taken, all(action.connection != connection for action in actions), actions
         if verdict == SILENT:
             answers.insert(0, Send(connection, b""))
         elif verdict in ENDS:
@@ -267,12 +267,14 @@ class Node:
         return self.happened(events.OffsetExpiry(), now)
 
     def happened(self, event: events.Event, now: int) -> list[Action]:
-        """An event that nobody asked for; if the disk fails it comes to nothing."""
+        """An event that nobody asked for; if the disk fails, or by a fault of ours, it comes to nothing: others wait for theirs."""
         try:
             return self.decided(event, now)
         except StorageFailed as error:
             log.error("%s came to nothing: the disk failed: %s", event, error)
-            return []
+        except Exception:
+            log.exception("%s came to nothing: internal error", event)
+        return []
 
     def timer(self, ticket: int, now: int) -> list[Action]:
         """The deadline of one parked fetch."""
@@ -293,8 +295,8 @@ class Node:
             self.core.synced(topic_id, index, base_offset, size_bytes)
 
     def connected(self, connection: int, address: str) -> None:
-        """A connection begins, from this address: so a client is told of, behind a slash."""
-        self.hosts[connection] = f"/{address}"
+        """A connection begins, from this address."""
+        self.hosts[connection] = broker.client_host(address)
 
     def disconnected(self, connection: int, now: int) -> list[Action]:
         """The connection is gone, and nobody listens for its answers."""
@@ -355,12 +357,12 @@ class Node:
             self.settle(after, records, now)
         else:
             before, self.broker = self.broker, after
-        effects, woken = self.append(before, effects, event, now)
-        replies: list[Action] = []
+        effects, actions = self.append(before, effects, event, now)
+        woken: list[Action] = []
         for effect in effects:
             match effect:
                 case events.Reply(ticket, body):
-                    replies += self.answer(ticket, body, has_changed=has_changed)
+                    actions += self.answer(ticket, body, has_changed=has_changed)
                 case SetAlarm(alarm, at_ms):
                     self.alarms.set(alarm, at_ms)
                 case events.Trim(topic_id, index, start):
@@ -371,7 +373,7 @@ class Node:
                     woken += self.answers()
                 case _:
                     pass
-        return replies + woken
+        return actions + woken
 
     def append(self, before: Broker, effects: tuple[Any, ...], event: events.Event, now: int) -> tuple[tuple[Any, ...], list[Action]]:
         """The broker's own records into their logs: the effects that are left to be done, and the answers to those who waited for them."""

@@ -7,6 +7,7 @@ to every partition. What any of them decides stands in the protocol's own file.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from ipaddress import IPv6Address, ip_address
 
 from fiducial.models import (
     apis,
@@ -209,6 +210,16 @@ def handle_fetch(broker: Broker, request: Request, body: FetchRequest, now: int)
 # Groups
 
 
+@rule("GROUP-MEMBER-9")
+def client_host(address: str) -> str:
+    """A client's address as members are told of by it: behind a slash, and as Java writes it, an IPv6 address with all of its zeros."""
+    host, *zone = address.split("%")
+    read = ip_address(host)
+    if isinstance(read, IPv6Address):
+        host = ":".join(f"{int(group, 16):x}" for group in read.exploded.split(":"))
+    return "%".join((f"/{host}", *zone))
+
+
 def asked_of(broker: Broker, request: Request) -> tuple[Asked, Chance]:
     """A request to groups by the names that all of them share, and the source of chance after it: a new member's id is made of chance."""
     body, chance, drawn = request.body, broker.chance, ZERO_UUID
@@ -313,17 +324,14 @@ def trimmed(broker: Broker, trim: Trim) -> Broker:
 def without_offsets(before: Broker, outcome: Outcome, now: int) -> tuple[Broker, tuple[Effect, ...]]:
     """The broker after a request, its groups without the offsets of topics that it deleted; without groups, if it deleted the topic that they are in."""
     broker, effects = outcome.broker, list[Effect]()
-    for effect in outcome.effects:
-        if not isinstance(effect, Forget) or not broker.groups.live:
-            continue
-        name = before.topics.by_id[effect.topic_id]
-        if name == OFFSETS_TOPIC:
-            effects += group_requests.abandoned(broker.groups)
-            broker = changed(broker, groups=Groups())
-        else:
-            after = group_requests.topic_deleted(broker.groups, name, effect.topic_id, broker.settings.groups, now)
-            broker, found = coordinated(broker, *after, bytes_max=BATCH_BYTES_MAX)
-            effects += found
+    gone = [effect.topic_id for effect in outcome.effects if isinstance(effect, Forget)]
+    names = {topic_id: before.topics.by_id[topic_id] for topic_id in gone}
+    if OFFSETS_TOPIC in names.values():
+        return changed(broker, groups=Groups()), group_requests.abandoned(broker.groups)
+    for topic_id, name in names.items():
+        after = group_requests.topic_deleted(broker.groups, name, topic_id, broker.settings.groups, now)
+        broker, found = coordinated(broker, *after, bytes_max=BATCH_BYTES_MAX)
+        effects += found
     return broker, tuple(effects)
 
 
@@ -339,15 +347,16 @@ def stored(broker: Broker, append: Append, batch: SentBatch, now: int) -> tuple[
 @rule("GROUP-RECORD-6")
 def not_stored(before: Broker, after: Broker, effects: tuple[Effect, ...], event: Event, error: Error, now: int) -> tuple[Broker, tuple[Effect, ...]]:
     """What comes of an event, and its effects, if its records cannot be appended: a request to groups is answered with the error, an alarm
-    rings again later; for groups it is as if nothing had happened."""
+    rings again later; for groups it is as if nothing had happened. What was appended before is in its log."""
+    kept = changed(after, groups=before.groups)
     match event:
         case Request() if isinstance(event.body, GROUP_REQUESTS):
             asked, _ = asked_of(before, event)
-            return coordinated(before, *group_requests.not_written(before.groups, asked, error, before.settings.groups, now))
+            return coordinated(kept, *group_requests.not_written(before.groups, asked, error, before.settings.groups, now))
         case Ring(alarm):
-            return before, (SetAlarm(alarm, now + RETRY_MS),)
+            return kept, (SetAlarm(alarm, now + RETRY_MS),)
         case _:
-            return changed(after, groups=before.groups), tuple(effect for effect in effects if not isinstance(effect, Append | Trim))
+            return kept, tuple(effect for effect in effects if not isinstance(effect, Append | Trim))
 
 
 # Those who wait

@@ -101,10 +101,9 @@ class Core:
         #: The rules that refused something in the last event, for whoever compares.
         self.rules: tuple[str, ...] = ()
 
-    @rule("GROUP-MEMBER-9")
     def connected(self, connection: int, address: str) -> None:
-        """A connection begins, from this address: so a client is told of, behind a slash."""
-        self.hosts[connection] = f"/{address}"
+        """A connection begins, from this address."""
+        self.hosts[connection] = broker.client_host(address)
 
     def frame(self, connection: int, frame: bytes, now: int) -> list[Action]:
         """One frame, without its length."""
@@ -152,7 +151,6 @@ class Core:
         for ticket in [ticket for ticket, waiting in self.waiting.items() if waiting.connection == connection]:
             del self.waiting[ticket]
         return actions
-
 
     def step(self, event: events.Event, now: int) -> list[Action]:
         """Let the model decide, store what it writes down, and do what it says."""
