@@ -16,6 +16,7 @@ from fiducial.conformance.cases import Case, Step, TimePasses
 from fiducial.conformance.oracle import KEYS, Allowed
 from fiducial.conformance.running import CHANGE_TOPICS, SILENCE, abstract
 from fiducial.conformance.script import Script, Unexpected, WaitsTooLong
+from fiducial.conformance.symbols import spoken
 from fiducial.models import messages as m
 from fiducial.models.apis import APIS
 from fiducial.models.settings import parse
@@ -49,7 +50,7 @@ def versions(case: Case) -> Sequence[int | None]:
     if case.sweep is None:
         return [None]
     api = APIS[KEYS[case.sweep]]
-    return range(api.max_version, api.min_version - 1, -1)
+    return range(api.max_version, max(api.min_version, case.sweep_from) - 1, -1)
 
 
 def version_of(case: Case, step: Step, version: int | None) -> int | None:
@@ -65,7 +66,8 @@ def told(case: Case, version: int | None, fault: Fault = nullcontext) -> list[To
     clock = Clock()
     names = {called: f"case-{called}".ljust(topic.characters, "x") for called, topic in case.topics}
     settings = parse({name: str(most) for name, most in case.settings})
-    script = Script(case, CLUSTER, settings, m.IncrementalAlterConfigsRequest(), names, clock)
+    groups = {called: f"case-{called}" for called, _ in case.groups}
+    script = Script(case, CLUSTER, settings, m.IncrementalAlterConfigsRequest(), names, groups, clock)
     answers: list[Told] = []
     for step in case.story:
         try:
@@ -80,7 +82,7 @@ def told(case: Case, version: int | None, fault: Fault = nullcontext) -> list[To
         except (Exception, TooLong):  # a fault costs the connection
             return [*answers, (HUNG_UP, frozenset())]
         if isinstance(step.body, TimePasses):
-            clock.ms += step.body.ms
+            clock.ms += spoken(step.body.ms, script.view)
         answers.append((abstract(expected, script.view), expected.allowed))
     return answers
 

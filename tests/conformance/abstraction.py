@@ -8,15 +8,17 @@ compressors differ; of a batch that is cut, how much is there is nobody's promis
 from __future__ import annotations
 
 import hashlib
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
+from ipaddress import ip_address
 from typing import Any
 
 import attrs
 
 from fiducial.conformance.batches import Stored, stored_batches
 from fiducial.conformance.oracle import Allowed
-from fiducial.conformance.symbols import View, error_name
+from fiducial.conformance.symbols import STRANGE_MEMBER, View, error_name
 from fiducial.models import messages as m
 from fiducial.models.batches import ATTRIBUTE_LOG_APPEND_TIME
 from fiducial.models.errors import Error
@@ -39,6 +41,10 @@ DROPPED = frozenset(
 EPOCHS = frozenset({"leader_epoch", "epoch"})
 #: Fields that hold the name of a topic, where it is one.
 NAMES = frozenset({"name", "topic", "topic_name", "resource_name"})
+#: Fields that hold the id of a group, or of a member.
+GROUPS, MEMBERS = frozenset({"group_id", "key"}), frozenset({"member_id", "leader"})
+#: An id that a broker makes up for a member.
+MADE_UP = re.compile(r"(.*)-[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.DOTALL)
 
 #: What a refusal is told with.
 REFUSED_BATCH = ("base_offset", "log_append_time_ms", "log_start_offset", "record_errors", "error_message")
@@ -58,12 +64,18 @@ UNORDERED: frozenset[tuple[type, str]] = frozenset(
         (m.IncrementalAlterConfigsResponse, "responses"), (m.AlterConfigsResponse, "responses"), (m.ListConfigResourcesResponse, "config_resources"),
         (m.DescribeLogDirsResult, "topics"), (m.DescribeLogDirsTopic, "partitions"),
         (m.DescribeProducersResponse, "topics"), (m.TopicResponse, "partitions"), (m.PartitionResponse, "active_producers"),
+        (m.FindCoordinatorResponse, "coordinators"), (m.JoinGroupResponse, "members"), (m.LeaveGroupResponse, "members"),
+        (m.OffsetCommitResponse, "topics"), (m.OffsetCommitResponseTopic, "partitions"),
+        (m.OffsetFetchResponse, "topics"), (m.OffsetFetchResponseTopic, "partitions"), (m.OffsetFetchResponse, "groups"),
+        (m.OffsetFetchResponseGroup, "topics"), (m.OffsetFetchResponseTopics, "partitions"),
+        (m.DescribeGroupsResponse, "groups"), (m.DescribedGroup, "members"), (m.ListGroupsResponse, "groups"),
+        (m.DeleteGroupsResponse, "results"), (m.OffsetDeleteResponse, "topics"), (m.OffsetDeleteResponseTopic, "partitions"),
     }
 )  # fmt: skip
 #: What tells the entries of a list apart.
 KEYS = (
     "name", "topic", "topic_name", "topic_id", "index", "partition_index", "partition", "resource_type", "resource_name", "producer_id",
-    "node_id", "broker_id",
+    "node_id", "broker_id", "key", "group_id", "member_id", "group_instance_id",
 )  # fmt: skip
 
 
@@ -115,6 +127,21 @@ SHAPES: Mapping[type, Callable[[dict[str, Any]], dict[str, Any]]] = {
 }  # fmt: skip
 
 
+def made_of(member_id: str) -> str:
+    """An id that a broker made up, without its UUID."""
+    found = MADE_UP.fullmatch(member_id)
+    return member_id if found is None else f"{found[1]} and a UUID"
+
+
+def address(host: str) -> str:
+    """A client's host: which address it has is for its network to say."""
+    try:
+        ip_address(host.removeprefix("/"))
+    except ValueError:
+        return host
+    return "/ and an address" if host.startswith("/") else "an address"
+
+
 def by_key(entry: Any) -> tuple[str, str]:
     """Entries in the order of what they are about."""
     return repr([entry.get(name) for name in KEYS]), repr(entry)
@@ -128,6 +155,7 @@ class Abstraction:
     def __init__(self, view: View) -> None:
         self.view = view
         self.topics = {name: topic for topic, name in view.names.items()}
+        self.groups = {group_id: group for group, group_id in view.groups.items()}
 
     def of(self, message: Any, name: str = "") -> Any:
         """A message, or the field `name` of one, as plain data that can be compared."""
@@ -153,6 +181,14 @@ class Abstraction:
             return self.producer_id(message)
         if name == "session_id":
             return self.session(message)
+        if name in GROUPS:
+            return self.groups.get(message, message)
+        if name in MEMBERS:
+            return self.member(message)
+        if name == "generation_id":
+            return self.generation(message)
+        if name == "client_host":
+            return address(message)
         if name == "records" and message is not None:
             return self.records(message)
         return message
@@ -165,6 +201,8 @@ class Abstraction:
             if one.name not in DROPPED:
                 held = self.of(getattr(message, one.name), one.name)
                 found[one.name] = sorted(held, key=by_key) if (kind, one.name) in UNORDERED and held else held
+        if kind is m.JoinGroupResponse:
+            found["made of"] = made_of(message.member_id)
         if kind is m.ApiVersion and (message.min_version, message.max_version) == self.view.advertised.get(message.api_key):
             found["max_version"] = "as it says elsewhere"
             if message.api_key != PRODUCE or not self.view.is_about_versions:
@@ -197,6 +235,17 @@ class Abstraction:
         """A fetch session by the order in which they were begun."""
         known = self.view.sessions
         return f"session {known.index(session_id)}" if session_id in known else session_id
+
+    def member(self, member_id: str) -> str:
+        """A member by the order in which ids were given."""
+        if member_id in ("", STRANGE_MEMBER):
+            return member_id
+        known = self.view.members
+        return f"member {known.index(member_id)}" if member_id in known else "some member"
+
+    def generation(self, generation: int) -> Any:
+        """A generation, counted from the one in which the story begins."""
+        return f"the first{generation - self.view.first_generation:+d}" if generation >= 0 else generation
 
     def records(self, data: bytes) -> Any:
         """The whole batches. How much of another follows is each broker's own."""
@@ -242,6 +291,9 @@ ASIDE: Concerned = {
     ("PartitionProduceResponse", "log_append_time_ms"): frozenset({"LOG-APPEND-5", "LOG-APPEND-7", "LOG-BATCH-22", "IDEM-DUP-5"}),
     ("PartitionProduceResponse", "log_start_offset"): frozenset({"LOG-APPEND-7", "LOG-BATCH-22", "IDEM-DUP-5"}),
     ("PartitionData", "aborted_transactions"): frozenset({"LOG-READ-8"}),
+    ("JoinGroupResponse", "made of"): frozenset({"GROUP-MEMBER-8"}),
+    ("DescribedGroup", "authorized_operations"): frozenset({"GROUP-LIST-1"}),
+    ("DescribedGroupMember", "client_host"): frozenset({"GROUP-MEMBER-9"}),
 }
 
 

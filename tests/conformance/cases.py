@@ -12,7 +12,7 @@ from typing import Any
 from fiducial.conformance import codec
 from fiducial.conformance.codec import ClientId
 from fiducial.conformance.oracle import KEYS
-from fiducial.conformance.symbols import Batch, IdOf, Name, Records, SessionId, counted, words
+from fiducial.conformance.symbols import Batch, IdOf, Name, Records, Session, SessionId, counted, words
 from fiducial.models import messages as m
 from fiducial.models.apis import APIS
 from fiducial.models.partition import EARLIEST_TIMESTAMP
@@ -50,7 +50,7 @@ class Direction:
 class TimePasses(Direction):
     """Nobody asks anything for so long."""
 
-    ms: int
+    ms: int | Session
 
     def __str__(self) -> str:
         return f"{self.ms} ms pass"
@@ -62,6 +62,14 @@ class Awaited(Direction):
 
     def __str__(self) -> str:
         return "the answer to what waits"
+
+
+@value
+class StillWaits(Direction):
+    """The request that was left waiting on the step's connection has no answer yet."""
+
+    def __str__(self) -> str:
+        return "what waits is not answered yet"
 
 
 @value
@@ -130,6 +138,7 @@ class Step:
     odd: Odd = NOTHING_ODD
     is_pipelined: bool = False  # it is sent together with what comes next on its connection; `Awaited` brings its answer
     waits: bool = False  # the story goes on while it waits for its answer, which `Awaited` brings
+    in_any_order: bool = False  # and it is no matter if it is taken in after what comes next
     until: bool = False  # the broker has looked after its logs, and is asked until it answers as it should, or the time is over
 
     @property
@@ -181,6 +190,15 @@ class Topic:
     characters: int = 0
 
 
+@value
+class Group:
+    """A group that a story needs: stable, of consumers that read nothing. A dynamic member leads it; the others have these instance ids, or None. If it
+    `is_absent`, it is only a name, which no group has until the story makes one."""
+
+    others: tuple[str | None, ...] = ()
+    is_absent: bool = False
+
+
 PLAIN = (("a", Topic()),)
 
 
@@ -193,13 +211,16 @@ class Case:
     rules: tuple[str, ...]
     topics: tuple[tuple[str, Topic], ...] = PLAIN
     producers: int = 0  # that are given ids before the story begins
+    groups: tuple[tuple[str, Group], ...] = ()
     sweep: type | None = m.ProduceRequest  # the request that is told in every version
+    sweep_from: int = 0  # or in every version from this one on
     settings: tuple[tuple[str, int], ...] = ()  # of the broker, each with the greatest value under which the story can be told
     is_info: bool = False  # whatever comes of it: Kafka itself does not keep the rule here, or it shows only by what is each broker's own
     is_destructive: bool = False  # others may see what it does: told only where that is allowed
     needs_one_node: bool = False  # it would be another story in a cluster of several
     afterwards: tuple[Any, ...] = ()  # requests that undo what it did, whatever came of it
     deadline_s: float = DEADLINE_S
+    is_slow: bool = False  # it mostly waits: told beside others
 
     @property
     def rule(self) -> str:
@@ -288,6 +309,11 @@ def wanted(offset: int = 0, *, topic: str = "a", index: int = 0, limit: int = FE
 def awaited(connection: int) -> Step:
     """The answer to what was left waiting on a connection."""
     return Step(Awaited(), connection=connection)
+
+
+def still_waits(connection: int) -> Step:
+    """What was left waiting on a connection is waiting still."""
+    return Step(StillWaits(), connection=connection)
 
 
 def pipelined(*steps: Step, answers: int | None = None) -> tuple[Step, ...]:

@@ -6,6 +6,7 @@ An answer, an answer that is none, the end of the connection, silence, a connect
 
 from __future__ import annotations
 
+import select
 import socket
 import struct
 import time
@@ -223,6 +224,10 @@ class Connection:
         told = f"answer to {asked}" if asked else "an answer to nothing"
         self.note("received", heard, told, answer.message if isinstance(answer, Answer) else answer.problem)
         return answer
+
+    def is_silent(self, patience_s: float) -> bool:
+        """Does nothing come within this time?"""
+        return not select.select([self.socket], [], [], self.deadline.left_s(patience_s))[0]
 
     def frame(self, until: Deadline) -> bytes | Closed | Silence:
         """One frame, without its length."""

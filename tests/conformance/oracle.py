@@ -1,26 +1,32 @@
 """What a broker should answer: the models, asked.
 
 The oracle holds one value, the broker of `models.broker`, and the batches that it stored; it is asked messages and answers messages, each as its
-version has it. A request that has to wait does so while others are asked; once its answer is wanted, the time it may wait has passed.
+version has it. A request that has to wait does so while others are asked; once its answer is wanted, the time passes until it is there.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from fiducial.conformance import batches, codec
-from fiducial.conformance.batches import Sent
+from fiducial.conformance.batches import Item, Sent
 from fiducial.conformance.codec import Malformed
 from fiducial.models import apis, broker, events
 from fiducial.models import messages as m
 from fiducial.models.apis import API_VERSIONS, APIS, Verdict
 from fiducial.models.batches import Slice
+from fiducial.models.errors import Error
+from fiducial.models.groups import Alarm, SetAlarm
 from fiducial.models.rules import LADDERS
 from fiducial.models.settings import Settings
 from fiducial.models.state import Cluster
 from fiducial.models.values import Uuid, changed, value
 
 KEYS = {api.request: api.key for api in APIS.values()}
+#: Where the suite speaks from, as the oracle has it.
+CLIENT_HOST = "/127.0.0.1"
+FOR_EVER = 1 << 62
 
 #: A pair of error codes: what the model answers, and what a peer may answer in its place.
 Allowed = frozenset[tuple[int, int]]
@@ -69,6 +75,7 @@ class Oracle:
         self.behind: dict[int, list[codec.Request | Expected]] = {}  # by connection, what stands behind that
         self.answers: dict[int, Expected] = {}  # by ticket, those that nobody has heard yet
         self.timers: dict[int, int] = {}  # by ticket: when (ms) it is answered in any case
+        self.alarms: dict[Alarm, int] = {}  # of groups: when (ms) they ring
 
     def ask(self, request: Any, api_version: int, *, now: int, client_id: str | None = None, connection: int = 1) -> Expected:
         """The answer to a request, whose records are bytes, at `now` (ms)."""
@@ -90,6 +97,7 @@ class Oracle:
         if connection in self.asked:
             self.behind.setdefault(connection, []).append(arrived)
             return
+        self.time_passes(now)
         self.tickets += 1
         if isinstance(arrived, Expected):
             self.asked[connection] = Asked(self.tickets, API_VERSIONS, 0)
@@ -97,18 +105,33 @@ class Oracle:
         else:
             self.asked[connection] = Asked(self.tickets, arrived.api_key, arrived.api_version)
             body = with_records(arrived.message)
-            self.step(events.Request(self.tickets, connection, arrived.client_id, arrived.api_version, body), now)
+            self.step(events.Request(self.tickets, connection, arrived.client_id, arrived.api_version, body, CLIENT_HOST), now)
 
-    def left_ms(self, connection: int, *, now: int) -> int:
-        """How long the request on a connection still waits if nothing happens; 0, if it is answered."""
+    def is_answered(self, connection: int, *, now: int, until_ms: int | None = None) -> bool:
+        """Is the request on a connection answered, now, or by then if nothing else happens?"""
         ticket = self.asked[connection].ticket
-        return 0 if ticket in self.answers else max(self.timers[ticket] - now, 0)
+        self.time_passes(now)
+        while ticket not in self.answers and until_ms is not None:
+            at_ms = min([self.timers.get(ticket, FOR_EVER), *self.alarms.values()])
+            if at_ms > until_ms:
+                return False
+            self.time_passes(at_ms)
+            if ticket not in self.answers and self.timers.get(ticket) == at_ms:
+                self.step(events.Timer(ticket), max(now, at_ms))
+        return ticket in self.answers
+
+    def time_passes(self, now: int) -> None:
+        """Let the alarms ring whose time has come, the earliest first."""
+        while due := [(at_ms, one.kind.value, one.group_id, one.member_id, one) for one, at_ms in self.alarms.items() if at_ms <= now]:
+            at_ms, *_, alarm = min(due, key=lambda one: one[:-1])
+            del self.alarms[alarm]
+            self.step(events.Ring(alarm), at_ms)
 
     def awaited(self, connection: int, *, now: int) -> Expected:
-        """The answer to the request on a connection; if there is none yet, its time is up."""
+        """The answer to the request on a connection; if there is none yet, time passes until it comes."""
+        is_answered = self.is_answered(connection, now=now, until_ms=FOR_EVER - 1)
+        assert is_answered, "nothing ever answers this"
         asked = self.asked.pop(connection)
-        if asked.ticket not in self.answers:
-            self.step(events.Timer(asked.ticket), max(now, self.timers[asked.ticket]))
         self.timers.pop(asked.ticket, None)
         expected = self.answers.pop(asked.ticket)
         behind = self.behind.pop(connection, [])
@@ -121,11 +144,25 @@ class Oracle:
 
     def keep_house(self, *, now: int) -> None:
         """Look for what has gone out of retention."""
+        self.time_passes(now)
         self.step(events.Housekeeping(), now)
 
     def step(self, event: events.Event, now: int) -> None:
-        """Let the model decide, and do what it says."""
-        self.broker, effects = broker.step(self.broker, event, now)
+        """Let the model decide, store what it writes down, and do what it says."""
+        before = self.broker
+        self.broker, effects = broker.step(before, event, now)
+        for append in [effect for effect in effects if isinstance(effect, events.Append)]:
+            batch = batches.sent_batch(batches.build([Item(now, *record) for record in append.records]))
+            after, error, found = broker.stored(self.broker, append, batch, now)
+            if error is not Error.NONE:
+                self.broker, effects = broker.not_stored(before, self.broker, effects, event, error, now)
+                break
+            self.broker = after
+            self.perform(found)
+        self.perform(effects)
+
+    def perform(self, effects: Iterable[events.Effect]) -> None:
+        """Do what the model says."""
         for effect in effects:
             match effect:
                 case events.Reply(ticket, body, rules):
@@ -134,6 +171,8 @@ class Oracle:
                     self.answers[ticket] = Expected(None, closes=True, rules=rules)
                 case events.SetTimer(ticket, at_ms):
                     self.timers[ticket] = at_ms
+                case SetAlarm(alarm, at_ms):
+                    self.alarms[alarm] = at_ms
                 case events.Write():
                     self.write(effect)
                 case events.Drop(topic_id, index, below):

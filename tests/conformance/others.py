@@ -1,4 +1,4 @@
-"""What a story is not about: the topics, brokers and configurations that a cluster has beside its own.
+"""What a story is not about: the topics, groups, brokers and configurations that a cluster has beside its own.
 
 Only where all of them are told is anything left out; whether an answer tells of all shows in the oracle's, which then tells of a topic that no
 story knows.
@@ -17,7 +17,7 @@ SOMEBODY_ELSES = "somebody-elses"
 
 
 def without_others(expected: Any, got: Any, own: Collection[str]) -> tuple[Any, Any]:
-    """Two abstracted answers without what is none of the story's business; `own`: what it calls its topics."""
+    """Two abstracted answers without what is none of the story's business; `own`: what it calls its topics and groups."""
     if isinstance(expected, list) and isinstance(got, list) and len(expected) == len(got):
         pairs = [without_others(*pair, own) for pair in zip(expected, got, strict=True)]
         return [one for one, _ in pairs], [other for _, other in pairs]
@@ -118,6 +118,11 @@ def other_resources(expected: dict[str, Any], got: dict[str, Any], own: Collecti
     return others_topics("config_resources", "resource_name")(expected, got, {*own, *(name for _, name in known)})
 
 
+def groups_of_others(expected: dict[str, Any], got: dict[str, Any], own: Collection[str]) -> Two:
+    """Groups that are none of the story's."""
+    return expected, got | {"groups": [entry for entry in got["groups"] if entry["group_id"] in own]}
+
+
 #: By the class of an answer, or of a part of one.
 OTHERS: Mapping[str, LeaveOut] = {
     "ApiVersionsResponse": other_apis,
@@ -128,4 +133,5 @@ OTHERS: Mapping[str, LeaveOut] = {
     "DescribeConfigsResult": other_configs,
     "CreatableTopicResult": other_configs,
     "ListConfigResourcesResponse": other_resources,
+    "ListGroupsResponse": groups_of_others,
 }

@@ -6,9 +6,10 @@ whether their topics could be removed.
 
 from __future__ import annotations
 
+import itertools
 import secrets
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -19,10 +20,12 @@ from fiducial.conformance.cases import (
     SEVERITY,
     Awaited,
     Case,
+    Group,
     MadeAnew,
     Removed,
     SideEnds,
     Step,
+    StillWaits,
     TimePasses,
     Topic,
     Verdict,
@@ -40,11 +43,12 @@ from fiducial.conformance.client import (
     Unreachable,
 )
 from fiducial.conformance.codec import INT32
+from fiducial.conformance.founding import Founded, NotFounded, founded, grown
 from fiducial.conformance.oracle import KEYS, Expected
 from fiducial.conformance.others import without_others
 from fiducial.conformance.script import Script
 from fiducial.conformance.symbols import View, spoken
-from fiducial.conformance.target import SetupFailed, SetupRefused, Target
+from fiducial.conformance.target import SetupFailed, SetupRefused, Target, Voice
 from fiducial.models import messages as m
 from fiducial.models.apis import API_VERSIONS, APIS
 from fiducial.models.errors import Error
@@ -56,6 +60,8 @@ from fiducial.models.values import ZERO_UUID
 THE_END, NOTHING, SILENCE = "the end of the connection", "nothing", "silence"
 #: So long a broker is given to take in a request whose answer is not awaited yet.
 ARRIVAL_S = 0.05
+#: So many groups are founded at once: it takes a broker as long as one (GROUP-JOIN-10).
+FOUNDED_AT_ONCE = 100
 #: Between two times that the same is asked.
 PAUSE_S = 0.02
 #: Some brokers answer a change before all of them know of it (WIRE-TOPIC-43, WIRE-CONFIG-32): so long, questions behind one are asked again.
@@ -132,6 +138,8 @@ class Judge:
         self.patience_s = patience_s
         self.is_allowed_all = is_allowed_all
         self.prefix = f"conform-{secrets.token_hex(4)}"
+        self.group_names = (f"{self.prefix}-{number}" for number in itertools.count())
+        self.founded: list[Founded] = []  # groups of one member that no story has yet
         self.settings, self.changes, self.first_epoch = self.defaults()
 
     def defaults(self) -> tuple[Settings, m.IncrementalAlterConfigsRequest, int]:
@@ -150,6 +158,31 @@ class Judge:
     def producer_ids(self, count: int) -> list[int]:
         """Ids that no other telling has: a broker may know a producer in all partitions at once, though none should (kfake does)."""
         return [self.target.new_producer_id() for _ in range(count)]
+
+    def close(self) -> None:
+        """Leave nothing behind."""
+        self.target.remove_groups([one.group_id for one in self.founded])
+        self.founded.clear()
+
+    # Groups
+
+    def groups(self, case: Case) -> dict[str, Founded]:
+        """The groups of one telling, by what the story calls them."""
+        return {called: self.group(group) for called, group in case.groups}
+
+    def group(self, wanted: Group) -> Founded:
+        """A group as a story needs it, or the name of one."""
+        if wanted.is_absent:
+            (name,) = self.target.coordinated(self.group_names, 1)
+            return Founded(name, (), 0)
+        with Voice(self.target) as voice:
+            try:
+                if not self.founded:
+                    self.founded += founded(voice, self.target.coordinated(self.group_names, FOUNDED_AT_ONCE))
+                group = self.founded.pop()
+                return grown(voice, group, wanted.others) if wanted.others else group
+            except NotFounded as reason:
+                raise SetupRefused(str(reason)) from None
 
     # A case
 
@@ -182,13 +215,17 @@ class Judge:
             if (there := self.target.setting(name)) is None or there > most:
                 return [untold(Verdict.UNSUPPORTED_SETUP, f"{name} is {'not told' if there is None else there}, and {most} at most is needed")]
         versions = self.versions(case)
+        if not versions:
+            return [untold(Verdict.NOT_APPLICABLE, f"not advertised from v{case.sweep_from} on")]
         names = [self.names(case, index) for index in range(len(versions))]
         wanted = {each[called]: topic for each in names for called, topic in case.topics if topic.partitions}
         ids = self.target.make_topics(wanted)
+        groups = [self.groups(case) for _ in versions]
         try:
-            return list(until_silence(self.told(case, version, each, ids) for version, each in zip(versions, names, strict=True)))
+            return list(until_silence(self.told(case, *one, ids) for one in zip(versions, names, groups, strict=True)))
         finally:
             self.target.remove_topics([name for each in names for name in each.values()])
+            self.target.remove_groups([one.group_id for each in groups for one in each.values()])
 
     def is_unserved(self, step: Step) -> bool:
         """Is it in a version that has a layout, and that the broker does not say it serves?"""
@@ -200,7 +237,7 @@ class Judge:
 
     def versions(self, case: Case) -> list[int | None]:
         """The versions to tell it in."""
-        return [None] if case.sweep is None else list(self.target.versions[KEYS[case.sweep]])
+        return [None] if case.sweep is None else [one for one in self.target.versions[KEYS[case.sweep]] if one >= case.sweep_from]
 
     def names(self, case: Case, telling: int) -> dict[str, str]:
         """What the topics of a story are called in one telling."""
@@ -215,20 +252,24 @@ class Judge:
 
     # A telling
 
-    def told(self, case: Case, version: int | None, names: dict[str, str], ids: dict[str, bytes]) -> Telling:
+    def told(self, case: Case, version: int | None, names: dict[str, str], groups: dict[str, Founded], ids: dict[str, bytes]) -> Telling:
         """Tell the story once, and undo what it did."""
         try:
-            return self.tell(case, version, names, ids)
+            return self.tell(case, version, names, groups, ids)
         finally:
             self.undo(case)
 
-    def tell(self, case: Case, version: int | None, names: dict[str, str], ids: dict[str, bytes]) -> Telling:
+    def tell(self, case: Case, version: int | None, names: dict[str, str], groups: dict[str, Founded], ids: dict[str, bytes]) -> Telling:
         """Tell the story once."""
         telling = Telling(version)
         cluster = Cluster("fiducialfiducialfiduci", self.target.node_id, self.target.host, self.target.port)
-        script = Script(case, cluster, self.settings, self.changes, names, wall_clock_ms)
+        group_ids = {called: one.group_id for called, one in groups.items()}
+        script = Script(case, cluster, self.settings, self.changes, names, group_ids, wall_clock_ms)
         known = {called: ids[name] for called, name in names.items() if name in ids}
         theirs = View(script.view.begun_ms, names, known, node_id=self.target.node_id, advertised=self.target.advertised, is_about_versions=case.is_about_versions)
+        theirs.groups, theirs.shortest_session_ms = group_ids, script.view.shortest_session_ms
+        for one in groups.values():
+            theirs.has_founded(one.members, one.generation)
         theirs.first_epoch = self.first_epoch
         theirs.producer_ids += self.producer_ids(case.producers)
         with Conversation(self.target, case, theirs, telling.transcript, self.patience_s) as conversation:
@@ -261,7 +302,7 @@ class Judge:
 
     def weighed(self, case: Case, expected: Expected, wanted: Any, got: Any) -> Finding:
         """What is to be said of one step."""
-        wanted, got = without_others(wanted, got, dict(case.topics))
+        wanted, got = without_others(wanted, got, own(case))
         found = tuple(differences(wanted, got, rule=case.rule))
         if not found:
             return Finding(Verdict.PASS)
@@ -300,7 +341,7 @@ class Conversation:
         self.patience_s = patience_s
         self.has_changed = False  # the story changed something that may take a moment to show
         self.rule = case.rule
-        self.topics = dict(case.topics)
+        self.topics, self.own = dict(case.topics), own(case)
         self.view = view
         self.deadline = Deadline(case.deadline_s)
         self.transcript = transcript
@@ -310,7 +351,7 @@ class Conversation:
         """What comes of a step; None for nothing, where nothing is awaited. `wanted`: what should come, as it is compared."""
         match step.body:
             case TimePasses(ms):
-                time.sleep(ms / 1000)
+                time.sleep(spoken(ms, self.view) / 1000)
                 return None
             case Removed(topic):
                 self.remove(topic)
@@ -324,6 +365,8 @@ class Conversation:
                 return None
             case Awaited():
                 return self.listened(step.connection)
+            case StillWaits():
+                return None if self.connection(step.connection).is_silent(ARRIVAL_S) else self.listened(step.connection)
         heard = self.asked(step, version)
         until = self.deadline if step.until else Deadline(self.patience_s)
         while (step.until or self.may_lag(step, heard)) and not until.has_passed and self.is_another(wanted, heard):
@@ -334,7 +377,7 @@ class Conversation:
 
     def is_another(self, wanted: Any, heard: Heard | None) -> bool:
         """Does what was heard differ in what is compared?"""
-        return any(True for _ in differences(*without_others(wanted, abstract_heard(heard, self.view), self.topics), rule=self.rule))
+        return any(True for _ in differences(*without_others(wanted, abstract_heard(heard, self.view), self.own), rule=self.rule))
 
     def may_lag(self, step: Step, heard: Heard | None) -> bool:
         """Is it a question, asked behind a change, that can be asked again?"""
@@ -351,7 +394,7 @@ class Conversation:
             return None
         connection.flush(step.odd.piece)
         if step.waits:
-            time.sleep(ARRIVAL_S)
+            time.sleep(0 if step.in_any_order else ARRIVAL_S)
             return None
         if step.expects_answer:
             return self.listened(step.connection)
@@ -420,6 +463,11 @@ class Conversation:
         for connection in self.connections.values():
             connection.close()
         self.target.end_sessions(self.view.sessions)
+
+
+def own(case: Case) -> Collection[str]:
+    """What a story calls its topics and groups."""
+    return {called for called, _ in (*case.topics, *case.groups)}
 
 
 def late(step: Step, there: AbstractSet[str], expected: AbstractSet[str]) -> AbstractSet[str]:

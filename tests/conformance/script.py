@@ -5,11 +5,23 @@ It depends on nothing that the broker answers, only on the story, the version, t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from fiducial.conformance.cases import Awaited, Case, MadeAnew, Removed, SideEnds, Step, TimePasses, Topic
-from fiducial.conformance.oracle import THE_END, Expected, Oracle
+from fiducial.conformance import founding
+from fiducial.conformance.cases import (
+    CLIENT_ID,
+    Awaited,
+    Case,
+    MadeAnew,
+    Removed,
+    SideEnds,
+    Step,
+    StillWaits,
+    TimePasses,
+    Topic,
+)
+from fiducial.conformance.oracle import KEYS, THE_END, Expected, Oracle
 from fiducial.conformance.others import SOMEBODY_ELSES
 from fiducial.conformance.symbols import View, spoken
 from fiducial.models import messages as m
@@ -18,13 +30,16 @@ from fiducial.models.errors import Error
 from fiducial.models.settings import Settings
 from fiducial.models.state import Cluster
 
-CREATE_TOPICS, DELETE_TOPICS, INIT_PRODUCER_ID, INCREMENTAL_ALTER_CONFIGS = APIS[19], APIS[20], APIS[22], APIS[44]
+FIND_COORDINATOR, CREATE_TOPICS, DELETE_TOPICS, INIT_PRODUCER_ID, INCREMENTAL_ALTER_CONFIGS = APIS[10], APIS[19], APIS[20], APIS[22], APIS[44]
 #: The connection on which what a story needs is asked for.
 BEHIND_THE_SCENES = 0
 CORRELATION_ID = 1
 ADVERTISED = {api.key: (api.advertised_from, api.max_version) for api in APIS.values()}
 
 NOTHING = Expected(None)
+ANSWERED = Expected("an answer")
+#: So long before a story begins the groups that it finds were founded: no time of theirs is over in it.
+FOUNDED_MS = 60_000
 
 
 class Unexpected(Exception):
@@ -36,7 +51,8 @@ class WaitsTooLong(Unexpected):
 
 
 class Script:
-    """The oracle's part in one telling. `changes`: of the settings; `names`: what the topics of the story are called; `clock`: the time in ms."""
+    """The oracle's part in one telling. `changes`: of the settings; `names`: what the topics of the story are called, `groups`: what its groups
+    are; `clock`: the time in ms."""
 
     def __init__(
         self,
@@ -45,11 +61,14 @@ class Script:
         settings: Settings,
         changes: m.IncrementalAlterConfigsRequest,
         names: Mapping[str, str],
+        groups: Mapping[str, str],
         clock: Callable[[], int],
     ) -> None:
         self.case = case
         self.clock = clock
         self.view = View(clock(), dict(names), node_id=cluster.broker_id, advertised=ADVERTISED, is_about_versions=case.is_about_versions)
+        self.view.groups |= groups
+        self.view.shortest_session_ms = settings.groups.min_session_timeout_ms
         self.oracle = Oracle(cluster, settings, seed=1)
         self.ended: set[int] = set()  # the connections whose side of ours has ended
         self.topics = dict(case.topics)
@@ -60,6 +79,12 @@ class Script:
                 self.make(called, topic)
         for _ in range(case.producers):
             self.view.has_given(self.ask(m.InitProducerIdRequest(None), INIT_PRODUCER_ID.max_version))
+        if case.groups:
+            self.ask(m.FindCoordinatorRequest("", 0, tuple(groups.values())), FIND_COORDINATOR.max_version)
+        for called, group in case.groups:
+            if not group.is_absent:
+                there = found(self.oracle, groups[called], group.others, self.view.begun_ms - FOUNDED_MS)
+                self.view.has_founded(there.members, there.generation)
 
     def ask(self, request: Any, version: int) -> Any:
         """What is answered to a request that is no step."""
@@ -99,6 +124,8 @@ class Script:
                 return NOTHING
             case Awaited():
                 return self.heard(step)
+            case StillWaits():
+                return ANSWERED if self.oracle.is_answered(step.connection, now=self.clock()) else NOTHING
             case _:
                 return self.answer(step, version)
 
@@ -115,9 +142,10 @@ class Script:
         """The answer that comes on the step's connection, once its time is over if not before."""
         if step.connection in self.ended and step.connection not in self.oracle.asked:
             return THE_END
-        if (left_ms := self.oracle.left_ms(step.connection, now=self.clock())) > self.case.deadline_s * 1000:
-            raise WaitsTooLong(f"nothing is answered for {left_ms} ms")
-        expected = self.oracle.awaited(step.connection, now=self.clock())
+        now = self.clock()
+        if not self.oracle.is_answered(step.connection, now=now, until_ms=now + int(self.case.deadline_s * 1000)):
+            raise WaitsTooLong(f"nothing is answered for {self.case.deadline_s:g} s")
+        expected = self.oracle.awaited(step.connection, now=now)
         if expected == NOTHING and isinstance(step.body, Awaited):
             return self.heard(step)
         self.view.has_given(expected.message)
@@ -132,3 +160,29 @@ class Script:
                 self.view.has_lost(called)
             if topic is not None:
                 self.view.topic_ids[called] = topic.topic_id
+
+
+class Voice:
+    """The oracle, asked by nobody in the story, at a time of its own."""
+
+    gives_ids = True
+
+    def __init__(self, oracle: Oracle, now: int) -> None:
+        self.oracle = oracle
+        self.now = now
+
+    def begin(self, connection: int, request: Any) -> None:
+        """Ask, on a connection that no story has."""
+        version = APIS[KEYS[type(request)]].max_version
+        self.oracle.begin(request, version, now=self.now, client_id=CLIENT_ID, connection=BEHIND_THE_SCENES - 1 - connection)
+
+    def end(self, connection: int) -> Any:
+        """The answer."""
+        return self.oracle.awaited(BEHIND_THE_SCENES - 1 - connection, now=self.now).message
+
+
+def found(oracle: Oracle, group_id: str, instances: Sequence[str | None], now: int) -> founding.Founded:
+    """A group at the oracle."""
+    voice = Voice(oracle, now)
+    (alone,) = founding.founded(voice, [group_id])
+    return founding.grown(voice, alone, instances) if instances else alone

@@ -24,6 +24,8 @@ UNKNOWN_ID = b"\x01" * 16
 STRANGE_PRODUCER = 700_000
 #: Nobody was given a fetch session of this id: they are drawn by chance from 2^31.
 STRANGE_SESSION = 1
+#: No member has this id.
+STRANGE_MEMBER = "nobody"
 HOUR_MS = 3_600_000
 
 
@@ -38,6 +40,11 @@ class View:
     sessions: list[int] = field(default_factory=list)  # of fetches, likewise
     epochs: dict[int, int] = field(default_factory=dict)  # of each session the epoch that its next request must carry
     old_ids: dict[bytes, str] = field(default_factory=dict)  # ids of topics that are gone -> what a story called them
+    groups: dict[str, str] = field(default_factory=dict)  # what a story calls a group -> its id
+    members: list[str] = field(default_factory=list)  # ids, in the order in which they were given
+    generation: int = 0  # the last that was told
+    first_generation: int = 0  # the one in which the group of a story is found; 0, if the story makes it
+    shortest_session_ms: int = 6_000  # that a member may have
     first_epoch: int = 0  # of the leader, in which the topics of a story begin
     node_id: int = 1  # the broker's own
     host: str = ""
@@ -61,8 +68,19 @@ class View:
                 if session not in self.sessions:
                     self.sessions.append(session)
                 self.epochs[session] = self.epochs.get(session, 0) + 1
+            case m.JoinGroupResponse(error_code=Error.NONE | Error.MEMBER_ID_REQUIRED):
+                if message.member_id not in self.members:
+                    self.members.append(message.member_id)
+                if message.error_code == Error.NONE:
+                    self.generation = message.generation_id
             case _:
                 pass
+
+    def has_founded(self, members: Sequence[str], generation: int) -> None:
+        """Note the members of a group that a story finds, if there are any, and its generation."""
+        self.members += members
+        if members:
+            self.generation = self.first_generation = generation
 
     def has_lost(self, topic: str) -> None:
         """Note that a topic is gone; its id is still known."""
@@ -181,6 +199,73 @@ class Epoch(Symbol):
 
     def __str__(self) -> str:
         return str(self.number)
+
+
+@value
+class GroupId(Symbol):
+    """A group by what a story calls it."""
+
+    group: str = "g"
+
+    def spoken(self, view: View) -> str:
+        return view.groups.get(self.group, self.group)
+
+    def __str__(self) -> str:
+        return self.group
+
+
+@value
+class Member(Symbol):
+    """A member, by the order in which ids were given; a strange one, if there were not so many."""
+
+    number: int = 0
+
+    def spoken(self, view: View) -> str:
+        return view.members[self.number] if self.number < len(view.members) else STRANGE_MEMBER
+
+    def __str__(self) -> str:
+        return f"member {self.number}"
+
+
+@value
+class Generation(Symbol):
+    """The generation that was told last, or one beside it."""
+
+    skew: int = 0
+
+    def spoken(self, view: View) -> int:
+        return view.generation + self.skew
+
+    def __str__(self) -> str:
+        return f"the last{self.skew:+d}" if self.skew else "the last"
+
+
+@value
+class Session(Symbol):
+    """The shortest session timeout that a member may have, and so much more, in ms."""
+
+    beside_ms: int = 0
+
+    def spoken(self, view: View) -> int:
+        return view.shortest_session_ms + self.beside_ms
+
+    def __str__(self) -> str:
+        return f"the shortest{self.beside_ms:+d}" if self.beside_ms else "the shortest"
+
+
+@value
+class Subscription(Symbol):
+    """What a consumer says of itself: the topics that it reads."""
+
+    topics: tuple[str, ...] = ()
+    behind: bytes = b"\xff\xff\xff\xff"  # its user data: none
+
+    def spoken(self, view: View) -> bytes:
+        names = [view.names.get(topic, topic).encode() for topic in self.topics]
+        return b"".join((b"\0\0", len(names).to_bytes(4), *(len(name).to_bytes(2) + name for name in names), self.behind))
+
+    def __str__(self) -> str:
+        return f"reads {', '.join(self.topics) or 'nothing'}{'' if self.behind == Subscription().behind else ', and what is odd behind it'}"
 
 
 @value

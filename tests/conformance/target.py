@@ -5,9 +5,10 @@ Nothing here is judged. What cannot be had is SetupRefused, and no story is told
 
 from __future__ import annotations
 
+import itertools
 import re
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -27,6 +28,11 @@ from fiducial.models.values import ZERO_UUID
 
 SETUP_TIMEOUT_S = 30.0
 REMOVAL_TIMEOUT_S = 5.0
+#: What a broker answers that is about to coordinate a group.
+NOT_YET = frozenset({Error.COORDINATOR_LOAD_IN_PROGRESS, Error.COORDINATOR_NOT_AVAILABLE, Error.NOT_COORDINATOR})
+FIND_COORDINATOR, JOIN_GROUP, LEAVE_GROUP = KEYS[m.FindCoordinatorRequest], KEYS[m.JoinGroupRequest], KEYS[m.LeaveGroupRequest]
+#: From these versions on a request asks for many coordinators; a dynamic member asks for its id; many members leave at once.
+FIND_MANY, GIVES_IDS, LEAVE_MANY = 4, 4, 3
 #: A broker that answers nobody within this time is gone.
 LIVELY_S = 3.0
 #: Between two looks at whether a topic is there.
@@ -271,6 +277,60 @@ class Target:
             return ()
         return tuple(found.configs)
 
+    # Groups
+
+    def coordinated(self, names: Iterator[str], count: int) -> list[str]:
+        """So many of these names whose groups this node coordinates, and is ready to; it may have to make itself ready first."""
+        found: list[str] = []
+        give_up = Deadline(SETUP_TIMEOUT_S)
+        while len(found) < count:
+            asked = list(itertools.islice(names, count - len(found)))
+            answers = self.coordinators(asked)
+            while any(one.error_code in NOT_YET for one in answers) and not give_up.has_passed:
+                time.sleep(PAUSE_S)
+                answers = self.coordinators(asked)
+            for one in answers:
+                if one.error_code != Error.NONE:
+                    raise SetupRefused(f"FindCoordinator answers {error_name(one.error_code)}")
+            found += [name for name, one in zip(asked, answers, strict=True) if one.node_id == self.node_id]
+        while not self.are_coordinated(found):
+            if give_up.has_passed:
+                raise SetupFailed(f"groups are not coordinated {SETUP_TIMEOUT_S:g} s after FindCoordinator said that they are")
+            time.sleep(PAUSE_S)
+        return found
+
+    def coordinators(self, names: Sequence[str]) -> list[Any]:
+        """What FindCoordinator answers for each of these groups."""
+        if not self.serves(FIND_COORDINATOR):
+            raise SetupRefused("FindCoordinator is not served")
+        if self.newest(FIND_COORDINATOR) < FIND_MANY:
+            return [self.ask(m.FindCoordinatorRequest(name)) for name in names]
+        answers = {one.key: one for one in self.ask(m.FindCoordinatorRequest("", 0, tuple(names))).coordinators}
+        return [answers[name] for name in names]
+
+    def are_coordinated(self, names: Sequence[str]) -> bool:
+        """Does this node answer for each of these groups?"""
+        described = self.ask(m.DescribeGroupsRequest(tuple(names))).groups
+        return not any(one.error_code in NOT_YET for one in described)
+
+    def remove_groups(self, names: Sequence[str]) -> None:
+        """Groups away, with their members, if the broker lets us: no story depends on it."""
+        try:
+            for one in self.ask(m.DescribeGroupsRequest(tuple(names)), REMOVAL_TIMEOUT_S).groups if names else ():
+                self.remove_members(one.group_id, [member.member_id for member in one.members])
+            if names:
+                self.ask(m.DeleteGroupsRequest(tuple(names)), REMOVAL_TIMEOUT_S)
+        except (SetupFailed, SetupRefused, Unreachable):
+            self.close()
+
+    def remove_members(self, group_id: str, members: Sequence[str]) -> None:
+        """Members out of a group."""
+        if members and self.newest(LEAVE_GROUP) >= LEAVE_MANY:
+            self.ask(m.LeaveGroupRequest(group_id, "", tuple(map(m.MemberIdentity, members))), REMOVAL_TIMEOUT_S)
+        elif members:
+            for one in members:
+                self.ask(m.LeaveGroupRequest(group_id, one), REMOVAL_TIMEOUT_S)
+
     # Settings
 
     def setting(self, name: str) -> int | None:
@@ -304,3 +364,40 @@ def accepts(name: str, text: str) -> bool:
     except SettingError:
         return False
     return True
+
+
+class Voice:
+    """A broker, asked on connections of our own."""
+
+    def __init__(self, target: Target) -> None:
+        self.target = target
+        self.connections: dict[int, Connection] = {}
+        for request in (m.JoinGroupRequest, m.SyncGroupRequest):
+            if not target.serves(KEYS[request]):
+                raise SetupRefused(f"{APIS[KEYS[request]].name} is not served")
+
+    @property
+    def gives_ids(self) -> bool:
+        """Is JoinGroup asked in a version in which a dynamic member asks for its id first?"""
+        return self.target.newest(JOIN_GROUP) >= GIVES_IDS
+
+    def begin(self, connection: int, request: Any) -> None:
+        """Ask, in the newest version."""
+        if connection not in self.connections:
+            self.connections[connection] = Connection(self.target.host, self.target.port, Deadline(SETUP_TIMEOUT_S))
+        key = KEYS[type(request)]
+        self.connections[connection].send(key, self.target.newest(key), request, client_id=CLIENT_ID)
+
+    def end(self, connection: int) -> Any:
+        """The answer."""
+        heard = self.connections[connection].receive()
+        if not isinstance(heard, Answer):
+            raise SetupFailed(f"while a group is founded: {heard}")
+        return heard.message
+
+    def __enter__(self) -> Voice:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for connection in self.connections.values():
+            connection.close()

@@ -73,7 +73,7 @@ class History:
         names = {called: f"vectors-{RUN}-{called}".ljust(topic.characters, "x") for called, topic in case.topics}
         cluster = Cluster("fiducialfiducialfiduci", NODE, "localhost", 9092)
         bare = changed(case, topics=(), producers=0)
-        self.script = Script(bare, cluster, parse({}), m.IncrementalAlterConfigsRequest(), names, self.clock)
+        self.script = Script(bare, cluster, parse({}), m.IncrementalAlterConfigsRequest(), names, {}, self.clock)
         self.script.view.begun_ms = BEGUN_MS
         ids = idempotence.ProducerIds(PRODUCER, PRODUCER + idempotence.BLOCK_IDS)
         self.script.oracle.broker = changed(self.script.oracle.broker, producer_ids=ids)
@@ -167,8 +167,9 @@ class History:
         """One step."""
         match step.body:
             case TimePasses(ms):
-                self.now_ms += ms
-                self.steps.append({"sleep": ms})
+                pause_ms = spoken(ms, self.script.view)
+                self.now_ms += pause_ms
+                self.steps.append({"sleep": pause_ms})
             case Removed(topic):
                 self.remove(topic)
             case MadeAnew(topic):
@@ -329,6 +330,8 @@ def left_out(case: Case, rules: Mapping[str, RuleText]) -> str:
         return "nothing hangs on it"
     if case.settings:
         return "needs a broker with other settings"
+    if case.groups:
+        return "holes cannot stand for the ids of members"
     if case.id in RACES:
         return "a race"
     return "changes what others see" if case.is_destructive or case.afterwards else ""

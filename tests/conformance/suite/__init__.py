@@ -7,6 +7,7 @@ from fiducial.conformance.suite import (
     batches,
     deletion,
     fetch,
+    groups_members,
     idempotence,
     lookups,
     produce,
@@ -18,7 +19,7 @@ from fiducial.conformance.suite import (
     wire_topics,
 )
 
-ROOMS = (produce, batches, fetch, sessions, lookups, deletion, segments, idempotence, wire_frames, wire_topics, wire_metadata, wire_configs)
+ROOMS = (produce, batches, fetch, sessions, lookups, deletion, segments, idempotence, wire_frames, wire_topics, wire_metadata, wire_configs, groups_members)
 
 
 def every() -> dict[str, Case]:
