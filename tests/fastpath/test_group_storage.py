@@ -1,0 +1,102 @@
+"""Groups and their offsets outlive the broker: a start finds what was written down, whenever it was stopped and wherever the last write was torn."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import accumulate, pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fastpath.folders import copied, create
+from fastpath.group_folders import OFFSETS, PARTITIONS, TOPIC, Company, Lines, await_coordinators, names, seen, started
+from fiducial.fastpath.batch import batches
+from fiducial.models.group_records import decoded
+from fiducial.models.group_requests import Groups, evolve, partition_of
+
+
+@dataclass
+class Moment:
+    """The folder of a running broker, and what it says that is written down."""
+
+    folder: Path
+    said: dict[str, tuple[Any, ...]]
+
+
+@dataclass
+class Story:
+    """A company, moment by moment, and the folder as it is when the broker has stopped."""
+
+    company: Company
+    stopped: Path
+    moments: list[Moment] = field(default_factory=list)
+
+
+@pytest.fixture(scope="module")
+def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
+    """The story."""
+    path = tmp_path_factory.mktemp("groups")
+    with started(path / "data") as ours:
+        create(ours, TOPIC, 2)
+        company = Company(Lines(ours).open, names())
+        await_coordinators(company.line)
+        found = Story(company, path / "data")
+        for number, is_written in enumerate(company.comes()):
+            said = seen(company.line, company.groups) if is_written else found.moments[-1].said
+            found.moments.append(Moment(copied(path / "data", path / f"moment-{number}"), said))
+    yield found
+    shutil.rmtree(path)
+
+
+@pytest.mark.rule("GROUP-RECORD-2", "GROUP-RECORD-3", "GROUP-RECORD-4")
+def test_a_killed_broker_finds_its_groups_and_offsets_at_any_moment(story: Story, tmp_path: Path) -> None:
+    for number, moment in enumerate(story.moments):
+        with started(copied(moment.folder, tmp_path / str(number))) as ours:
+            assert seen(Lines(ours).open(), story.company.groups) == moment.said, f"moment {number}"
+    assert all(one.said != following.said for one, following in pairwise(story.moments[:-1]))
+
+
+@pytest.mark.rule("GROUP-RECORD-2")
+@pytest.mark.parametrize("stop", ["stopped", "killed"])
+def test_after_a_restart_members_go_on(story: Story, tmp_path: Path, stop: str) -> None:
+    folder = story.stopped if stop == "stopped" else story.moments[-1].folder
+    with started(copied(folder, tmp_path / "data")) as ours:
+        company = story.company.again(Lines(ours).open)
+        company.goes_on()
+        after = seen(company.line, company.groups)
+        ours.crash()
+    with started(tmp_path / "data") as ours:
+        assert seen(Lines(ours).open(), company.groups) == after
+
+
+def cuts(data: bytes) -> list[int]:
+    """Lengths of a log at and around the ends of its last batches."""
+    ends = [0, *accumulate(len(one.data) for one in batches(data))]
+    return sorted({end + step for end in ends[-4:] for step in (-1, 0, 1, 40)} & {*range(len(data) + 1)})
+
+
+@pytest.mark.rule("GROUP-RECORD-4")
+@pytest.mark.parametrize("part", ["pair", "simple", "gone"])
+def test_a_torn_last_write_is_as_if_it_had_not_been(story: Story, tmp_path: Path, part: str) -> None:
+    name = story.company.groups[part]
+    log = f"{OFFSETS}-{partition_of(name, PARTITIONS)}/{0:020}.log"
+    data = (story.moments[-1].folder / log).read_bytes()
+    there = set()
+    for cut in cuts(data):
+        folder = copied(story.moments[-1].folder, tmp_path / str(cut))
+        os.truncate(folder / log, cut)
+        with started(folder) as ours:
+            found = ours.node.broker.groups
+            ours.crash()
+        expected = Groups()
+        for record in (one for whole in batches(data[:cut]) for one in whole.records()):
+            expected = evolve(expected, decoded(record.key, record.value))
+        assert found.saved.get(name) == expected.saved.get(name), f"{cut} of {len(data)} bytes"
+        assert found.offsets.get(name) == expected.offsets.get(name), f"{cut} of {len(data)} bytes"
+        assert (name in found.live) == (name in expected.saved or name in expected.offsets)
+        there.add((found.saved.get(name), found.offsets.get(name)))
+    assert len(there) > 2

@@ -1,0 +1,222 @@
+"""Groups and offsets go to Apache Kafka in the folders of `__consumer_offsets`, and come back: each broker says of them what the other said.
+
+One story is told once, and each test looks at a part of it. Two companies have groups of their own, in partitions of their own:
+
+    Kafka, first run      has the one company; is stopped
+    ours                  has the other one, its folder copied while we run; is stopped
+    ours                  opens the folders of Kafka's company, which goes on; is stopped
+    Kafka, second run     has it back, and the company of ours, which goes on; is killed
+    ours                  opens what the killed Kafka left
+    Kafka, third run      recovers the company of ours as it was copied while we ran
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import struct
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import not_run
+from peers.kafka import Kafka, PeerUnavailable
+from raw_client import RawClient
+
+from fastpath.folders import Connected, await_leaders, copied, create, moved_in
+from fastpath.group_folders import (
+    OFFSETS,
+    PARTITIONS,
+    PARTS,
+    TOPIC,
+    Company,
+    Line,
+    Lines,
+    ask,
+    await_coordinators,
+    names,
+    partitions_of,
+    seen,
+    started,
+)
+from fiducial.fastpath.data import CLEAN
+from fiducial.models import messages as m
+from fiducial.models.group_requests import partition_of
+
+Said = dict[str, tuple[Any, ...]]
+KAFKA_S, OURS = names(), names(odd=True)
+NEWER = next(name for number in count() if partition_of(name := f"newer-{number}", PARTITIONS) in partitions_of(KAFKA_S))
+COMPLAINT = re.compile(r"\b(WARN|ERROR|FATAL)\b")
+
+
+def moved(folder: Path, into: Path, groups: dict[str, str]) -> None:
+    """The partitions of these groups, from one data folder into another."""
+    for index in partitions_of(groups):
+        moved_in(folder / f"{OFFSETS}-{index}", into / f"{OFFSETS}-{index}")
+
+
+def prepared(path: Path, now: int) -> Path:
+    """A data folder of ours that knows both topics, for others to put their files into."""
+    with started(path, now) as ours:
+        create(ours, TOPIC, 2)
+        await_coordinators(Lines(ours).open())
+    return path
+
+
+@contextmanager
+def running(kafka: Kafka) -> Iterator[Any]:
+    """Apache Kafka on its folder as it is, once it coordinates; what opens lines to it. How it is stopped is left to the block."""
+    kafka.launch()
+    lines: list[RawClient] = []
+
+    def opened() -> RawClient:
+        lines.append(RawClient(kafka.host, kafka.port))
+        return lines[-1]
+
+    await_coordinators(opened())
+    yield opened
+    for line in lines:
+        line.close()
+
+
+def come(company: Company) -> Said:
+    """All of them come; and what is said of them that is written down."""
+    said: Said = {}
+    for is_written in company.comes():
+        said = seen(company.line, company.groups) if is_written else said
+    return said
+
+
+def joins_newer(line: Line) -> None:
+    """A member comes to a group of the newer protocol (KIP-848), the records of which are of other kinds: a ConsumerGroupHeartbeat, version 1."""
+    group_id, member_id, topic = (bytes([len(name) + 1]) + name.encode() for name in (NEWER, "m", TOPIC))
+    header = struct.pack(">hhihb", 68, 1, 0, -1, 0)
+    line.send(header + group_id + member_id + struct.pack(">ibbi", 0, 0, 0, 300_000) + b"\2" + topic + b"\0\0\1\0")
+    answer = line.answer()
+    assert answer is not None and struct.unpack_from(">h", answer, 9) == (0,), answer
+
+
+def listed(line: Line) -> dict[str, str]:
+    """The groups that there are, and of which type each is."""
+    return {one.group_id: one.group_type for one in ask(line, m.ListGroupsRequest(), 5).groups}
+
+
+@dataclass
+class Story:
+    """What was said, by stage; which groups were listed; and what Apache Kafka said for itself."""
+
+    said: dict[str, Said] = field(default_factory=dict)
+    listed: dict[str, dict[str, str]] = field(default_factory=dict)
+    complaints: dict[str, list[str]] = field(default_factory=dict)
+
+
+def told(kafka: Kafka, path: Path) -> Story:
+    """The whole story, as the head of this file has it."""
+    now, data, story = time.time_ns() // 1_000_000, kafka.data_path, Story()
+
+    broker = Connected(kafka.host, kafka.port)
+    create(broker, TOPIC, 2)
+    await_leaders(broker, [(TOPIC, 0), (TOPIC, 1)])
+    theirs = Company(lambda: RawClient(kafka.host, kafka.port), KAFKA_S)
+    await_coordinators(theirs.line)
+    story.said["Kafka's"] = come(theirs)
+    joins_newer(theirs.other)
+    story.listed["Kafka's"] = listed(theirs.other)
+    kafka.shut_down()
+
+    with started(prepared(path / "ours", now), now) as ours:
+        own = Company(Lines(ours).open, OURS)
+        story.said["ours"] = come(own)
+        copied(path / "ours", path / "running")
+
+    moved(data, prepared(path / "adopted", now), KAFKA_S)
+    with started(path / "adopted", now) as ours:
+        company = theirs.again(Lines(ours).open)
+        story.said["Kafka's, by ours"] = seen(company.line, company.groups)
+        story.listed["Kafka's, by ours"] = listed(company.line)
+        company.goes_on()
+        story.said["Kafka's, gone on"] = seen(company.line, company.groups)
+
+    moved(path / "adopted", data, KAFKA_S)
+    moved(path / "ours", data, OURS)
+    with running(kafka) as opened:
+        line = opened()
+        story.said["Kafka's, gone on, by Kafka"] = seen(line, KAFKA_S)
+        story.said["ours, by Kafka"] = seen(line, OURS)
+        story.listed["both, by Kafka"] = listed(line)
+        company = own.again(opened)
+        company.goes_on()
+        story.said["ours, gone on"] = seen(line, OURS)
+        kafka.kill()
+    story.complaints["after a clean stop"] = complaints(kafka)
+
+    moved(data, prepared(path / "found", now), OURS)
+    (path / "found" / CLEAN).unlink()
+    with started(path / "found", now) as ours:
+        story.said["ours, gone on, by ours"] = seen(Lines(ours).open(), OURS)
+
+    moved(path / "running", data, OURS)
+    with running(kafka) as opened:
+        story.said["ours, crashed, by Kafka"] = seen(opened(), OURS)
+        kafka.shut_down()
+    story.complaints["after a crash"] = complaints(kafka)
+    return story
+
+
+def complaints(kafka: Kafka) -> list[str]:
+    """What Apache Kafka said of offsets and groups that is more than information."""
+    return [line for line in kafka.log_path.read_text().splitlines() if COMPLAINT.search(line) and ("oordinator" in line or OFFSETS in line)]
+
+
+@pytest.fixture(scope="module")
+def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
+    """The story. Nothing in it is so old that anybody would forget it."""
+    path = tmp_path_factory.mktemp("groups")
+    try:
+        with Kafka(**{"offsets.topic.num.partitions": str(PARTITIONS)}) as kafka:
+            yield told(kafka, path)
+    except PeerUnavailable as reason:
+        not_run(f"Apache Kafka: {reason}")
+    finally:
+        shutil.rmtree(path)
+
+
+SAME = [
+    ("Kafka's", "Kafka's, by ours"),
+    ("Kafka's, gone on", "Kafka's, gone on, by Kafka"),
+    ("ours", "ours, by Kafka"),
+    ("ours, gone on", "ours, gone on, by ours"),
+    ("ours", "ours, crashed, by Kafka"),
+]
+
+
+@pytest.mark.rule("GROUP-RECORD-2", "GROUP-RECORD-4", "GROUP-RECORD-7", "GROUP-RECORD-8", "GROUP-RECORD-9")
+@pytest.mark.parametrize(("written", "read"), SAME)
+def test_one_broker_has_the_groups_and_offsets_that_the_other_wrote(story: Story, written: str, read: str) -> None:
+    assert story.said[read] == story.said[written]
+
+
+@pytest.mark.rule("GROUP-RECORD-10")
+def test_a_group_of_the_newer_protocol_is_passed_over_and_stays(story: Story) -> None:
+    before, here, back = (story.listed[stage] for stage in ("Kafka's", "Kafka's, by ours", "both, by Kafka"))
+    assert before.pop(NEWER) == back.pop(NEWER) == "consumer"
+    assert here == before and set(back) == set(before) | {OURS[part] for part in PARTS if part != "gone"}
+
+
+def test_both_companies_did_the_same(story: Story) -> None:
+    """All that is said but for the names and ids: so nothing of the above is true because it is empty."""
+    described = [[story.said[stage][part][1][:3] for part in PARTS] for stage in ("Kafka's", "ours")]
+    offsets = [[story.said[stage][part][2] for part in PARTS] for stage in ("Kafka's", "ours")]
+    assert described[0] == described[1] and offsets[0] == offsets[1]
+    assert [len(one) for one in offsets[0]] == [2, 1, 1, 1, 0]
+    assert story.said["ours"] != story.said["ours, gone on"]
+
+
+@pytest.mark.parametrize("stop", ["after a clean stop", "after a crash"])
+def test_apache_kafka_loads_our_groups_without_a_word(story: Story, stop: str) -> None:
+    assert not story.complaints[stop]
