@@ -29,6 +29,8 @@ from fiducial.models.groups import State
 from fiducial.models.values import ZERO_UUID
 
 OFFSETS, PARTITIONS = "__consumer_offsets", 10
+#: As little as a segment may have.
+SEGMENT_BYTES = 1 << 20
 #: Nobody falls silent.
 SESSION_MS = 1_800_000
 TOPIC = "t"
@@ -38,7 +40,13 @@ PARTS = ("pair", "static", "simple", "left", "gone")
 
 def started(path: Path, now: int = NOW) -> Ours:
     """A broker of ours."""
-    return Ours(path, now=now, group_initial_rebalance_delay_ms="0", offsets_topic_num_partitions=str(PARTITIONS))
+    return Ours(
+        path,
+        now=now,
+        group_initial_rebalance_delay_ms="0",
+        offsets_topic_num_partitions=str(PARTITIONS),
+        offsets_topic_segment_bytes=str(SEGMENT_BYTES),
+    )
 
 
 class Line(Protocol):
@@ -254,6 +262,9 @@ class Company:
         assert self.joined(self.line, "s").generation_id == 1
 
     def offsets_alone(self) -> None:
+        """First so many that they fill a segment."""
+        for offset in range(SEGMENT_BYTES // 4000 + 1):
+            self.commit("simple", offset, index=1, metadata="m" * 4000)
         self.commit("simple", 8, version=4, retention_ms=SESSION_MS)
         self.commit("simple", 9, version=2)
         self.commit("simple", 1, index=1, version=4, retention_ms=SESSION_MS, metadata="mine")

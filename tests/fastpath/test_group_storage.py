@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from fastpath.folders import copied, create
+from fastpath.folders import copied, create, files_of, log_starts
 from fastpath.group_folders import OFFSETS, PARTITIONS, TOPIC, Company, Lines, await_coordinators, names, seen, started
 from fiducial.fastpath.batch import batches
 from fiducial.models.group_records import decoded
@@ -83,20 +83,35 @@ def cuts(data: bytes) -> list[int]:
 @pytest.mark.parametrize("part", ["pair", "simple", "gone"])
 def test_a_torn_last_write_is_as_if_it_had_not_been(story: Story, tmp_path: Path, part: str) -> None:
     name = story.company.groups[part]
-    log = f"{OFFSETS}-{partition_of(name, PARTITIONS)}/{0:020}.log"
-    data = (story.moments[-1].folder / log).read_bytes()
+    partition = f"{OFFSETS}-{partition_of(name, PARTITIONS)}"
+    *sealed, (log, data) = files_of(story.moments[-1].folder / partition, ".log").items()
+    before = b"".join(segment for _, segment in sealed)
     there = set()
     for cut in cuts(data):
         folder = copied(story.moments[-1].folder, tmp_path / str(cut))
-        os.truncate(folder / log, cut)
+        os.truncate(folder / partition / log, cut)
         with started(folder) as ours:
             found = ours.node.broker.groups
             ours.crash()
         expected = Groups()
-        for record in (one for whole in batches(data[:cut]) for one in whole.records()):
+        for record in (one for whole in batches(before + data[:cut]) for one in whole.records()):
             expected = evolve(expected, decoded(record.key, record.value))
         assert found.saved.get(name) == expected.saved.get(name), f"{cut} of {len(data)} bytes"
         assert found.offsets.get(name) == expected.offsets.get(name), f"{cut} of {len(data)} bytes"
         assert (name in found.live) == (name in expected.saved or name in expected.offsets)
         there.add((found.saved.get(name), found.offsets.get(name)))
     assert len(there) > 2
+
+
+@pytest.mark.rule("GROUP-RECORD-12")
+@pytest.mark.parametrize("stop", ["stopped", "killed"])
+def test_a_log_that_was_written_anew_has_all_that_counts(story: Story, tmp_path: Path, stop: str) -> None:
+    with started(copied(story.stopped, tmp_path / "data")) as ours:
+        company = story.company.again(Lines(ours).open)
+        before = seen(company.line, company.groups)
+        assert ours.node.expiry(ours.now) == []
+        assert seen(company.line, company.groups) == before
+        (ours.stop if stop == "stopped" else ours.crash)()
+    assert [start > 250 for start in log_starts(tmp_path / "data").values()] == [True]
+    with started(tmp_path / "data") as ours:
+        assert seen(Lines(ours).open(), company.groups) == before

@@ -3,7 +3,7 @@
 One story is told once, and each test looks at a part of it. Two companies have groups of their own, in partitions of their own:
 
     Kafka, first run      has the one company; is stopped
-    ours                  has the other one, its folder copied while we run; is stopped
+    ours                  has the other one, and writes a log anew that has become long; its folder is copied while we run; is stopped
     ours                  opens the folders of Kafka's company, which goes on; is stopped
     Kafka, second run     has it back, and the company of ours, which goes on; is killed
     ours                  opens what the killed Kafka left
@@ -28,7 +28,7 @@ from conftest import not_run
 from peers.kafka import Kafka, PeerUnavailable
 from raw_client import RawClient
 
-from fastpath.folders import Connected, await_leaders, copied, create, moved_in
+from fastpath.folders import Connected, await_leaders, copied, create, log_starts, moved_in, with_log_starts
 from fastpath.group_folders import (
     OFFSETS,
     PARTITIONS,
@@ -55,9 +55,11 @@ COMPLAINT = re.compile(r"\b(WARN|ERROR|FATAL)\b")
 
 
 def moved(folder: Path, into: Path, groups: dict[str, str]) -> None:
-    """The partitions of these groups, from one data folder into another."""
+    """The partitions of these groups, from one data folder into another, with their log starts."""
+    starts = log_starts(folder)
     for index in partitions_of(groups):
         moved_in(folder / f"{OFFSETS}-{index}", into / f"{OFFSETS}-{index}")
+        with_log_starts(into, {(OFFSETS, index): starts.get((OFFSETS, index), 0)})
 
 
 def prepared(path: Path, now: int) -> Path:
@@ -132,6 +134,7 @@ def told(kafka: Kafka, path: Path) -> Story:
     with started(prepared(path / "ours", now), now) as ours:
         own = Company(Lines(ours).open, OURS)
         story.said["ours"] = come(own)
+        ours.node.expiry(now)
         copied(path / "ours", path / "running")
 
     moved(data, prepared(path / "adopted", now), KAFKA_S)
@@ -143,6 +146,7 @@ def told(kafka: Kafka, path: Path) -> Story:
         story.said["Kafka's, gone on"] = seen(company.line, company.groups)
 
     moved(path / "adopted", data, KAFKA_S)
+    assert log_starts(path / "ours"), "a log was written anew"
     moved(path / "ours", data, OURS)
     with running(kafka) as opened:
         line = opened()
