@@ -28,7 +28,17 @@ from conftest import not_run
 from peers.kafka import Kafka, PeerUnavailable
 from raw_client import RawClient
 
-from fastpath.folders import Connected, await_leaders, copied, create, log_starts, moved_in, with_log_starts
+from fastpath.folders import (
+    Broker,
+    Connected,
+    await_leaders,
+    copied,
+    create,
+    log_starts,
+    moved_in,
+    stored,
+    with_log_starts,
+)
 from fastpath.group_folders import (
     OFFSETS,
     PARTITIONS,
@@ -44,6 +54,7 @@ from fastpath.group_folders import (
     seen,
     started,
 )
+from fiducial.fastpath.batch import EncodedBatch, batches
 from fiducial.fastpath.data import CLEAN
 from fiducial.models import messages as m
 from fiducial.models.group_requests import partition_of
@@ -108,12 +119,29 @@ def listed(line: Line) -> dict[str, str]:
     return {one.group_id: one.group_type for one in ask(line, m.ListGroupsRequest(), 5).groups}
 
 
+def shapes(broker: Broker) -> dict[int, list[tuple[Any, ...]]]:
+    """Partition → what its batches hold, but for times and ids, which are each broker's own. Kafka's have a base sequence, 0, though nobody sent them."""
+    found = {}
+    for index in range(PARTITIONS):
+        found[index] = [
+            (one.base_offset, one.attributes, one.leader_epoch, one.producer_id, one.producer_epoch, contents(one))
+            for one in batches(stored(broker, OFFSETS, index))
+        ]
+    return found
+
+
+def contents(batch: EncodedBatch) -> list[tuple[bytes | None, int | None, int]]:
+    """Of each record its key, the length of its value, and how many headers it has."""
+    return [(one.key, None if one.value is None else len(one.value), len(one.headers)) for one in batch.records()]
+
+
 @dataclass
 class Story:
-    """What was said, by stage; which groups were listed; and what Apache Kafka said for itself."""
+    """What was said, by stage; which groups were listed; what the same requests wrote; and what Apache Kafka said for itself."""
 
     said: dict[str, Said] = field(default_factory=dict)
     listed: dict[str, dict[str, str]] = field(default_factory=dict)
+    shapes: dict[str, dict[int, list[tuple[Any, ...]]]] = field(default_factory=dict)
     complaints: dict[str, list[str]] = field(default_factory=dict)
 
 
@@ -127,9 +155,16 @@ def told(kafka: Kafka, path: Path) -> Story:
     theirs = Company(lambda: RawClient(kafka.host, kafka.port), KAFKA_S)
     await_coordinators(theirs.line)
     story.said["Kafka's"] = come(theirs)
+    story.shapes["Kafka's"] = shapes(broker)
     joins_newer(theirs.other)
     story.listed["Kafka's"] = listed(theirs.other)
     kafka.shut_down()
+
+    with started(path / "same", now) as ours:
+        create(ours, TOPIC, 2)
+        await_coordinators(Lines(ours).open())
+        come(Company(Lines(ours).open, KAFKA_S))
+        story.shapes["ours"] = shapes(ours)
 
     with started(prepared(path / "ours", now), now) as ours:
         own = Company(Lines(ours).open, OURS)
@@ -219,6 +254,12 @@ def test_both_companies_did_the_same(story: Story) -> None:
     assert described[0] == described[1] and offsets[0] == offsets[1]
     assert [len(one) for one in offsets[0]] == [2, 1, 1, 1, 0]
     assert story.said["ours"] != story.said["ours, gone on"]
+
+
+@pytest.mark.rule("GROUP-RECORD-3", "GROUP-RECORD-7")
+def test_the_same_requests_write_the_same_batches(story: Story) -> None:
+    assert story.shapes["ours"] == story.shapes["Kafka's"]
+    assert sum(map(len, story.shapes["ours"].values())) > 270
 
 
 @pytest.mark.parametrize("stop", ["after a clean stop", "after a crash"])
