@@ -19,7 +19,7 @@ from peers import kafka
 from peers.kafka import PeerUnavailable
 
 from bench import batches, footprint, groups, messages, throughput
-from bench.brokers import ApacheKafka, Broker, Fiducial
+from bench.brokers import ApacheKafka, Broker, CompiledFiducial, Fiducial
 from bench.chart import chart
 from bench.report import Spread, Table, circumstances, load_average, save
 
@@ -50,7 +50,7 @@ class Run:
     def load(self) -> None:
         """Both brokers under load."""
         with ExitStack() as stack:
-            found = throughput.measured(self.begun(stack), self.rounds)
+            found = throughput.measured(self.begun(stack, self.kinds), self.rounds)
         table = throughput.table(found, self.rounds)
         self.tell(table)
         self.found["measurements"] = throughput.as_data(found)
@@ -60,15 +60,16 @@ class Run:
     def groups(self) -> None:
         """Members of groups."""
         with ExitStack() as stack:
-            brokers = self.begun(stack, **groups.SETTINGS)
+            print("compiling the models", flush=True)
+            brokers = self.begun(stack, [*self.kinds, CompiledFiducial], **groups.SETTINGS)
             found = groups.measured(brokers, self.rounds)
         for table in groups.tables(found, self.rounds):
             self.tell(table)
         self.found["groups"] = groups.as_data(found)
 
-    def begun(self, stack: ExitStack, **settings: str) -> list[Broker]:
-        """Every broker, running until the stack unwinds."""
-        brokers = [kind(**settings) for kind in self.kinds]
+    def begun(self, stack: ExitStack, kinds: Sequence[Callable[..., Broker]], **settings: str) -> list[Broker]:
+        """A broker of each kind, running until the stack unwinds."""
+        brokers = [kind(**settings) for kind in kinds]
         for broker in brokers:
             stack.callback(broker.remove)
             broker.begin()
@@ -83,9 +84,9 @@ class Run:
         print(table, flush=True)
         self.found["tables"].append(table.as_data())
 
-    def keep(self, folder: Path) -> None:
-        """The figures as data, and a drawing of them if there is something to draw."""
-        file = folder / time.strftime("%Y-%m-%d.json")
+    def keep(self, folder: Path, subject: str | None) -> None:
+        """The figures as data, and a drawing of them if there is something to draw; those of one subject do not replace others of the day."""
+        file = folder / f"{'-'.join([time.strftime('%Y-%m-%d'), *([subject] if subject else [])])}.json"
         save(ROOT / file, self.found)
         if self.cheaper_by:
             (ROOT / file).with_suffix(".svg").write_text(chart(self.cheaper_by, self.found))
@@ -112,7 +113,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             subject(run)
     run.found["load at the end"] = load_average()
     print(f"\n{time.monotonic() - begun:.0f} s; load average {run.found['load']} at the beginning, {run.found['load at the end']} at the end")
-    run.keep(KEPT if options.save else PASSING)
+    run.keep(KEPT if options.save else PASSING, options.only)
     return 0
 
 

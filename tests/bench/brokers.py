@@ -23,6 +23,8 @@ CREATE_TOPICS, DELETE_TOPICS = 19, 20
 #: Some requests make thousands of folders.
 PATIENCE_S = 600.0
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+#: Where `make compiled` builds.
+COMPILED = Path(__file__).parents[2] / "build" / "compiled"
 
 
 class Broker(Protocol):
@@ -64,6 +66,8 @@ class Fiducial:
 
     name = "Fiducial"
     host = "127.0.0.1"
+    #: Where everything is imported from, if not from where it is installed.
+    imports: Path | None = None
 
     def __init__(self, **settings: str) -> None:
         (self.port,) = free_ports(1)
@@ -90,6 +94,8 @@ class Fiducial:
         for name, text in self.settings.items():
             command += ["--set", f"{name}={text}"]
         environment = {name: text for name, text in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}  # installed, it is compiled too
+        if self.imports is not None:
+            environment["PYTHONPATH"] = str(self.imports)
         self.process = subprocess.Popen(ending_with_us(command), stdout=subprocess.PIPE, env=environment)
         return self.process
 
@@ -101,6 +107,17 @@ class Fiducial:
     def remove(self) -> None:
         self.shut_down()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class CompiledFiducial(Fiducial):
+    """The same, its models compiled by Cython."""
+
+    name = "Fiducial, compiled"
+    imports = COMPILED
+
+    def __init__(self, **settings: str) -> None:
+        super().__init__(**settings)
+        subprocess.run([sys.executable, "-m", "fiducial.models.checkers.compiled", "--build"], check=True)
 
 
 class ApacheKafka(Kafka):

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import itertools
 import multiprocessing
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from bench import group_load
-from bench.brokers import Broker, create_topic, resident_bytes
+from bench.brokers import ApacheKafka, Broker, CompiledFiducial, Fiducial, create_topic, resident_bytes
 from bench.group_load import BLOCK, PARTITIONS, TOPICS, Commit, Heartbeat, Members, Phase
 from bench.load import CONNECTIONS, Load, Target
 from bench.report import Spread, Table, say
@@ -84,7 +84,7 @@ class Bench:
         for broker, work in itertools.product(self.brokers, WORKS):
             if work.members == max(SIZES):
                 say(f"warming {broker.name}: {work.name}")
-                self.measure(broker, work, KAFKA_WARM_S if broker.name == "Apache Kafka" else WARM_S)
+                self.measure(broker, work, KAFKA_WARM_S if broker.name == ApacheKafka.name else WARM_S)
         for broker in self.brokers:
             self.gather(broker)
 
@@ -107,7 +107,7 @@ def target(broker: Broker) -> Target:
 
 
 def measured(brokers: Sequence[Broker], rounds: int) -> dict[str, Found]:
-    """Broker -> what was found. The brokers run; ours is the first."""
+    """Broker -> what was found. The brokers run."""
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as executor:
         bench = Bench(brokers, executor)
         bench.warm()
@@ -121,9 +121,11 @@ def measured(brokers: Sequence[Broker], rounds: int) -> dict[str, Found]:
 
 # Tables
 
-LOAD_COLUMNS = ("work", "requests/s", "Kafka's", "per CPU-s", "Kafka's per CPU-s", "of Kafka's", "load's CPU")
-LOAD_NOTE = f"""Requests by the clock, and per CPU-second of the server, user and system, from /proc/PID/stat. Medians of the rounds; of the ratios, pair by pair, the least and the most too.
-{CONNECTIONS} connections with {2 * BLOCK} requests on their way; a commit goes through all of {len(TOPICS) * PARTITIONS:,} partitions, each member in its turn.
+LOAD_COLUMNS = (
+    "work", "per CPU-s", "compiled", "Kafka's", "of Kafka's", "compiled, of Kafka's", "requests/s", "compiled, a second", "Kafka's, a second", "load's CPU",
+)  # fmt: skip
+LOAD_NOTE = f"""Requests per CPU-second of the server, user and system, from /proc/PID/stat; and by the clock. Medians of the rounds; of the ratios, pair by pair, the least and the most too.
+{CONNECTIONS} connections with {2 * BLOCK} requests on their way; a commit goes through all of {len(TOPICS) * PARTITIONS:,} partitions, each member in its turn. Compiled: the same models, by Cython.
 Load's CPU: what the generator, a process of its own, takes for each CPU-second of our server."""
 CROWD_COLUMNS = ("by", f"{CROWD:,} join, s", "CPU-s of that", f"{CROWD:,} rebalance, s", "CPU-s of that, too", "resident MB", "in the end")
 CROWD_NOTE = f"""From the first JoinGroup to the last assignment, each member on a connection of its own. They join in one phase, which lasts until nobody came for {SETTINGS["group.initial.rebalance.delay.ms"]} ms;
@@ -140,21 +142,27 @@ def per_cpu_second(load: Load) -> float:
     return load.requests / load.broker_cpu_s
 
 
-def median(values: Sequence[float]) -> float:
-    """Of the rounds."""
-    return Spread.of(values).median
+def median(loads: Sequence[Load], of: Callable[[Load], float]) -> float | None:
+    """Of the rounds, if there were any."""
+    return Spread.of([of(one) for one in loads]).median if loads else None
 
 
-def load_row(work: Work, ours: Sequence[Load], theirs: Sequence[Load]) -> tuple[Any, ...]:
+def ratio(loads: Sequence[Load], others: Sequence[Load]) -> Spread | None:
+    """How many times as many requests a CPU-second serves, round by round."""
+    pairs = [per_cpu_second(a) / per_cpu_second(b) for a, b in zip(loads, others, strict=False)]
+    return Spread.of(pairs) if pairs else None
+
+
+def load_row(work: Work, found: Mapping[str, Found]) -> tuple[Any, ...]:
     """One kind of work."""
-    ratios = [per_cpu_second(a) / per_cpu_second(b) for a, b in zip(ours, theirs, strict=False)]
+    every = [found[kind.name].loads[work.name] if kind.name in found else [] for kind in (Fiducial, CompiledFiducial, ApacheKafka)]
+    ours, compiled, kafka = every
     return (
         work.name,
-        median([per_second(one) for one in ours]),
-        median([per_second(one) for one in theirs]) if theirs else None,
-        median([per_cpu_second(one) for one in ours]),
-        median([per_cpu_second(one) for one in theirs]) if theirs else None,
-        Spread.of(ratios) if ratios else None,
+        *(median(loads, per_cpu_second) for loads in every),
+        ratio(ours, kafka),
+        ratio(compiled, kafka),
+        *(median(loads, per_second) for loads in every),
         Spread.of([one.load_cpu_s / one.broker_cpu_s for one in ours]),
     )
 
@@ -167,9 +175,7 @@ def crowd_row(name: str, found: Found) -> tuple[Any, ...]:
 
 def tables(found: dict[str, Found], rounds: int) -> list[Table]:
     """The load, and those who join."""
-    ours, *others = found.values()
-    theirs = others[0].loads if others else {}
-    rows = [load_row(work, ours.loads[work.name], theirs.get(work.name, [])) for work in WORKS]
+    rows = [load_row(work, found) for work in WORKS]
     return [
         Table(f"Consumer groups under load, {rounds} rounds", LOAD_COLUMNS, rows, LOAD_NOTE),
         Table(f"{CROWD:,} members", CROWD_COLUMNS, [crowd_row(name, one) for name, one in found.items()], CROWD_NOTE),

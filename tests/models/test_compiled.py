@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from pathlib import Path
 
 from fiducial.models.checkers import compiled
 from fiducial.models.checkers.compiled import COMPILED, Types, expanded, module_of, sources, values_of
@@ -98,4 +99,13 @@ def test_everything_is_there_and_what_is_compiled_is_expanded() -> None:
     for name in COMPILED:
         assert "import cython" in found[f"fiducial/models/{name}.py"], module_of(name)
         assert f"fiducial/models/{name}.pxd" in found
-    assert found["fiducial/models/broker.py"] == (compiled.MODELS / "broker.py").read_text(encoding="utf-8")
+    assert found["fiducial/models/topics.py"] == (compiled.MODELS / "topics.py").read_text(encoding="utf-8")
+
+
+def test_all_that_is_no_model_is_linked(tmp_path: Path) -> None:
+    (tmp_path / "models").mkdir()
+    for _ in range(2):  # also where it was built before
+        compiled.link_all_else(tmp_path)
+    assert not (tmp_path / "models").is_symlink()
+    for name in ("cli", "fastpath", "reference", "__main__.py"):
+        assert (tmp_path / name).resolve() == (compiled.PACKAGE / name).resolve()
