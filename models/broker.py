@@ -162,7 +162,7 @@ def step(broker: Broker, event: Event, now: int) -> tuple[Broker, tuple[Effect, 
         case Housekeeping():
             return keep_house(broker, now)
         case OffsetExpiry():
-            after = group_requests.keep_house(broker.groups, broker.settings.groups, now)
+            after = group_requests.keep_house(broker.groups, broker.topics, broker.settings.groups, now)
             return with_short_logs(*coordinated(broker, *after, bytes_max=BATCH_BYTES_MAX))
         case Disconnected(connection):
             broker, tickets = fetch.gone(broker, connection)

@@ -403,9 +403,9 @@ def offset_delete(turn: Turn, asked: Asked, topics: Topics, offsets: Offsets) ->
 
 
 @rule("GROUP-OFFSET-5")
-def expired(turn: Turn, offsets: Offsets) -> Turn:
+def expired(turn: Turn, offsets: Offsets, topics: Topics) -> Turn:
     """What expiry takes of a group: its offsets that are too old; and the group itself, if it is empty and nothing is left of it."""
-    old = sorted(key for key, one in offsets.items() if is_expired(turn.group, key[0], one, turn.config, turn.now))
+    old = sorted(key for key, one in offsets.items() if has_lost_its_topic(topics, one) or is_expired(turn.group, key[0], one, turn.config, turn.now))
     turn = changed(turn, records=(*turn.records, *(OffsetForgotten(turn.group.group_id, *key) for key in old)))
     return taken(turn, Event.LAST_OFFSET_EXPIRES, None, "") if len(old) == len(offsets) else turn
 
@@ -421,6 +421,12 @@ def is_expired(group: Group, topic: str, one: CommittedOffset, config: GroupConf
         return now >= one.expire_ms
     is_left = group.protocol_type and group.state is State.EMPTY and group.since_ms != SINCE_UNKNOWN
     return now - (group.since_ms if is_left else one.commit_ms) >= config.offsets_retention_ms
+
+
+@rule("GROUP-OFFSET-8")
+def has_lost_its_topic(topics: Topics, one: CommittedOffset) -> bool:
+    """It was committed for a topic that is no more: a crash came between the end of the topic and that of the offset."""
+    return one.topic_id != ZERO_UUID and one.topic_id not in topics.by_id
 
 
 @rule("GROUP-OFFSET-8")

@@ -244,10 +244,10 @@ def ring(groups: Groups, alarm: Alarm, config: GroupConfig, now: int) -> tuple[G
     return settled(groups, [group_events.rings(Turn(group_of(groups, alarm.group_id), config, now), alarm)])
 
 
-def keep_house(groups: Groups, config: GroupConfig, now: int) -> tuple[Groups, tuple[Effect, ...]]:
+def keep_house(groups: Groups, topics: Topics, config: GroupConfig, now: int) -> tuple[Groups, tuple[Effect, ...]]:
     """Expiry looks at every group."""
     turns = [Turn(group, config, now) for _, group in sorted(groups.live.items())]
-    return settled(groups, [group_offsets.expired(turn, offsets_of(groups, turn.group.group_id)) for turn in turns])
+    return settled(groups, [group_offsets.expired(turn, offsets_of(groups, turn.group.group_id), topics) for turn in turns])
 
 
 def topic_deleted(groups: Groups, name: str, topic_id: Uuid, config: GroupConfig, now: int) -> tuple[Groups, tuple[Effect, ...]]:

@@ -94,7 +94,7 @@ class Coordinator:
 
     def keeps_house(self) -> None:
         """Expiry looks."""
-        self.take(group_requests.keep_house(self.groups, self.config, self.now))
+        self.take(group_requests.keep_house(self.groups, TOPICS, self.config, self.now))
 
     def restarts(self) -> None:
         """Nothing is left but the records."""

@@ -200,6 +200,20 @@ def test_a_topic_that_goes_takes_its_offsets_out_of_every_group() -> None:
     assert len(appends(bench.effects)) == 2
 
 
+@pytest.mark.rule("GROUP-OFFSET-8")
+def test_what_a_crash_left_of_a_topics_offsets_goes_when_expiry_looks() -> None:
+    bench = led("t", "u")
+    bench.ask(commit("t"), 9)
+    bench.ask(commit("u"), 9)
+    before = bench.broker.groups
+    bench.ask(gone("t"), 6)
+    bench.create("t")
+    bench.broker = changed(bench.broker, groups=before)  # as if the records of the deletion had not been written
+    assert committed(bench) == 5
+    bench.happens(OffsetExpiry())
+    assert committed(bench) == -1 and tuple(bench.broker.groups.offsets["g"]) == (("u", 0),)
+
+
 @pytest.mark.rule("GROUP-FIND-5")
 def test_without_the_topic_of_offsets_there_are_no_groups_and_nobody_waits() -> None:
     bench = led("t")
