@@ -45,14 +45,23 @@ PIECE_BYTES = 1 << 16
 STATM = Path("/proc/self/statm")
 HEAD = "HTTP/1.1 {status}\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8\r\nContent-Length: {size}\r\nConnection: close\r\n\r\n"
 
-Labels = dict[str, str]
-Sample = tuple[Labels, float]
+#: What it is of, as it is written behind the name; and the number.
+Sample = tuple[str, float]
+
+
+class Extent(NamedTuple):
+    """From where to where a log goes, and how large it is."""
+
+    labels: str
+    start: int
+    high_watermark: int
+    size_bytes: int
 
 
 class Standing(NamedTuple):
     """Where a group stands in one partition: of what is not known None."""
 
-    labels: Labels
+    labels: str
     committed: int
     lag: int | None
     behind_s: float | None
@@ -64,11 +73,11 @@ class Standing(NamedTuple):
 def exposition(node: Node, connections: int, now: int) -> Iterator[str]:
     """All that is told, in the text format of Prometheus: in pieces, between which the node may serve others."""
     broker = node.broker
-    logs: list[tuple[Labels, Log]] = []
+    logs: list[Extent] = []
     for name, index in partitions_of(broker):
         log = log_of(broker, name, index)
         if log is not None:
-            logs.append(({"topic": name, "partition": str(index)}, log))
+            logs.append(Extent(written(topic=name, partition=index), log.start, log.high_watermark, log.size_bytes))
         yield ""
     standings = []
     for group_id, topic, index, committed in commits_of(broker):
@@ -102,7 +111,7 @@ def log_of(broker: Broker, name: str, index: int) -> Log | None:
 
 def standing(node: Node, group_id: str, name: str, index: int, committed: int, now: int) -> Standing:
     """Where a group stands: as `fiducial lag` has it."""
-    labels = {"consumergroup": group_id, "topic": name, "partition": str(index)}
+    labels = written(consumergroup=group_id, topic=name, partition=index)
     log = log_of(node.broker, name, index)
     if log is None:
         return Standing(labels, committed, None, None)
@@ -140,11 +149,11 @@ def time_in(records: bytes, offset: int) -> int | None:
 
 def of_groups(broker: Broker, standings: list[Standing]) -> Iterator[str]:
     """Who there is, and how far they are behind."""
-    groups = sorted(broker.groups.live.items())
+    groups = [(written(consumergroup=name), group) for name, group in sorted(broker.groups.live.items())]
     states = Counter(group.state for _, group in groups)
-    yield from family("kafka_consumergroups", "Groups in each state.", (({"state": one.value}, states[one]) for one in State if one is not State.DEAD))
-    yield from family("kafka_consumergroup_members", "Members of a group.", (({"consumergroup": name}, len(group.members)) for name, group in groups))
-    yield from family("kafka_consumergroup_generation", "How often a group has rebalanced.", (({"consumergroup": name}, group.generation) for name, group in groups))
+    yield from family("kafka_consumergroups", "Groups in each state.", ((written(state=one.value), states[one]) for one in State if one is not State.DEAD))
+    yield from family("kafka_consumergroup_members", "Members of a group.", ((labels, len(group.members)) for labels, group in groups))
+    yield from family("kafka_consumergroup_generation", "How often a group has rebalanced.", ((labels, group.generation) for labels, group in groups))
     yield from family("kafka_consumergroup_current_offset", "The offset that a group has committed.", ((one.labels, one.committed) for one in standings))
     lags = ((one.labels, one.lag) for one in standings if one.lag is not None)
     yield from family("kafka_consumergroup_lag", "The high watermark less the offset that a group has committed.", lags)
@@ -152,31 +161,36 @@ def of_groups(broker: Broker, standings: list[Standing]) -> Iterator[str]:
     yield from family("kafka_consumergroup_lag_seconds", "Now less the time of the first record that a group has not read; 0 if there is none.", times)
 
 
-def of_logs(broker: Broker, logs: list[tuple[Labels, Log]]) -> Iterator[str]:
+def of_logs(broker: Broker, logs: list[Extent]) -> Iterator[str]:
     """From where to where each log goes, and how large it is."""
-    yield from family("kafka_topic_partitions", "Partitions of a topic.", (({"topic": name}, topic.partitions) for name, topic in sorted(broker.topics.by_name.items())))
-    yield from family("kafka_topic_partition_current_offset", "The high watermark of a log.", ((labels, log.high_watermark) for labels, log in logs))
-    yield from family("kafka_topic_partition_oldest_offset", "Where a log begins.", ((labels, log.start) for labels, log in logs))
-    yield from family("kafka_log_log_size", "The size of a log in bytes.", ((labels, log.size_bytes) for labels, log in logs))
+    topics = sorted(broker.topics.by_name.items())
+    yield from family("kafka_topic_partitions", "Partitions of a topic.", ((written(topic=name), topic.partitions) for name, topic in topics))
+    yield from family("kafka_topic_partition_current_offset", "The high watermark of a log.", ((log.labels, log.high_watermark) for log in logs))
+    yield from family("kafka_topic_partition_oldest_offset", "Where a log begins.", ((log.labels, log.start) for log in logs))
+    yield from family("kafka_log_log_size", "The size of a log in bytes.", ((log.labels, log.size_bytes) for log in logs))
 
 
 def of_process(node: Node, connections: int) -> Iterator[str]:
     """The broker as a program."""
     offline = "1 if the disk has failed: then nothing is written until a restart."
-    yield from family("kafka_log_logmanager_offlinelogdirectorycount", offline, [({}, int(node.core.storage_error != 0))])
-    yield from family("kafka_server_socket_server_metrics_connection_count", "Connections of clients.", [({}, connections)])
-    yield from family("process_cpu_seconds_total", "CPU time that the broker has used, of user and system.", [({}, time.process_time())], "counter")
+    yield from family("kafka_log_logmanager_offlinelogdirectorycount", offline, [("", int(node.core.storage_error != 0))])
+    yield from family("kafka_server_socket_server_metrics_connection_count", "Connections of clients.", [("", connections)])
+    yield from family("process_cpu_seconds_total", "CPU time that the broker has used, of user and system.", [("", time.process_time())], "counter")
     if STATM.exists():
         resident_pages = int(STATM.read_text(encoding="ascii").split()[1])
-        yield from family("process_resident_memory_bytes", "Memory that the broker has in use.", [({}, resident_pages * os.sysconf("SC_PAGE_SIZE"))])
+        yield from family("process_resident_memory_bytes", "Memory that the broker has in use.", [("", resident_pages * os.sysconf("SC_PAGE_SIZE"))])
 
 
 def family(name: str, about: str, samples: Iterable[Sample], kind: str = "gauge") -> Iterator[str]:
     """One metric with all its samples."""
     yield f"# HELP {name} {about}\n# TYPE {name} {kind}\n"
     for labels, number in samples:
-        told = ",".join(f'{label}="{escaped(text)}"' for label, text in labels.items())
-        yield f"{name}{{{told}}} {number}\n" if told else f"{name} {number}\n"
+        yield f"{name}{labels} {number}\n"
+
+
+def written(**labels: str | int) -> str:
+    """Labels, as they are written behind the name."""
+    return "{" + ",".join(f'{name}="{escaped(str(text))}"' for name, text in labels.items()) + "}"
 
 
 def escaped(text: str) -> str:
