@@ -16,6 +16,7 @@ How it reads
     group_events    the table, event × state, and the requests and alarms that it decides
     group_offsets   what the group has read
     group_requests  all groups together, and what is told of them
+    group_records   what is durable, in Apache Kafka's bytes
 """
 
 from __future__ import annotations
