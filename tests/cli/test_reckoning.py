@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from cli.scenes import BEGUN_MS, SECOND_MS, assignment
@@ -113,6 +116,20 @@ def test_what_is_not_accepted_is_a_usage_error(arguments: list[str], complaint: 
     assert main(arguments) == 2
     said = capsys.readouterr()
     assert complaint in said.err and said.err.count("\n") == 1 and not said.out
+
+
+ALONE = """\
+import sys
+for name in ("cython", "kio", "setuptools", "fiducial.fastpath", "fiducial.reference"):
+    sys.modules[name] = None
+from fiducial.cli import main
+sys.exit(main(["lag", "127.0.0.1:1"]))
+"""
+
+
+def test_looking_needs_no_server_and_no_build() -> None:
+    done = subprocess.run([sys.executable, "-c", ALONE], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 1 and done.stderr == "fiducial lag: 127.0.0.1:1 cannot be reached: Connection refused\n"
 
 
 def test_a_cluster_that_cannot_be_reached_is_a_clear_error(capsys: pytest.CaptureFixture[str]) -> None:
