@@ -27,8 +27,8 @@ pytestmark = pytest.mark.clients
 
 TABLE = Path(__file__).with_name("kafka_python_suite.toml")
 FOLDER = "test/integration"
-#: What the tests take for granted: node 0, and topics of four partitions.
-SETTINGS = ("--set", "broker.id=0", "--set", "num.partitions=4")
+#: What the tests take for granted: node 0, topics of four partitions, and sessions of three seconds, which Apache Kafka allows by a setting, too.
+SETTINGS = ("--set", "broker.id=0", "--set", "num.partitions=4", "--set", "group.min.session.timeout.ms=3000")
 #: A test that asks for what is not served may wait for ever. Those in the table get less time, and wait beside the others.
 LIMIT_S, LIMIT_IN_TABLE_S, PROCESSES_FOR_TABLE = 60, 5, 3
 SUITE_LIMIT_S = 600

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 from clients.groups.journal import (
     ASSIGNED,
-    CLOSED,
     COMMITTED,
     COMMITTING,
     GENERATION,
@@ -37,6 +36,8 @@ class Pause:
     members: frozenset[str]
     #: Is the next step one by which nobody else should notice anything: a static member that comes back?
     is_unnoticed: bool = False
+    #: Is it one in which the client itself moves more than it need?
+    moves_more: bool = False
 
 
 @dataclass(frozen=True)
@@ -143,20 +144,23 @@ def whoever_is_assigned_a_partition_goes_on_where_it_was_left(story: Story) -> I
 
 
 def cooperative_members_keep_what_need_not_move(story: Story) -> Iterator[str]:
-    """From one stable moment to the next, a member that stays keeps its share of partitions without a break.
-
-    Its share: what it had, or as many as everybody gets at least. Not of a member that was thrown out meanwhile: it has lost everything.
-    """
+    """Whenever a member that stays gives partitions up, it keeps its share: what everybody gets at least, or what it had if that was less."""
     if not story.is_cooperative:
         return
     for before, after in zip(story.pauses, story.pauses[1:], strict=False):
-        share = len(story.ends) // max(len(before.members), len(after.members))
+        if before.moves_more:
+            continue
+        meanwhile = [one for one in story.entries if before.at_ns < one.at_ns <= after.at_ns]
+        share = len(story.ends) // len({one.process for one in meanwhile} | before.members | after.members)
         for process in sorted(before.members & after.members):
-            had = owned(story.of(process, until_ns=before.at_ns))
-            meanwhile = story.of(process, after_ns=before.at_ns, until_ns=after.at_ns)
-            given_up = {partition for one in meanwhile if one.event == REVOKED for partition in one.partitions}
-            if not any(one.event == LOST for one in meanwhile) and len(had - given_up) < min(len(had), share):
-                yield f"{process} had {sorted(had)}, gave up {sorted(given_up)}, and its share is {share}"
+            had = set(owned(story.of(process, until_ns=before.at_ns)))
+            for one in meanwhile:
+                if one.process != process or one.event not in CHANGES:
+                    continue
+                left = owned([one], had)
+                if one.event == REVOKED and len(left) < min(len(had), share):
+                    yield f"{process} had {sorted(had)}, gave up {list(one.partitions)} in generation {one.generation}, and its share is {share}"
+                had = set(left)
 
 
 def nobody_notices_a_static_member_that_comes_back(story: Story) -> Iterator[str]:

@@ -74,9 +74,9 @@ def in_order(journals: Iterable[Journal]) -> list[Entry]:
     return sorted((one for journal in journals for one in journal.read()), key=lambda one: one.at_ns)
 
 
-def owned(entries: Iterable[Entry]) -> frozenset[int]:
-    """What a process owns after its entries."""
-    found: set[int] = set()
+def owned(entries: Iterable[Entry], before: Iterable[int] = ()) -> frozenset[int]:
+    """What a process owns after its entries, with what it owned before them."""
+    found = set(before)
     for one in entries:
         if one.event == ASSIGNED:
             found |= set(one.partitions)

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
+import os
 import struct
 import sys
 import threading
@@ -27,12 +29,12 @@ class Journal:
     """A file of JSON lines. Each is one write, so that a process killed in between leaves whole lines."""
 
     def __init__(self, path: str) -> None:
-        self.file = open(path, "ab", buffering=0)  # for as long as the process lives
+        self.file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 
     def write(self, event: str, **what: Any) -> None:
         """One line; the clock is the machine's, the same for every process."""
         line = {"at": time.monotonic_ns(), "event": event, **what}
-        self.file.write(json.dumps(line).encode() + b"\n")
+        os.write(self.file, json.dumps(line).encode() + b"\n")
 
 
 class Member:
@@ -163,10 +165,13 @@ class Confluent(Member):
 
     def poll(self) -> Iterable[tuple[int, int]]:
         message = self.consumer.poll(POLL_S)
-        if message is not None and not message.error():
-            yield message.partition(), message.offset()
-        elif message is not None and message.error().fatal():
-            raise self.kafka.KafkaException(message.error())
+        if message is None:
+            return
+        error, partition, offset = message.error(), message.partition(), message.offset()
+        if error is None and partition is not None and offset is not None:
+            yield partition, offset
+        elif error is not None and error.fatal():
+            raise self.kafka.KafkaException(error)
 
     def commit(self, offsets: dict[int, int]) -> None:
         wanted = [self.kafka.TopicPartition(self.topic, *one) for one in offsets.items()]
@@ -185,10 +190,14 @@ class Confluent(Member):
 
 
 class KafkaPython(Member):
-    """kafka-python."""
+    """kafka-python. It waits long: if `poll` runs out between the answer to its JoinGroup and that to its SyncGroup, 3.0.12 never looks at the latter,
+    and is without partitions or heartbeats from then on.
+    """
+
+    POLL_MS = 2000
 
     def __init__(self, settings: dict[str, Any]) -> None:
-        import kafka
+        import kafka.errors
         from kafka.coordinator.assignors import cooperative_sticky, range, roundrobin
         from kafka.coordinator.assignors.sticky import sticky_assignor
 
@@ -228,7 +237,12 @@ class KafkaPython(Member):
         self.consumer.subscribe([self.topic], listener=Listener())
 
     def poll(self) -> Iterable[tuple[int, int]]:
-        for records in self.consumer.poll(int(POLL_S * 1000)).values():
+        try:
+            found = self.consumer.poll(self.POLL_MS)
+        except self.kafka.errors.KafkaConnectionError:  # what it looks after beside this may find the broker away
+            time.sleep(RECONNECT_MS / 1000)
+            return
+        for records in found.values():
             yield from ((one.partition, one.offset) for one in records)
 
     def commit(self, offsets: dict[int, int]) -> None:
@@ -271,7 +285,7 @@ class Aiokafka(Member):
             async def on_partitions_revoked(self, revoked: Any) -> None:
                 member.revoked(one.partition for one in revoked)
 
-        async def start() -> Any:
+        async def start() -> None:
             consumer = aiokafka.AIOKafkaConsumer(
                 bootstrap_servers=settings["bootstrap"],
                 group_id=settings["group"],
@@ -284,7 +298,12 @@ class Aiokafka(Member):
             )
             self.consumer = consumer  # the listener asks it for the generation
             consumer.subscribe([self.topic], listener=Listener())
-            await consumer.start()
+            try:
+                await consumer.start()
+            except aiokafka.errors.KafkaConnectionError:  # it gives up at once if the broker is away when it starts
+                await consumer.stop()
+                await asyncio.sleep(RECONNECT_MS / 1000)
+                await start()
 
         self.loop = asyncio.new_event_loop()
         self.loop.run_until_complete(start())
@@ -311,10 +330,12 @@ CLIENTS = {"confluent-kafka": Confluent, "kafka-python": KafkaPython, "aiokafka"
 def main() -> None:
     """One member, for as long as somebody holds the other end of its standard input."""
     settings = json.loads(sys.argv[1])
+    logging.basicConfig(level=os.environ.get("MEMBER_LOG", "WARNING"), format="%(asctime)s %(name)s %(message)s")
     ending = threading.Event()
 
     def wait_for_the_end() -> None:
-        sys.stdin.buffer.read()
+        while os.read(sys.stdin.fileno(), 1):
+            pass
         ending.set()
 
     threading.Thread(target=wait_for_the_end, daemon=True).start()

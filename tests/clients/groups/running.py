@@ -185,6 +185,7 @@ class Run:
         for process in self.living:
             if process.is_asleep:
                 self.tell(f"{process.name} wakes")
+                self.pauses[-1] = replace(self.pauses[-1], moves_more=self.flavour.is_misled_by_sleepers)
                 process.wake()
                 self.settle()
 

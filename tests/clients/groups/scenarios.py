@@ -54,11 +54,13 @@ def drawn(seed: int, *, is_static: bool) -> Scenario:
     steps = []
     for _ in range(random.randint(4, 8)):
         step: list[Happening] = []
+        awake = count
         for happening in random.choices(kinds, k=1 if is_static else random.choice((1, 1, 2, 3))):
-            change = {JOIN: 1, LEAVE: -1, KILL: -1}.get(happening, 0)
-            needs = {LEAVE: 2, KILL: 2, PAUSE: 2}.get(happening, 1)  # somebody must be left to go on
-            if needs <= count <= MEMBERS_MAX - change and not (happening in step and happening is not JOIN):
+            leaves_somebody = happening not in (LEAVE, KILL, PAUSE) or awake > 1
+            has_room = happening is not JOIN or awake + (PAUSE in step) < MEMBERS_MAX
+            if leaves_somebody and has_room and (happening not in step or happening is JOIN):
                 step.append(happening)
-                count += change
+                awake += {JOIN: 1, LEAVE: -1, KILL: -1, PAUSE: -1}.get(happening, 0)
+        count = awake + (PAUSE in step)
         steps.append(tuple(step))
     return Scenario(f"drawn {seed}", seed, first, tuple(step for step in steps if step))

@@ -14,6 +14,7 @@ const journal = fs.openSync(settings.journal, "a");
 let owned = [];
 let pending = new Map();
 let generation = -1;
+let isCommitting = false;
 
 function write(event, what = {}) {
   const at = process.hrtime.bigint().toString();
@@ -41,10 +42,12 @@ function heard({ level, log }) {
   }
 }
 
+// One commit at a time: KafkaJS tries each again by itself, and an older one might come after a newer.
 async function commitPending(consumer) {
-  if (!pending.size) {
+  if (isCommitting || !pending.size) {
     return;
   }
+  isCommitting = true;
   const offsets = Object.fromEntries(pending);
   write("committing", { generation, offsets });
   try {
@@ -52,6 +55,7 @@ async function commitPending(consumer) {
   } catch (error) {
     write("refused", { generation, offsets, why: String(error) });
   }
+  isCommitting = false;
 }
 
 // That `commitOffsets` returns does not say so: while the consumer restarts it does nothing.
