@@ -341,7 +341,7 @@ def protocols_do_not_fit(group: Group, joining: Joining) -> bool:
 
 def all_support(group: Group, protocol: str) -> bool:
     """Is it among the protocols of every member?"""
-    return all(any(name == protocol for name, _ in member.protocols) for member in group.members.values())
+    return all(protocol in dict(member.protocols) for member in group.members.values())
 
 
 #: Arguments of both: the group, the JoinGroup with the settings. Behind GROUP_ID_CHECK, in this order, and before MEMBER_CHECK for one that has
