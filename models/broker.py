@@ -293,8 +293,10 @@ def with_short_logs(broker: Broker, effects: tuple[Effect, ...]) -> tuple[Broker
     return broker, tuple(found)
 
 
-def appends_of(topic_id: Uuid, index: int, records: Iterable[tuple[bytes, bytes | None]], bytes_max: int) -> list[Append]:
+def appends_of(topic_id: Uuid, index: int, records: list[tuple[bytes, bytes | None]], bytes_max: int) -> list[Append]:
     """The records in batches: each has one at least, and no more than make so many bytes."""
+    if bytes_max == UNLIMITED:
+        return [Append(topic_id, index, tuple(records))]
     batches: list[list[tuple[bytes, bytes | None]]] = []
     room_bytes = 0
     for record in records:
