@@ -35,17 +35,20 @@ def at_kafka(kafka: Kafka) -> Iterator[str]:
 
 
 def make(scene: Scene) -> None:
-    """Two topics; a group of two members, one whose member has left, one of offsets alone, and one whose assignments are not Kafka's."""
+    """Three topics; a group of two members, one whose member has left, one of offsets alone, and one that is not of consumers."""
     scene.topic("scene-orders", 3)
     scene.topic("scene-refunds", 1)
+    scene.topic("scene-cut", 1)
     scene.produce("scene-orders", 0, 10)
     scene.produce("scene-orders", 1, 5)
     scene.produce("scene-refunds", 0, 4)
     scene.produce("scene-refunds", 0, 2)
+    scene.produce("scene-cut", 0, 10)
+    scene.delete_records("scene-cut", 0, 5)
     ids, generation = scene.join("scene-pair", {"first": assignment({"scene-orders": [0, 1]}), "second": assignment({"scene-orders": [2], "scene-refunds": [0]})})
     scene.commit("scene-pair", {("scene-orders", 0): 4, ("scene-orders", 1): 5}, ids[0], generation)
     (member_id,), generation = scene.join("scene-left", {"gone": assignment({"scene-refunds": [0]})})
     scene.commit("scene-left", {("scene-refunds", 0): 1}, member_id, generation)
     scene.leave("scene-left", member_id)
-    scene.commit("scene-simple", {("scene-refunds", 0): 99, ("scene-orders", 0): 0})
-    scene.join("scene-other", {"worker": b"\0\1\2"}, "connect")
+    scene.commit("scene-simple", {("scene-cut", 0): 2, ("scene-refunds", 0): 99, ("scene-orders", 0): 0})
+    scene.join("scene-other", {"worker": assignment({"scene-orders": [1]})}, "connect")

@@ -75,9 +75,19 @@ class Scene:
         batch = build([Item(BEGUN_MS + number * SECOND_MS) for number in range(count)], codec=codec)
         data = (m.PartitionProduceData(partition, cast(Any, batch)),)  # the suite's codec takes bytes
         produce = m.ProduceRequest(acks=-1, timeout_ms=int(PATIENCE_S * 1000), topic_data=(m.TopicProduceData(topic, partition_data=data),))
-        (leader,) = (one.leader_id for found in self.metadata(topic) for one in found.partitions if one.partition_index == partition)
-        (answer,) = asked(self.cluster.node(leader), produce, 9).responses
+        (answer,) = asked(self.leader(topic, partition), produce, 9).responses
         assert answer.partition_responses[0].error_code == Error.NONE, answer
+
+    def leader(self, topic: str, partition: int) -> Node:
+        """The node that leads a partition."""
+        (leader,) = (one.leader_id for found in self.metadata(topic) for one in found.partitions if one.partition_index == partition)
+        return self.cluster.node(leader)
+
+    def delete_records(self, topic: str, partition: int, offset: int) -> None:
+        """The log begins later."""
+        delete = m.DeleteRecordsRequest((m.DeleteRecordsTopic(topic, (m.DeleteRecordsPartition(partition, offset),)),), int(PATIENCE_S * 1000))
+        (answer,) = asked(self.leader(topic, partition), delete, 1).topics
+        assert answer.partitions[0].error_code == Error.NONE, answer
 
     def coordinator(self, group: str) -> Node:
         """The node that coordinates a group; a broker's first one takes a while."""

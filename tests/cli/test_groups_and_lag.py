@@ -32,12 +32,13 @@ scene-pair: Stable, classic, lag 6, 1m 36s behind, 2 partitions unknown
   scene-orders         all                        6  1m 36s
   scene-refunds          0          -        6    -       -  second  127.0.0.1  nothing is committed
 
-scene-simple: Empty, classic, lag 10, 1m 40s behind
+scene-simple: Empty, classic, lag 18, 1m 40s behind
   TOPIC          PARTITION  COMMITTED  LOG END  LAG  BEHIND  CLIENT  HOST  NOTE
+  scene-cut              0          2       10    8  1m 35s  -       -     the log begins at 5
   scene-orders           0          0       10   10  1m 40s  -       -
   scene-refunds          0         99        6    0      0s  -       -     beyond the end of the log
 
-4 groups: lag 21, 1m 40s behind, 2 partitions unknown
+4 groups: lag 29, 1m 40s behind, 2 partitions unknown
 """
 
 MEMBERS = """\
@@ -108,7 +109,7 @@ def test_all_groups_are_listed(bootstrap: str, capsys: pytest.CaptureFixture[str
 @pytest.mark.usefixtures("clock")
 def test_json_has_the_numbers_of_the_table(bootstrap: str, capsys: pytest.CaptureFixture[str]) -> None:
     told = data(capsys, "lag", bootstrap, *GROUPS)
-    assert (told["lag"], told["behind_ms"], told["unknown_partitions"]) == (21, 100 * SECOND_MS, 2)
+    assert (told["lag"], told["behind_ms"], told["unknown_partitions"]) == (29, 100 * SECOND_MS, 2)
     pair = next(one for one in told["groups"] if one["group"] == "scene-pair")
     orders, refunds = pair["topics"]
     assert (orders["topic"], orders["lag"], orders["behind_ms"], orders["unknown_partitions"]) == ("scene-orders", 6, 96 * SECOND_MS, 1)

@@ -11,9 +11,10 @@ from cli.scenes import BEGUN_MS, SECOND_MS, assignment
 from fiducial.cli import groups as viewer
 from fiducial.cli import main
 from fiducial.cli.groups import Member, partitions_of, ranges
-from fiducial.cli.lag import Log, PartitionLag, first_time, partition_lag, total_of
+from fiducial.cli.lag import Log, PartitionLag, first_time, offsets_in, partition_lag, total_of
 from fiducial.cli.screen import columns, duration
 from fiducial.conformance.batches import CODECS, Item, build, stored_batches
+from fiducial.models import messages as m
 from fiducial.models.batches import ATTRIBUTE_LOG_APPEND_TIME
 
 TIMES = [Item(BEGUN_MS + number * SECOND_MS) for number in range(5)]
@@ -71,6 +72,12 @@ def test_partitions_are_written_as_ranges() -> None:
     assert ranges([0, 1, 2, 5, 7, 8]) == "0-2, 5, 7-8"
     assert partitions_of(Member("m", None, "c", "h", (("a", 3), ("b", 0), ("b", 1)))) == "a 3; b 0-1"
     assert partitions_of(Member("m", None, "c", "h", ())) == "-"
+
+
+def test_no_offset_is_no_commit_and_an_error_is_told() -> None:
+    partitions = (m.OffsetFetchResponsePartition(0, 7), m.OffsetFetchResponsePartition(1, -1))
+    assert offsets_in(m.OffsetFetchResponse((m.OffsetFetchResponseTopic("t", partitions),))) == ({("t", 0): 7}, None)
+    assert offsets_in(m.OffsetFetchResponse(error_code=30)) == ({}, "GROUP_AUTHORIZATION_FAILED")
 
 
 def lag_at(offset: int | None, log: Log) -> PartitionLag:

@@ -103,7 +103,7 @@ def seen(cluster: Cluster, wanted: Sequence[str]) -> list[GroupLag]:
     keys = {key for offsets, _ in commits.values() for key in offsets} | {key for owned in owners.values() for key in owned}
     leaders, logs = leaders_of(cluster, keys)
     logs |= ends(cluster, leaders)
-    unread = {(key, max(offset, logs[key].start)) for offsets, _ in commits.values() for key, offset in offsets.items() if 0 <= offset < logs[key].end}
+    unread = {(key, max(offset, logs[key].start)) for offsets, _ in commits.values() for key, offset in offsets.items() if offset < logs[key].end}
     times = first_times(cluster, leaders, unread)
     now = time.time_ns() // 1_000_000
     behind = {place: None if told is None else max(now - told, 0) for place, told in times.items()}
@@ -115,11 +115,15 @@ def committed(cluster: Cluster, groups: Iterable[Group]) -> dict[str, tuple[dict
     told: dict[str, tuple[dict[Key, int], str | None]] = {}
     for node_id, some in grouped(groups, lambda group: group.coordinator):
         answers = cluster.node(node_id).ask_all(m.OffsetFetchRequest(group.group_id, None) for group in some)
-        for group, answer in zip(some, answers, strict=True):
-            partitions = ((topic.name, one) for topic in answer.topics for one in topic.partitions if one.committed_offset != NO_OFFSET)
-            problem = error_name(answer.error_code) if answer.error_code != Error.NONE else None
-            told[group.group_id] = {(name, one.partition_index): one.committed_offset for name, one in partitions}, problem
+        told |= {group.group_id: offsets_in(answer) for group, answer in zip(some, answers, strict=True)}
     return told
+
+
+def offsets_in(answer: m.OffsetFetchResponse) -> tuple[dict[Key, int], str | None]:
+    """What is committed; and why it is not told, if it is not."""
+    partitions = ((topic.name, one) for topic in answer.topics for one in topic.partitions if one.committed_offset != NO_OFFSET)
+    problem = error_name(answer.error_code) if answer.error_code != Error.NONE else None
+    return {(name, one.partition_index): one.committed_offset for name, one in partitions}, problem
 
 
 def owners_in(group: Group) -> dict[Key, Member]:
