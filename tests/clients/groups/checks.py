@@ -36,8 +36,6 @@ class Pause:
     members: frozenset[str]
     #: Is the next step one by which nobody else should notice anything: a static member that comes back?
     is_unnoticed: bool = False
-    #: Is it one in which the client itself moves more than it need?
-    moves_more: bool = False
 
 
 @dataclass(frozen=True)
@@ -148,8 +146,6 @@ def cooperative_members_keep_what_need_not_move(story: Story) -> Iterator[str]:
     if not story.is_cooperative:
         return
     for before, after in zip(story.pauses, story.pauses[1:], strict=False):
-        if before.moves_more:
-            continue
         meanwhile = [one for one in story.entries if before.at_ns < one.at_ns <= after.at_ns]
         share = len(story.ends) // len({one.process for one in meanwhile} | before.members | after.members)
         for process in sorted(before.members & after.members):

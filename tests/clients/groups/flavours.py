@@ -40,9 +40,17 @@ class Flavour:
     def is_misled_by_sleepers(self) -> bool:
         """Does its assignor believe a member that slept past its session, and names what it had, that it has it still?
 
-        kafka-python 3.0.12 does not tell the generation in which a member had its partitions: others then move that need not, with Apache Kafka too.
+        kafka-python 3.0.12 does not tell the generation in which a member had its partitions. With Apache Kafka, too, partitions then move that need
+        not, or are nobody's.
         """
         return (self.client, self.strategy) == ("kafka-python", "cooperative-sticky")
+
+    @property
+    def session_ms(self) -> int:
+        """So soon is who is gone missed. A static member must be able to come back before, and no session may end of itself that should not."""
+        if self.is_static:
+            return 15_000
+        return 10_000 if self.is_misled_by_sleepers else 3_000
 
 
 FLAVOURS = (

@@ -181,7 +181,10 @@ class Confluent(Member):
 
     def generation(self) -> int:
         """It stands behind the magic of the metadata that is handed to a transactional producer; the API has no better way."""
-        metadata = self.consumer.consumer_group_metadata()
+        try:
+            metadata = self.consumer.consumer_group_metadata()
+        except (RuntimeError, self.kafka.KafkaException):  # it has none to tell while it closes, though partitions are revoked then
+            return -1
         (generation,) = struct.unpack_from("=i", metadata, len(b"CGMDv2:"))
         return int(generation)
 

@@ -27,8 +27,6 @@ from clients.groups.scenarios import Happening, Scenario
 
 GROUP, TOPIC, PARTITIONS = "group", "topic", 12
 RECORDS_PER_S = 60
-#: So soon is who is gone missed; a static member must be able to come back before.
-SESSION_MS, STATIC_SESSION_MS = 3_000, 15_000
 #: So long the group may take to become stable.
 PATIENCE_S = 90.0
 LOOK_S = 0.05
@@ -91,7 +89,7 @@ class Process:
             "topic": TOPIC,
             "strategy": flavour.strategy,
             "instance": f"instance-{member_of(name)}" if flavour.is_static else None,
-            "session_ms": STATIC_SESSION_MS if flavour.is_static else SESSION_MS,
+            "session_ms": flavour.session_ms,
             "journal": str(self.journal.path),
         }
         command, environment = flavours.command(flavour.client, json.dumps(settings))
@@ -185,7 +183,6 @@ class Run:
         for process in self.living:
             if process.is_asleep:
                 self.tell(f"{process.name} wakes")
-                self.pauses[-1] = replace(self.pauses[-1], moves_more=self.flavour.is_misled_by_sleepers)
                 process.wake()
                 self.settle()
 
@@ -224,6 +221,9 @@ class Run:
 
     def pause(self) -> None:
         """A member sleeps; `take` wakes it."""
+        if self.flavour.is_misled_by_sleepers:
+            self.tell("nobody sleeps, since the client's assignor is misled by it")
+            return
         self.any_awake("sleeps").sleep()
 
     def return_(self) -> None:

@@ -9,7 +9,18 @@ import pytest
 
 from clients.groups import checks
 from clients.groups.checks import Pause, Story, found_wrong
-from clients.groups.journal import ASSIGNED, CLOSED, COMMITTED, COMMITTING, GENERATION, LOST, READ, REVOKED, Entry, entry
+from clients.groups.journal import (
+    ASSIGNED,
+    CLOSED,
+    COMMITTED,
+    COMMITTING,
+    GENERATION,
+    LOST,
+    READ,
+    REVOKED,
+    Entry,
+    entry,
+)
 from clients.groups.scenarios import BROKER, JOIN, KILL, LEAVE, MEMBERS_MAX, PAUSE, drawn
 
 Journal = list[tuple[str, str, dict[str, object]]]
@@ -91,11 +102,10 @@ def test_a_check_finds_what_it_is_there_for(check: Callable[[Story], object], st
     assert any(found.startswith(check.__name__.replace("_", " ")) for found in found_wrong(story))
 
 
-#: A member of twelve partitions, and a second that comes: stable at the times -1 and 100.
-def cooperative(*lines: tuple[str, str, dict[str, object]], moves_more: bool = False) -> Story:
-    """What happens in between."""
+def cooperative(*lines: tuple[str, str, dict[str, object]]) -> Story:
+    """A member has twelve partitions, and a second comes; what happens in between."""
     journal = [*changes("0.0", 1, ASSIGNED, *range(12)), *lines]
-    pauses = Pause(0, frozenset({"0.0"}), moves_more=moves_more), Pause(100, frozenset({"0.0", "1.0"}))
+    pauses = Pause(0, frozenset({"0.0"})), Pause(100, frozenset({"0.0", "1.0"}))
     return Story(entries_of(journal), pauses, dict.fromkeys(range(12), 0), {}, is_cooperative=True)
 
 
@@ -107,7 +117,6 @@ IS_THROWN_OUT = (*changes("0.0", -1, LOST, *range(12)), *changes("0.0", 3, ASSIG
 @pytest.mark.parametrize("lines, is_right", [(GIVES_UP_HALF, True), (GIVES_UP_ALL, False), (IS_THROWN_OUT, True)])
 def test_a_cooperative_member_keeps_its_share(lines: Journal, is_right: bool) -> None:
     assert (found_wrong(cooperative(*lines)) == []) == is_right
-    assert found_wrong(cooperative(*lines, moves_more=True)) == []
 
 
 def static(*lines: tuple[str, str, dict[str, object]]) -> Story:
