@@ -16,6 +16,7 @@ from fiducial.models.apis import APIS, Verdict, size_is_refused, verdict
 from fiducial.models.groups import Alarm
 from fiducial.models.settings import parse
 from fiducial.models.state import Cluster
+from fiducial.models.topics import is_internal
 from fiducial.reference.core import Action, Core, Hangup, Send, Wake
 
 NO_SETTINGS: Mapping[str, str] = {}
@@ -45,6 +46,7 @@ class Broker:
         self.tamper = tamper
         self.flaw = flaw
         self.lock = threading.Lock()
+        self.expires_ms = 0  # when it looks for offsets that are too old
         self.connections: list[socket.socket] = []
         self.asked: dict[int, bytes] = {}  # by connection, the request that is under way
         self.timers: dict[int | Alarm, threading.Timer] = {}  # by ticket
@@ -53,8 +55,9 @@ class Broker:
         """Let everybody in."""
         with suppress(OSError):
             while True:
-                connection, _ = self.listener.accept()
+                connection, (address, _) = self.listener.accept()
                 self.connections.append(connection)
+                self.core.connected(len(self.connections), address)
                 threading.Thread(target=self.serve, args=(connection, len(self.connections)), daemon=True).start()
 
     def serve(self, connection: socket.socket, number: int) -> None:
@@ -86,6 +89,9 @@ class Broker:
                     actions = self.core.frame(number, frame, wall_clock_ms())
                     if self.core.broker.settings.log_retention_check_interval_ms <= OFTEN_MS:
                         actions += self.core.housekeeping(wall_clock_ms())
+                    if wall_clock_ms() >= self.expires_ms:
+                        actions += self.core.expiry(wall_clock_ms())
+                        self.expires_ms = wall_clock_ms() + self.core.broker.settings.offsets_retention_check_interval_ms
             except Exception:  # as the reference broker's server does: a fault costs the connection
                 return None
             at_once: bytes | None = b""
@@ -135,8 +141,8 @@ class Broker:
 
     @property
     def topics(self) -> set[str]:
-        """Those that there are."""
-        return set(self.core.broker.topics.by_name)
+        """Those that there are, but for the broker's own, which whoever looks for a coordinator has it make."""
+        return {name for name in self.core.broker.topics.by_name if not is_internal(name)}
 
 
 @contextmanager

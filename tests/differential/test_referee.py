@@ -58,8 +58,11 @@ EVERYDAY = {
     ),
 }  # fmt: skip
 
+#: How the Apache Kafka of all tests is set up: a group does not wait for members before its first rebalance.
+SETTINGS = {"group.initial.rebalance.delay.ms": "0"}
 #: A broker that is set up otherwise. Without deletion it serves for one history.
 OTHER_SETTINGS = {
+    **SETTINGS,
     "auto.create.topics.enable": "false",
     "delete.topic.enable": "false",
     "fetch.max.bytes": "1024",
@@ -73,7 +76,7 @@ OTHER_SETTINGS = {
 OTHERWISE = dict.fromkeys(("rule WIRE-TOPIC-20", "rule WIRE-TOPIC-21"), 1)
 
 #: Apache Kafka looks at every log twenty times a second, from the start; only the first is a setting of ours too.
-HOUSEKEEPING = {"log.retention.check.interval.ms": "50"}
+HOUSEKEEPING = {**SETTINGS, "log.retention.check.interval.ms": "50"}
 AT_ONCE = {"log.initial.task.delay.ms": "0", "log.cleaner.backoff.ms": "50"}
 
 
@@ -111,7 +114,7 @@ def own_kafka(**config: str) -> Iterator[ApacheKafka]:
 
 
 def test_apache_kafka_answers_what_the_rules_allow(kafka: Kafka, tell: Tell) -> None:
-    campaign = Campaign(ApacheKafka(kafka.host, kafka.port), f"{AGAIN} rules_allow", tell)
+    campaign = Campaign(ApacheKafka(kafka.host, kafka.port), f"{AGAIN} rules_allow", tell, settings=SETTINGS)
     campaign.run(seed_given(secrets.randbelow(10**6) * 1000 if IS_LONG else 1), requests_given(2_000, 100_000))
     clear(campaign.theirs)
     if "FIDUCIAL_REQUESTS" not in os.environ:

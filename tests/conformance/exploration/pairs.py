@@ -32,6 +32,8 @@ SILENCE_S = 0.05
 
 #: A topic's name has so many characters at most.
 NAME_MAX = 249
+FIND_COORDINATOR = 10
+
 
 @dataclass(frozen=True)
 class World:
@@ -266,6 +268,7 @@ def prepare(target: Target, world: World, begun_ms: int) -> None:
     for session in target.view.sessions:
         talk(target, 1, m.FetchRequest(session_id=session, session_epoch=-1))
     clear(target)
+    await_coordinator(target)
     target.view = replace(
         target.view, host=target.host, port=target.port, begun_ms=begun_ms, names=world.names, topic_ids={}, old_ids={}, producer_ids=[], sessions=[], epochs={}, awaited=set(),
     )  # fmt: skip
@@ -282,6 +285,17 @@ def prepare(target: Target, world: World, begun_ms: int) -> None:
             target.view.producer_ids.append(given.producer_id)
     if isinstance(target, Remote):
         target.begin_anew()
+
+
+def await_coordinator(target: Target) -> None:
+    """The topic of groups is made when a coordinator is first looked for: at once, or in the background (GROUP-FIND-4)."""
+    if target.view.versions and FIND_COORDINATOR not in target.view.versions:
+        return
+    give_up = time.monotonic() + ANSWER_TIMEOUT_S
+    while time.monotonic() < give_up:
+        found = talk(target, FIND_COORDINATOR, m.FindCoordinatorRequest("g", coordinator_keys=("g",)))
+        if Error.COORDINATOR_NOT_AVAILABLE not in {found.error_code, *(one.error_code for one in found.coordinators)}:
+            return
 
 
 def clear(target: Target) -> None:

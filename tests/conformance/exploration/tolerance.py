@@ -15,12 +15,14 @@ from fiducial.models.configs import Source
 BARRIER = "settled"
 #: Apache Kafka keeps this setting itself, for the whole cluster (ELR): a value of ours that is a default comes from there.
 ELR = "min.insync.replicas"
-#: Apache Kafka's coordinators make these when they are asked for; they are nobody's else.
+#: Coordinators make these when they are asked for; they are nobody's else.
 COORDINATORS_TOPICS = frozenset({"__consumer_offsets", "__transaction_state"})
 
 
 #: Settings that Apache Kafka has from elsewhere (the id of its node), or can change while it runs where we cannot.
 OWN = frozenset({"broker.id", "producer.id.expiration.ms"})
+#: Where clients find it, each broker is told.
+ADDRESS = "advertised.listeners"
 
 
 def fewer_apis(ours: Any, theirs: Any) -> None:
@@ -35,6 +37,8 @@ def other_settings(ours: Any, theirs: Any) -> None:
         other["configs"] = [entry for entry in other["configs"] if mine["resource_type"] == Resource.TOPIC or entry["name"] in {one["name"] for one in mine["configs"]}]
         elr_is_default(other["configs"])
         for entry, ours_ in zip(other["configs"], mine["configs"], strict=False):
+            if entry["name"] == ADDRESS:
+                entry |= ours_
             if entry["name"] in OWN:
                 entry |= {name: ours_[name] for name in ("config_source", "synonyms", "read_only")}
 
@@ -54,21 +58,23 @@ def elr_is_default(configs: list[Any]) -> None:
             entry["synonyms"] = [one for one in entry["synonyms"] if one["source"] != Source.DYNAMIC_CLUSTER]
 
 
-def coordinators_topics(_ours: Any, theirs: Any) -> None:
-    """Groups and transactions are not served yet."""
-    theirs["topics"] = [topic for topic in theirs["topics"] if topic["name"] not in COORDINATORS_TOPICS]
+def coordinators_topics(ours: Any, theirs: Any) -> None:
+    """How many partitions they have, and which of them there are, is a broker's own."""
+    for answer in (ours, theirs):
+        answer["topics"] = [topic for topic in answer["topics"] if topic["name"] not in COORDINATORS_TOPICS]
 
 
-def coordinators_logs(_ours: Any, theirs: Any) -> None:
+def coordinators_logs(ours: Any, theirs: Any) -> None:
     """The same, by what they take on disk."""
-    for folder in theirs["results"]:
+    for folder in (*ours["results"], *theirs["results"]):
         folder["topics"] = [topic for topic in folder["topics"] if topic["name"] not in COORDINATORS_TOPICS]
 
 
-def own_resources(_ours: Any, theirs: Any) -> None:
+def own_resources(ours: Any, theirs: Any) -> None:
     """The coordinators' topics, and the group whose configuration is a barrier."""
     strange = {*COORDINATORS_TOPICS, BARRIER}
-    theirs["config_resources"] = [one for one in theirs["config_resources"] if one["resource_name"] not in strange]
+    for answer in (ours, theirs):
+        answer["config_resources"] = [one for one in answer["config_resources"] if one["resource_name"] not in strange]
 
 
 #: What is taken out of a peer's answer before it is compared, and why (the function's docstring), by the answer's class.
