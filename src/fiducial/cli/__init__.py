@@ -57,7 +57,7 @@ examples:
 
 LAG_EXAMPLES = """\
   COMMITTED   where the group goes on: the offset of the first record that it has not read
-  LAG         the end of the log (the high watermark) less that; so much also counts of what was deleted unread
+  LAG         the end of the log (the high watermark) less that; what was deleted unread counts too
   BEHIND      now, by the clock of this machine, less the time of the first unread record that is there; 0s if there is none
   CLIENT      the member that reads the partition now
 
