@@ -232,11 +232,11 @@ def targets_of(asked: Asked, topics: Topics) -> Iterator[Target]:
 
 @rule("GROUP-COMMIT-10", "GROUP-COMMIT-11")
 def committed(asked: Asked, target: Target, now: int) -> OffsetCommitted:
-    """The record: what was given, as it was given. A time to live of its own, v2 to v4, counts from now."""
+    """The record: what was given, as it was given. A time to live of its own, v2 to v4, counts from now; there is no room for a topic id beside it."""
     partition, retention_ms = target.partition, asked.body.retention_time_ms
-    expire_ms = NO_EXPIRY if retention_ms < 0 else now + retention_ms
+    expire_ms, topic_id = (NO_EXPIRY, target.topic_id) if retention_ms < 0 else (now + retention_ms, ZERO_UUID)
     metadata = partition.committed_metadata or ""
-    offset = CommittedOffset(partition.committed_offset, partition.committed_leader_epoch, metadata, now, expire_ms, target.topic_id)
+    offset = CommittedOffset(partition.committed_offset, partition.committed_leader_epoch, metadata, now, expire_ms, topic_id)
     return OffsetCommitted(asked.group_id, target.name, target.index, offset)
 
 

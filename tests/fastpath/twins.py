@@ -42,8 +42,8 @@ Key = tuple[bytes, int]
 #: How long a request takes by the twins' clock, and how often the broker looks for what has gone out of retention: at full hours, so that
 #: records of some hours ago are exactly so old (ms).
 REQUEST_MS, HOUSEKEEPING_MS = 7, 3_600_000
-#: Producers are forgotten within a history, and sessions make room for one another.
-SETTINGS = {"producer.id.expiration.ms": "20000000", "max.incremental.fetch.session.cache.slots": "3"}
+#: Producers are forgotten within a history, sessions make room for one another, and groups are soon full.
+SETTINGS = {"producer.id.expiration.ms": "20000000", "max.incremental.fetch.session.cache.slots": "3", "group.max.size": "3"}
 
 
 class Different(AssertionError):
@@ -106,9 +106,21 @@ class Twins:
     def pass_time(self) -> None:
         self.now += HOUSEKEEPING_MS - (self.now - NOON_MS) % HOUSEKEEPING_MS
         self.compare("housekeeping", self.reference.housekeeping(self.now), self.node.housekeeping(self.now))
-        while self.alarms and min(self.alarms.values()) <= self.now:
-            self.ring()
+        self.pass_ms(0)
         self.compare("expiry", self.reference.expiry(self.now), self.node.expiry(self.now))
+
+    def pass_ms(self, passed_ms: int) -> None:
+        """A while, in which every alarm rings in its time."""
+        until = self.now + passed_ms
+        while self.alarms and min(self.alarms.values()) <= until:
+            self.ring()
+        self.now = until
+
+    def disconnected(self, connection: int) -> None:
+        """A connection is gone, for both."""
+        self.reference.disconnected(connection, self.now)
+        self.node.disconnected(connection, self.now)
+        self.answers.pop(connection, None)
 
     def ring(self) -> None:
         """The first alarm, for both; its time has come now, if it had not."""
