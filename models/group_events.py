@@ -386,11 +386,13 @@ def join(turn: Turn, asked: Asked) -> Turn:
         return taken(turn, kind_of_join(group, asked), asked, id_of_joiner(asked))
     if refusal in ID_CHECK.rungs:
         return taken(turn, Event.ASKS_FOR_ID, asked, new_member_id(asked))
-    if refusal.error == Error.GROUP_MAX_SIZE_REACHED and asked.member_id in group.members:
+    is_full = refusal.error == Error.GROUP_MAX_SIZE_REACHED
+    if is_full and asked.member_id in group.members:
         turn = removed(turn, asked.member_id)
     if refusal.error == Error.INCONSISTENT_GROUP_PROTOCOL:
         turn = founded(turn)
-    return answers(turn, [Reply(asked.ticket, join_refusal(asked.member_id, refusal.error, asked.api_version), (refusal.rule,))])
+    member_id = NO_MEMBER_ID if is_full else asked.member_id
+    return answers(turn, [Reply(asked.ticket, join_refusal(member_id, refusal.error, asked.api_version), (refusal.rule,))])
 
 
 def id_of_joiner(asked: Asked) -> str:

@@ -88,6 +88,20 @@ def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config
         items += Cases.from_parent(session, name="conform", nodeid="conform").collect()
 
 
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """What takes its time begins at once."""
+    told = [item for item in session.items if isinstance(item, Told)]
+    if told and not session.config.getoption("collectonly"):
+        told[0].judge.begin(item.case for item in told)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Nothing is left with the broker."""
+    for item in session.items[-1:]:
+        if isinstance(item, Told):
+            item.judge.close()
+
+
 class Cases(pytest.Collector):
     """The cases, and whom they are told to."""
 

@@ -215,12 +215,12 @@ class Case:
     sweep: type | None = m.ProduceRequest  # the request that is told in every version
     sweep_from: int = 0  # or in every version from this one on
     settings: tuple[tuple[str, int], ...] = ()  # of the broker, each with the greatest value under which the story can be told
+    at_least: tuple[tuple[str, int], ...] = ()  # the same, each with the least
     is_info: bool = False  # whatever comes of it: Kafka itself does not keep the rule here, or it shows only by what is each broker's own
     is_destructive: bool = False  # others may see what it does: told only where that is allowed
     needs_one_node: bool = False  # it would be another story in a cluster of several
     afterwards: tuple[Any, ...] = ()  # requests that undo what it did, whatever came of it
     deadline_s: float = DEADLINE_S
-    is_slow: bool = False  # it mostly waits: told beside others
 
     @property
     def rule(self) -> str:

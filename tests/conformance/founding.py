@@ -56,12 +56,17 @@ def join(group_id: str, member_id: str = "", instance: str | None = None) -> m.J
 
 
 def founded(voice: Voice, group_ids: Sequence[str]) -> list[Founded]:
-    """Groups of one member, all at the same time."""
-    ids = [given_id(voice, number, group_id) for number, group_id in enumerate(group_ids)]
+    """Groups of one member, all at the same time. An empty group that only gave an id away may be forgotten meanwhile, and is then none of them."""
     for number, group_id in enumerate(group_ids):
-        voice.begin(number, join(group_id, ids[number]))
-    joined = [sound(voice.end(number)) for number in range(len(group_ids))]
-    return [assigned(voice, group_id, (one.member_id,), one.generation_id, number) for number, (group_id, one) in enumerate(zip(group_ids, joined, strict=True))]
+        voice.begin(number, join(group_id, given_id(voice, number, group_id)))
+    answers = [voice.end(number) for number in range(len(group_ids))]
+    if all(one.error_code == Error.UNKNOWN_MEMBER_ID for one in answers):
+        raise NotFounded("nobody is let into a new group")
+    return [
+        assigned(voice, group_id, (sound(one).member_id,), one.generation_id, number)
+        for number, (group_id, one) in enumerate(zip(group_ids, answers, strict=True))
+        if one.error_code != Error.UNKNOWN_MEMBER_ID
+    ]
 
 
 def grown(voice: Voice, group: Founded, instances: Sequence[str | None]) -> Founded:

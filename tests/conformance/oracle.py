@@ -146,6 +146,7 @@ class Oracle:
         """Look for what has gone out of retention."""
         self.time_passes(now)
         self.step(events.Housekeeping(), now)
+        self.step(events.OffsetExpiry(), now)
 
     def step(self, event: events.Event, now: int) -> None:
         """Let the model decide, store what it writes down, and do what it says."""

@@ -11,8 +11,11 @@ import secrets
 import time
 from collections.abc import Collection, Iterable, Iterator
 from collections.abc import Set as AbstractSet
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from operator import gt, lt
+from threading import Lock
 from typing import Any
 
 from fiducial.conformance.abstraction import Abstraction, Difference, differences, wall_clock_ms
@@ -57,17 +60,19 @@ from fiducial.models.specification import Level
 from fiducial.models.state import Cluster
 from fiducial.models.values import ZERO_UUID
 
-THE_END, NOTHING, SILENCE = "the end of the connection", "nothing", "silence"
-#: So long a broker is given to take in a request whose answer is not awaited yet.
-ARRIVAL_S = 0.05
+THE_END, NOTHING, SILENCE, ANSWERED = "the end of the connection", "nothing", "silence", "an answer"
+#: So long a broker is given to take in a request whose answer is not awaited yet; and at most so long, until it shows in what is told of a group.
+ARRIVAL_S, ARRIVAL_S_MAX = 0.05, 2.0
 #: So many groups are founded at once: it takes a broker as long as one (GROUP-JOIN-10).
-FOUNDED_AT_ONCE = 100
+FOUNDED_AT_ONCE = 250
+#: So many stories of groups are told at the same time.
+BESIDE_EACH_OTHER = 24
 #: Between two times that the same is asked.
 PAUSE_S = 0.02
 #: Some brokers answer a change before all of them know of it (WIRE-TOPIC-43, WIRE-CONFIG-32): so long, questions behind one are asked again.
 PATIENCE_S = 5.0
 #: What can bring and take topics; what can change something that is asked about; and what asks, without changing anything.
-DELETE_TOPICS = KEYS[m.DeleteTopicsRequest]
+DELETE_TOPICS, DESCRIBE_GROUPS = KEYS[m.DeleteTopicsRequest], KEYS[m.DescribeGroupsRequest]
 CHANGE_TOPICS = frozenset({KEYS[m.CreateTopicsRequest], DELETE_TOPICS, KEYS[m.MetadataRequest]})
 CHANGES = CHANGE_TOPICS | {KEYS[one] for one in (m.CreatePartitionsRequest, m.IncrementalAlterConfigsRequest, m.AlterConfigsRequest)}
 QUESTIONS = frozenset(
@@ -140,6 +145,10 @@ class Judge:
         self.prefix = f"conform-{secrets.token_hex(4)}"
         self.group_names = (f"{self.prefix}-{number}" for number in itertools.count())
         self.founded: list[Founded] = []  # groups of one member that no story has yet
+        self.wanted = 0  # so many of them will be needed yet
+        self.founding = Lock()
+        self.beside = ThreadPoolExecutor(BESIDE_EACH_OTHER)
+        self.begun: dict[str, Future[Result]] = {}  # by case
         self.settings, self.changes, self.first_epoch = self.defaults()
 
     def defaults(self) -> tuple[Settings, m.IncrementalAlterConfigsRequest, int]:
@@ -159,8 +168,15 @@ class Judge:
         """Ids that no other telling has: a broker may know a producer in all partitions at once, though none should (kfake does)."""
         return [self.target.new_producer_id() for _ in range(count)]
 
+    def begin(self, cases: Iterable[Case]) -> None:
+        """Of cases that will be judged, let those of groups be told from now on, beside each other and the rest: mostly they wait."""
+        of_groups = [case for case in cases if case.groups]
+        self.wanted += sum(map(self.count_founded, of_groups))
+        self.begun |= {case.id: self.beside.submit(self.judged, case) for case in of_groups}
+
     def close(self) -> None:
         """Leave nothing behind."""
+        self.beside.shutdown(cancel_futures=True)
         self.target.remove_groups([one.group_id for one in self.founded])
         self.founded.clear()
 
@@ -170,6 +186,11 @@ class Judge:
         """The groups of one telling, by what the story calls them."""
         return {called: self.group(group) for called, group in case.groups}
 
+    def count_founded(self, case: Case) -> int:
+        """How many groups a case finds, if it is told at all."""
+        is_served = case.sweep is None or self.target.serves(KEYS[case.sweep])
+        return len(self.versions(case)) * sum(not group.is_absent for _, group in case.groups) if is_served else 0
+
     def group(self, wanted: Group) -> Founded:
         """A group as a story needs it, or the name of one."""
         if wanted.is_absent:
@@ -177,9 +198,11 @@ class Judge:
             return Founded(name, (), 0)
         with Voice(self.target) as voice:
             try:
-                if not self.founded:
-                    self.founded += founded(voice, self.target.coordinated(self.group_names, FOUNDED_AT_ONCE))
-                group = self.founded.pop()
+                with self.founding:
+                    if not self.founded:
+                        self.founded += founded(voice, self.target.coordinated(self.group_names, min(max(self.wanted, 1), FOUNDED_AT_ONCE)))
+                    self.wanted -= 1
+                    group = self.founded.pop()
                 return grown(voice, group, wanted.others) if wanted.others else group
             except NotFounded as reason:
                 raise SetupRefused(str(reason)) from None
@@ -187,6 +210,13 @@ class Judge:
     # A case
 
     def judge(self, case: Case) -> Result:
+        """What comes of a case; of one that is begun, once it has come."""
+        if case.id in self.begun:
+            return self.begun.pop(case.id).result()
+        self.wanted += self.count_founded(case)
+        return self.judged(case)
+
+    def judged(self, case: Case) -> Result:
         """Tell it in every version that both know; whatever happens, there is a result."""
         begun = time.monotonic()
         try:
@@ -211,9 +241,9 @@ class Judge:
             return [untold(Verdict.UNSUPPORTED_SETUP, f"a cluster of one node is needed, and this one has {self.target.nodes}")]
         if case.producers and not self.target.serves(KEYS[m.InitProducerIdRequest]):
             return [untold(Verdict.NOT_APPLICABLE, "InitProducerId not advertised")]
-        for name, most in case.settings:
-            if (there := self.target.setting(name)) is None or there > most:
-                return [untold(Verdict.UNSUPPORTED_SETUP, f"{name} is {'not told' if there is None else there}, and {most} at most is needed")]
+        for name, bound, is_beyond, needed in (*((*one, gt, "at most") for one in case.settings), *((*one, lt, "at least") for one in case.at_least)):
+            if (there := self.target.setting(name)) is None or is_beyond(there, bound):
+                return [untold(Verdict.UNSUPPORTED_SETUP, f"{name} is {'not told' if there is None else there}, and {bound} {needed} is needed")]
         versions = self.versions(case)
         if not versions:
             return [untold(Verdict.NOT_APPLICABLE, f"not advertised from v{case.sweep_from} on")]
@@ -278,6 +308,8 @@ class Judge:
                 expected = script.expected(step, asked)
                 wanted = abstract(expected, script.view)
                 heard = conversation.heard(step, asked, wanted)
+                if step.waits and case.groups and not step.in_any_order:
+                    conversation.catch_up(script.groups(), script.view)
                 if step.api_key in CHANGE_TOPICS:
                     script.follow()
                     conversation.follow(step, script.view)
@@ -366,7 +398,7 @@ class Conversation:
             case Awaited():
                 return self.listened(step.connection)
             case StillWaits():
-                return None if self.connection(step.connection).is_silent(ARRIVAL_S) else self.listened(step.connection)
+                return self.looked_for(step.connection, is_there=wanted == ANSWERED)
         heard = self.asked(step, version)
         until = self.deadline if step.until else Deadline(self.patience_s)
         while (step.until or self.may_lag(step, heard)) and not until.has_passed and self.is_another(wanted, heard):
@@ -425,6 +457,15 @@ class Conversation:
             if called in there and there[called] != ZERO_UUID:
                 self.view.topic_ids[called] = there[called]
 
+    def catch_up(self, ours: Any, view: View) -> None:
+        """Wait until the groups of the story are told of as the oracle tells of them, so that nothing overtakes what waits there."""
+        until, wanted = Deadline(ARRIVAL_S_MAX), Abstraction(view).of(ours)
+        asked = m.DescribeGroupsRequest(tuple(self.view.groups.values()))
+        while not until.has_passed and self.target.serves(DESCRIBE_GROUPS):
+            if not list(differences(wanted, Abstraction(self.view).of(self.target.ask(asked)), rule=self.rule)):
+                break
+            time.sleep(PAUSE_S)
+
     def listened(self, number: int) -> Heard:
         """The answer on a connection, or what came instead."""
         self.connection(number).flush()
@@ -433,6 +474,11 @@ class Conversation:
             self.view.has_given(heard.message)
             return heard
         return self.ended(number, heard)
+
+    def looked_for(self, number: int, *, is_there: bool) -> Answer | None:
+        """Is there an answer on a connection? If one should be, it is waited for; but it is left there."""
+        patience_s = self.patience_s if is_there else ARRIVAL_S
+        return None if self.connection(number).is_silent(patience_s) else Answer(b"", ANSWERED)
 
     def ended(self, number: int, heard: Heard) -> Heard:
         """What was heard; the connection is of no use any more."""

@@ -30,13 +30,15 @@ from fiducial.models.errors import Error
 from fiducial.models.settings import Settings
 from fiducial.models.state import Cluster
 
-FIND_COORDINATOR, CREATE_TOPICS, DELETE_TOPICS, INIT_PRODUCER_ID, INCREMENTAL_ALTER_CONFIGS = APIS[10], APIS[19], APIS[20], APIS[22], APIS[44]
+FIND_COORDINATOR, DESCRIBE_GROUPS = APIS[10], APIS[15]
+CREATE_TOPICS, DELETE_TOPICS, INIT_PRODUCER_ID, INCREMENTAL_ALTER_CONFIGS = APIS[19], APIS[20], APIS[22], APIS[44]
 #: The connection on which what a story needs is asked for.
 BEHIND_THE_SCENES = 0
 CORRELATION_ID = 1
 ADVERTISED = {api.key: (api.advertised_from, api.max_version) for api in APIS.values()}
 
 NOTHING = Expected(None)
+#: Of what still waits, or does not.
 ANSWERED = Expected("an answer")
 #: So long before a story begins the groups that it finds were founded: no time of theirs is over in it.
 FOUNDED_MS = 60_000
@@ -150,6 +152,10 @@ class Script:
             return self.heard(step)
         self.view.has_given(expected.message)
         return expected
+
+    def groups(self) -> Any:
+        """What is told of the groups of the story."""
+        return self.ask(m.DescribeGroupsRequest(tuple(self.view.groups.values())), DESCRIBE_GROUPS.max_version)
 
     def follow(self) -> None:
         """Take note of the topics of the story that have come and gone."""

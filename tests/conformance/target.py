@@ -10,6 +10,7 @@ import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
+from threading import RLock
 from typing import Any
 
 from fiducial.conformance.cases import CLIENT_ID, Topic
@@ -61,6 +62,7 @@ class Target:
     def __init__(self, host: str, port: int) -> None:
         self.host, self.port = host, port
         self.connection: Connection | None = None
+        self.turn = RLock()  # of whoever asks on it
         self.advertised = self.said_to_be_served()
         self.versions = self.both_know()
         self.node_id, self.nodes = self.settle_on_a_node()
@@ -129,20 +131,22 @@ class Target:
 
     def heard(self, api_key: int, version: int, message: Any, patience_s: float) -> Heard:
         """What comes back on the connection for such questions, which ends with anything but an answer."""
-        if self.connection is None:
-            self.connection = Connection(self.host, self.port, Deadline(patience_s))
-        self.connection.deadline = Deadline(patience_s)
-        heard = self.connection.ask(api_key, version, message, client_id=CLIENT_ID)
-        self.connection.transcript.entries.clear()
-        if not isinstance(heard, Answer):
-            self.close()
+        with self.turn:
+            if self.connection is None:
+                self.connection = Connection(self.host, self.port, Deadline(patience_s))
+            self.connection.deadline = Deadline(patience_s)
+            heard = self.connection.ask(api_key, version, message, client_id=CLIENT_ID)
+            self.connection.transcript.entries.clear()
+            if not isinstance(heard, Answer):
+                self.close()
         return heard
 
     def close(self) -> None:
         """No more questions, for now."""
-        if self.connection is not None:
-            self.connection.close()
-            self.connection = None
+        with self.turn:
+            if self.connection is not None:
+                self.connection.close()
+                self.connection = None
 
     # Topics
 

@@ -356,14 +356,14 @@ def test_a_full_group_takes_nobody_new() -> None:
     assert spare.group().state is State.COMPLETING and spare.replies[spare.join()].body.error_code == FULL
 
 
-@pytest.mark.rule("GROUP-JOIN-3")
+@pytest.mark.rule("GROUP-JOIN-3", "GROUP-JOIN-17")
 def test_the_last_to_come_back_to_a_group_that_became_too_large_is_dropped_and_not_waited_for() -> None:
     c = Coordinator()
     a, b, d = c.stable(others=2)
     c.config = changed(c.config, max_size=2)
     waits = [c.join(a), c.join(b)]
     refused = c.replies[c.join(d)]
-    assert (refused.body.error_code, refused.rules) == (FULL, ("GROUP-JOIN-3",))
+    assert (refused.body.error_code, refused.body.member_id, refused.rules) == (FULL, "", ("GROUP-JOIN-3",))
     assert set(c.group().members) == {a, b} and c.group().state is State.PREPARING
     assert not any(ticket in c.replies for ticket in waits)
     again = c.join(a)

@@ -10,6 +10,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from datetime import UTC, date, datetime
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -140,13 +141,15 @@ def write_files(options: argparse.Namespace, results: Sequence[Result], rules: R
 
 def told(judge: Judge, cases: Sequence[Case], progress: Progress) -> Iterator[Result]:
     """The results one by one; they end early if the broker does not answer any more."""
-    for case in cases:
-        progress.show(case)
-        result = judge.judge(case)
-        progress.count(result)
-        yield result
-        if result.verdict is Verdict.INCONCLUSIVE and not judge.target.is_lively():
-            break
+    with closing(judge):
+        judge.begin(cases)
+        for case in cases:
+            progress.show(case)
+            result = judge.judge(case)
+            progress.count(result)
+            yield result
+            if result.verdict is Verdict.INCONCLUSIVE and not judge.target.is_lively():
+                break
     progress.line.clear()
 
 

@@ -8,6 +8,8 @@ from fiducial.conformance.suite import (
     deletion,
     fetch,
     groups_members,
+    groups_offsets,
+    groups_times,
     idempotence,
     lookups,
     produce,
@@ -19,7 +21,7 @@ from fiducial.conformance.suite import (
     wire_topics,
 )
 
-ROOMS = (produce, batches, fetch, sessions, lookups, deletion, segments, idempotence, wire_frames, wire_topics, wire_metadata, wire_configs, groups_members)
+ROOMS = (produce, batches, fetch, sessions, lookups, deletion, segments, idempotence, wire_frames, wire_topics, wire_metadata, wire_configs, groups_times, groups_members, groups_offsets)
 
 
 def every() -> dict[str, Case]:

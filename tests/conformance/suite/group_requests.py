@@ -103,6 +103,11 @@ def delete_groups(*groups: Any, **step: Any) -> Step:
     return aside(m.DeleteGroupsRequest(groups or (G,)), step)
 
 
+def find(*groups: Any, **step: Any) -> Step:
+    """Who coordinates groups; up to v3, the first of them."""
+    return aside(m.FindCoordinatorRequest(groups[0], 0, groups), step)
+
+
 # Offsets
 
 
@@ -131,6 +136,12 @@ def commit(
     alone = tuple(one for one in topics if isinstance(one, m.OffsetCommitRequestPartition))
     named = tuple(one for one in topics if isinstance(one, m.OffsetCommitRequestTopic)) or (of_topic("a", *alone or (offset(),)),)
     return aside(m.OffsetCommitRequest(group, generation, known(member), instance, retention_ms, named), step)
+
+
+def commit_nothing(**step: Any) -> Step:
+    """A commit that names no partition."""
+    group: Any = G
+    return aside(m.OffsetCommitRequest(group), step)
 
 
 def commit_of(member: Any, *topics: Any, generation: Any = LAST, **more: Any) -> Step:

@@ -92,7 +92,6 @@ STATES = (
         sweep=m.DescribeGroupsRequest,
     ),
     joining("GROUP-STATE-2/refused-for-its-protocols", join("", protocol("")), join(protocols=()), groups=NEW),
-    joining("GROUP-STATE-2/refused-for-its-session", join(session=0), groups=NEW, also=("GROUP-JOIN-1",)),
     joining("GROUP-STATE-2/an-id-is-given", join(), groups=NEW, sweep_from=ID_FIRST),
     joining("GROUP-STATE-4/joins-twice", *PREPARING, join(0, waits=True, connection=8), awaited(1), sweep=None, is_info=True, deadline_s=2.0),
 )
@@ -103,16 +102,10 @@ STRANGERS = (
     beating("GROUP-MEMBER-1/heartbeat", beat(0, group=""), beat(0), groups=ALONE),
     leaving("GROUP-MEMBER-1/leave", leave(0, group=""), groups=ALONE),
     about("GROUP-MEMBER-1/delete-offsets", delete_offsets(group=""), topics=PLAIN, groups=(), sweep=m.OffsetDeleteRequest),
-    *(
-        one
-        for slug, groups, before in (("no-group", NEW, ()), ("empty", ALONE, (leave(0),)))
-        for one in (
-            beating(f"GROUP-MEMBER-2/heartbeat-{slug}", *before, beat(0), beat(STRANGER, generation=0), groups=groups),
-            syncing(f"GROUP-MEMBER-2/sync-{slug}", *before, sync(0, (0, b"x")), groups=groups),
-            leaving(f"GROUP-MEMBER-2/leave-{slug}", *before, leave(0), groups=groups, sweep_from=3 if before else 0),
-        )
-    ),
-    joining("GROUP-MEMBER-2/join-empty", leave(0), join(0), join("", protocol("")), groups=ALONE),
+    beating("GROUP-MEMBER-2/heartbeat", leave(0), beat(0), delete_groups(), beat(0), beat(STRANGER, generation=0), groups=ALONE),
+    syncing("GROUP-MEMBER-2/sync", leave(0), sync(0, (0, b"x")), delete_groups(), sync(0, (0, b"x")), groups=ALONE),
+    leaving("GROUP-MEMBER-2/leave", leave(0), leave(0), delete_groups(), leave(0), groups=ALONE),
+    joining("GROUP-MEMBER-2/join", leave(0), join(0), groups=ALONE),
     *(
         case
         for rule, instance in (("GROUP-MEMBER-3", "x"), ("GROUP-MEMBER-4", "i"))
@@ -159,9 +152,9 @@ JOINS = (
     joining("GROUP-JOIN-1/too-short", *(join(0, session=session) for session in (Session(-1), 0, -1)), groups=ALONE),
     joining("GROUP-JOIN-1/too-long", join(0, session=INT32_MAX), join(session=INT32_MAX), groups=ALONE),
     joining("GROUP-JOIN-1/the-shortest", join(0, session=Session()), groups=ALONE),
-    joining("GROUP-JOIN-1/before-the-group", join(STRANGER, session=0), join(STRANGER, session=0, kind=""), groups=NEW),
-    joining("GROUP-JOIN-2/no-group", join(STRANGER), join(STRANGER, protocol("")), groups=NEW),
-    joining("GROUP-JOIN-2/no-group-of-an-instance", join(STRANGER, instance="i"), groups=NEW),
+    joining("GROUP-JOIN-1/before-the-group", join(STRANGER, session=0), join(STRANGER, session=0, kind=""), join(session=0), groups=NEW),
+    joining("GROUP-JOIN-2/no-group", join(STRANGER), join(STRANGER, protocols=()), groups=NEW),
+    joining("GROUP-JOIN-2/an-instance", join(STRANGER, instance="i"), join(STRANGER, instance="i", kind=""), groups=NEW),
     joining("GROUP-JOIN-3/stable", join(), join(version=AT_ONCE), join(instance="j", version=NAMED), join(0, waits=True), still_waits(1), settings=(("group.max.size", 2),)),
     joining("GROUP-JOIN-3/completing", *COMPLETING, join(), join(version=AT_ONCE), settings=(("group.max.size", 2),)),
     joining(
@@ -171,6 +164,10 @@ JOINS = (
         join(1),
         beat(1),
         still_waits(1),
+        settings=(("group.max.size", 2),),
+    ),
+    joining(
+        "GROUP-JOIN-3/with-an-id", join(version=NAMED), join(version=NAMED), join(1, waits=True), join(0, waits=True), join(2), still_waits(1), groups=ALONE,
         settings=(("group.max.size", 2),),
     ),
     joining("GROUP-JOIN-4/no-type", join(0, kind=""), join(kind="")),
@@ -231,7 +228,7 @@ STATICS = (
     joining("GROUP-STATIC-2/a-follower", join(instance="i"), sync(2), beat(0), beat(2, instance="i"), beat(1, instance="i"), groups=STATIC, sweep_from=NAMED, also=("GROUP-MEMBER-4",)),
     joining("GROUP-STATIC-2/the-leader", *LED_BY_STATIC, join(instance="i"), sync(3, (3, b"all")), sync(2), beat(3, instance="i"), groups=STATIC, sweep_from=NAMED),
     joining("GROUP-STATIC-2/its-metadata-changes", join("", *reading("x"), instance="i"), beat(0), groups=STATIC, sweep_from=NAMED),
-    joining("GROUP-STATIC-2/another-protocol", join("", STICKY, instance="i", waits=True), still_waits(9), beat(0), join(0, waits=True), awaited(9), awaited(1), groups=STATIC, sweep_from=NAMED),
+    joining("GROUP-STATIC-1/another-protocol", join("", STICKY, instance="i", waits=True), still_waits(9), beat(0), join(0, waits=True), awaited(9), awaited(1), groups=STATIC, sweep_from=NAMED),
     leaving("GROUP-STATIC-3/by-its-name", leave(("", "i")), beat(0), groups=STATIC, sweep_from=3),
     leaving("GROUP-STATIC-3/another-name", leave(("", "j"), ("", None)), beat(0), groups=STATIC, sweep_from=3),
 )
@@ -241,7 +238,7 @@ SYNCS = (
     syncing("GROUP-SYNC-1/before-everything", sync(STRANGER, named=(None, None)), sync(STRANGER, group="", named=(None, None))),
     syncing("GROUP-SYNC-2/another", *COMPLETING, *(sync(1, named=named, version=None, generation=Generation(0)) for named in (("consumer", "sticky"), ("connect", "range"))), sweep_from=5),
     syncing("GROUP-SYNC-2/of-a-stable-group", *(sync(1, named=named) for named in (("consumer", "sticky"), ("connect", "range"), ("consumer", "range")))),
-    syncing("GROUP-SYNC-2/behind-the-generation", *(sync(1, named=("consumer", "sticky"), generation=Generation(skew)) for skew in (-1, 1))),
+    syncing("GROUP-MEMBER-6/sync-of-another-protocol", *(sync(1, named=("consumer", "sticky"), generation=Generation(skew)) for skew in (-1, 1))),
     syncing("GROUP-SYNC-3/to-each-its-own", *COMPLETING, sync(1, waits=True), sync(0, (0, b"x"), (1, b"y")), awaited(2), sync(0), beat(1)),
     syncing("GROUP-SYNC-3/left-out", *COMPLETING, sync(1, waits=True), sync(0, (0, b"x"), (STRANGER, b"z")), awaited(2)),
     syncing("GROUP-SYNC-3/the-last-word", *COMPLETING, sync(0, (0, b"x"), (1, b"y"), (1, b"z")), sync(1)),

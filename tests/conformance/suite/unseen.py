@@ -12,11 +12,10 @@ A_RESTART = "shows only after a restart of the broker"
 A_CRASH = "shows only after the broker was killed, or the machine lost its power"
 FOLLOWERS = "with one replica everything is committed at once: shows only beside a follower that lags behind"
 DELETION_OFF = "where deletion is switched off, what the stories make could not be removed"
-NOT_SERVED = "groups are not served yet: the models decide them, and no broker here asks"
+RECORDS = "how a broker keeps its groups is its own affair, and shows only after a restart"
+FAULTY_LOG = "takes a log that cannot be written to"
+BEFORE_GROUPS = "shows only where nobody has asked for a coordinator yet"
 INTERNAL_TOPICS = "which internal topics there are is the broker's affair; one that did not keep the rule would be harmed by asking"
-
-#: How many rules each part of spec/groups.md has.
-GROUPS = {"STATE": 4, "MEMBER": 8, "JOIN": 17, "STATIC": 3, "SYNC": 8, "BEAT": 4, "LEAVE": 4, "COMMIT": 11, "OFFSET": 9, "DELETE": 7, "LIST": 3, "RECORD": 11, "FIND": 2}
 
 UNSEEN: Mapping[str, str] = {
     "LOG-PRODUCE-4": INTERNAL_TOPICS,
@@ -43,11 +42,20 @@ UNSEEN: Mapping[str, str] = {
     "WIRE-FRAME-13": "takes as long as a broker keeps a silent connection: ten minutes, mostly",
     "WIRE-FRAME-14": "what a broker holds for a client that does not read, no client sees; and how much that may be, no rule says",
     "WIRE-VERSIONS-6": "a broker that has groups and transactions announces the features that they need",
+    "WIRE-META-15": "where clients find a broker is for its network to say",
     "WIRE-TOPIC-1": A_RESTART,
     "WIRE-TOPIC-20": DELETION_OFF,
     "WIRE-TOPIC-21": DELETION_OFF,
     "WIRE-CONFIG-7": "shows only where brokers are started",
     "WIRE-CONFIG-8": "shows only where brokers are started",
     "WIRE-CLUSTER-5": "a broker that has coordinators names them",
-    **{f"GROUP-{part}-{number}": NOT_SERVED for part, last in GROUPS.items() for number in range(1, last + 1)},
+    "GROUP-SYNC-8": FAULTY_LOG,
+    "GROUP-OFFSET-4": "a topic that is deleted takes its offsets along, so that none are left for another of its name",
+    **{f"GROUP-RECORD-{number}": RECORDS for number in range(1, 13)},
+    "GROUP-RECORD-5": FAULTY_LOG,
+    "GROUP-RECORD-6": FAULTY_LOG,
+    "GROUP-FIND-1": "one broker is judged, and leads every partition that it is asked about",
+    "GROUP-FIND-3": BEFORE_GROUPS,
+    "GROUP-FIND-4": BEFORE_GROUPS,
+    "GROUP-FIND-5": "takes every group from those who use it",
 }
