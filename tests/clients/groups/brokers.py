@@ -14,8 +14,8 @@ from clients.mortal import Mortal
 
 #: Sessions may be short, so that who is gone is missed soon.
 SETTINGS = {"group.min.session.timeout.ms": "1000", "group.initial.rebalance.delay.ms": "0"}
-#: Nor does Kafka's controller miss a killed broker before its session is over, and until then it does not take it back.
-KAFKA_SETTINGS = {**SETTINGS, "broker.session.timeout.ms": "2000", "broker.heartbeat.interval.ms": "200"}
+#: Nor does Kafka's controller take a killed broker back before its session is over; but a busy machine must not make it miss a living one.
+KAFKA_SETTINGS = {**SETTINGS, "broker.session.timeout.ms": "4000", "broker.heartbeat.interval.ms": "400"}
 
 
 class Broker(Protocol):
@@ -76,10 +76,12 @@ class Kind:
     start: Callable[[Path], AbstractContextManager[Broker]]
     #: Are groups and records still there after a kill?
     keeps: bool = True
+    #: Can it be that it answers older offsets, or none, for a while after a kill?
+    forgets: bool = False
 
 
 KINDS: Mapping[str, Kind] = {
     "fast": Kind(fast_path),
     "reference": Kind(reference, keeps=False),
-    "kafka": Kind(apache_kafka),
+    "kafka": Kind(apache_kafka, forgets=True),  # 4.3.1 on a busy machine, twice in some hundred kills: OffsetFetch answers -1, and no error
 }

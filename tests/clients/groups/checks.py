@@ -48,6 +48,12 @@ class Story:
     ends: Mapping[int, int]
     committed: Mapping[int, int]
     is_cooperative: bool = False
+    #: From then on the broker may answer older offsets than were committed.
+    forgets_from_ns: int | None = None
+
+    def is_excused(self, one: Entry) -> bool:
+        """May what the member does come of an older offset that it was answered?"""
+        return self.forgets_from_ns is not None and one.at_ns > self.forgets_from_ns
 
     def of(self, process: str, *, until_ns: int | None = None, after_ns: int = -1) -> list[Entry]:
         """What one process wrote, in a stretch of time."""
@@ -107,7 +113,7 @@ def commits_never_go_back(story: Story) -> Iterator[str]:
     reached: dict[int, int] = defaultdict(int)
     for one in sorted((one for one in story.entries if one.event == COMMITTED), key=lambda one: one.generation):
         for partition, offset in one.offsets.items():
-            if offset < reached[partition]:
+            if offset < reached[partition] and not story.is_excused(one):
                 yield f"partition {partition}: {one.process} committed {offset} in generation {one.generation}, after {reached[partition]}"
             reached[partition] = max(reached[partition], offset)
 
@@ -134,7 +140,8 @@ def whoever_is_assigned_a_partition_goes_on_where_it_was_left(story: Story) -> I
             elif one.event == READ and tenure in following and one.offset != following[tenure]:
                 yield f"partition {partition}: {one.process} read {one.offset} where {following[tenure]} follows"
             elif one.event == READ and tenure not in following:
-                least, most = at_least.get(tenure, 0), max(tried[partition], left[tenure])
+                least = 0 if story.is_excused(one) else at_least.get(tenure, 0)
+                most = max(tried[partition], left[tenure])
                 if not least <= one.offset <= most:
                     yield f"partition {partition}: {one.process} begins at {one.offset}, where anything from {least} to {most} was left"
             if one.event == READ:

@@ -25,7 +25,7 @@ class Outcome:
 
 def outcome_of(kind: Kind, flavour: Flavour, scenario: Scenario, folder: Path) -> Outcome:
     """Run it on a broker of its own."""
-    with kind.start(folder) as broker, run(broker, flavour, scenario, folder, keeps=kind.keeps) as made:
+    with kind.start(folder) as broker, run(broker, flavour, scenario, folder, kind) as made:
         try:
             wrong = found_wrong(made.go())
         except Unsettled as why:

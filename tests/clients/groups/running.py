@@ -19,7 +19,7 @@ from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-def
 from peers.kafka import ending_with_us
 
 from clients.groups import flavours, scenarios
-from clients.groups.brokers import Broker
+from clients.groups.brokers import Broker, Kind
 from clients.groups.checks import Pause, Story, member_of
 from clients.groups.flavours import Flavour
 from clients.groups.journal import COMMITTED, Journal, in_order, last_generation, owned
@@ -131,14 +131,15 @@ class Process:
 class Run:
     """A scenario under way."""
 
-    def __init__(self, broker: Broker, flavour: Flavour, scenario: Scenario, folder: Path, *, keeps: bool) -> None:
-        self.broker, self.flavour, self.scenario, self.folder, self.keeps = broker, flavour, scenario, folder, keeps
+    def __init__(self, broker: Broker, flavour: Flavour, scenario: Scenario, folder: Path, kind: Kind) -> None:
+        self.broker, self.flavour, self.scenario, self.folder, self.kind = broker, flavour, scenario, folder, kind
         self.random = Random(scenario.seed)
         self.begun = time.monotonic()
         self.told: list[str] = []
         self.living: list[Process] = []
         self.started: list[Process] = []
         self.pauses: list[Pause] = []
+        self.killed_at_ns: int | None = None
         self.source = Source(broker.bootstrap, Random(scenario.seed))
 
     def tell(self, what: str) -> None:
@@ -162,7 +163,9 @@ class Run:
         self.settle()
         self.everybody_leaves()
         journals = [one.journal for one in self.started]
-        return Story(in_order(journals), self.pauses, dict(self.source.ends), self.committed(), self.flavour.is_cooperative)
+        forgets_from_ns = self.killed_at_ns if self.kind.forgets else None
+        ends, committed = dict(self.source.ends), self.committed()
+        return Story(in_order(journals), self.pauses, ends, committed, self.flavour.is_cooperative, forgets_from_ns)
 
     def take(self, step: tuple[Happening, ...]) -> None:
         """One step, and the group is stable again."""
@@ -236,12 +239,13 @@ class Run:
 
     def kill_the_broker(self) -> None:
         """For a moment there is none."""
-        if not self.keeps:
+        if not self.kind.keeps:
             self.tell("the broker is not killed, since it keeps nothing")
             return
         down_s = self.random.uniform(0, DOWN_S_MAX)
         self.tell(f"the broker is killed, for {down_s:.1f} s")
         self.broker.kill()
+        self.killed_at_ns = self.killed_at_ns or time.monotonic_ns()
         time.sleep(down_s)
         self.broker.launch()
 
@@ -324,9 +328,9 @@ class Run:
 
 
 @contextmanager
-def run(broker: Broker, flavour: Flavour, scenario: Scenario, folder: Path, *, keeps: bool) -> Iterator[Run]:
+def run(broker: Broker, flavour: Flavour, scenario: Scenario, folder: Path, kind: Kind) -> Iterator[Run]:
     """A run, none of whose processes outlives it."""
-    made = Run(broker, flavour, scenario, folder, keeps=keeps)
+    made = Run(broker, flavour, scenario, folder, kind)
     try:
         yield made
     finally:

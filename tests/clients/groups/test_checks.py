@@ -102,6 +102,12 @@ def test_a_check_finds_what_it_is_there_for(check: Callable[[Story], object], st
     assert any(found.startswith(check.__name__.replace("_", " ")) for found in found_wrong(story))
 
 
+@pytest.mark.parametrize("story", [instead(14, *commits("0.0", 2, p0=1)), instead(10, *read("0.0", 2, 0, 1, 2))])
+def test_older_offsets_are_excused_only_of_a_broker_that_may_forget_and_only_from_then_on(story: Story) -> None:
+    assert found_wrong(replace(story, forgets_from_ns=9)) == []
+    assert found_wrong(replace(story, forgets_from_ns=15)) == found_wrong(story) != []
+
+
 def cooperative(*lines: tuple[str, str, dict[str, object]]) -> Story:
     """A member has twelve partitions, and a second comes; what happens in between."""
     journal = [*changes("0.0", 1, ASSIGNED, *range(12)), *lines]
