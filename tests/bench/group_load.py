@@ -17,7 +17,7 @@ from typing import Any
 from group_bench import subscription
 
 from bench.brokers import cpu_seconds
-from bench.load import CONNECTIONS, PATIENCE_S, Connection, Lane, Load, Target, busy, with_length
+from bench.load import CONNECTIONS, Connection, Lane, Load, Target, busy, with_length
 from fiducial.conformance.exploration.steps import answer_of, request_frame
 from fiducial.models import messages as m
 from fiducial.models.apis import APIS
@@ -32,6 +32,8 @@ TOPICS, PARTITIONS = tuple(f"shared-{number}" for number in range(10)), 1_000
 SESSION_MS, REBALANCE_MS = 1_800_000, 300_000
 #: Of a connection, in a block.
 BLOCK = 4
+#: How long a coordinator may take to be there, behind the making of 10,000 partitions (s).
+COORDINATOR_S = 180.0
 #: What is answered of a group until its partition of the offsets topic is there.
 NOT_YET = (Error.COORDINATOR_NOT_AVAILABLE, Error.COORDINATOR_LOAD_IN_PROGRESS, Error.NOT_COORDINATOR)
 
@@ -174,7 +176,7 @@ class Crowd:
     def find(self) -> None:
         """The coordinator is there; the first who asks has its topic made."""
         request = frame_of(FIND_COORDINATOR, m.FindCoordinatorRequest(coordinator_keys=(self.group_id,)))
-        give_up = time.monotonic() + PATIENCE_S
+        give_up = time.monotonic() + COORDINATOR_S
         while True:
             (found,) = self.answer(self.connections[0].ask(request), FIND_COORDINATOR).coordinators
             if found.error_code not in NOT_YET or time.monotonic() > give_up:
@@ -200,7 +202,7 @@ class Crowd:
 
     def await_group(self, newcomer: bytes) -> None:
         """The coordinator has taken up the group's partition: it gives an id out, which nobody uses, and which is given back."""
-        give_up = time.monotonic() + PATIENCE_S
+        give_up = time.monotonic() + COORDINATOR_S
         while (given := self.answer(self.connections[0].ask(newcomer), JOIN_GROUP)).error_code in NOT_YET and time.monotonic() < give_up:
             time.sleep(0.1)
         assert given.error_code == Error.MEMBER_ID_REQUIRED, given

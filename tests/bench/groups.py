@@ -127,7 +127,7 @@ LOAD_COLUMNS = (
 LOAD_NOTE = f"""Requests per CPU-second of the server, user and system, from /proc/PID/stat; and by the clock. Medians of the rounds; of the ratios, pair by pair, the least and the most too.
 {CONNECTIONS} connections with {2 * BLOCK} requests on their way; a commit goes through all of {len(TOPICS) * PARTITIONS:,} partitions, each member in its turn. Compiled: the same models, by Cython.
 Load's CPU: what the generator, a process of its own, takes for each CPU-second of our server."""
-CROWD_COLUMNS = ("by", f"{CROWD:,} join, s", "CPU-s of that", f"{CROWD:,} rebalance, s", "CPU-s of that, too", "resident MB", "in the end")
+CROWD_COLUMNS = ("by", f"{CROWD:,} join, s", "CPU-s to join", f"{CROWD:,} rebalance, s", "CPU-s to rebalance", "resident MB", "in the end")
 CROWD_NOTE = f"""From the first JoinGroup to the last assignment, each member on a connection of its own. They join in one phase, which lasts until nobody came for {SETTINGS["group.initial.rebalance.delay.ms"]} ms;
 a rebalance begins when the leader joins again. Resident: with {len(TOPICS) * PARTITIONS:,} partitions and no group, and in the end."""
 
