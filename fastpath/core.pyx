@@ -588,8 +588,8 @@ cdef class Core:
         cdef Partition* here = self.held(topic_id, index)
         self.configs[topic_id, index] = config
         here.config = plain(config)
-        if here.log.unflushed_messages >= here.config.flush_messages and self.turn.work.storage_error == 0:
-            self.take_in(log_room.sync(&here.log))  # what is answered from now on is answered under the new rule, a duplicate too
+        if (here.config.compacts or here.log.unflushed_messages >= here.config.flush_messages) and self.turn.work.storage_error == 0:
+            self.take_in(log_room.sync(&here.log))  # what is answered from now on is answered under the new rule, a duplicate too; and see `roll`
 
     def raise_start(self, bytes topic_id, int index, int64_t offset) -> None:
         """The log start up to `offset`, and what is below it on the disk, or its offsets might be given out again. That the log start is there

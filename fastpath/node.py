@@ -378,14 +378,17 @@ class Node:
     def append(self, before: Broker, effects: tuple[Any, ...], event: events.Event, now: int) -> tuple[tuple[Any, ...], list[Action]]:
         """The broker's own records into their logs: the effects that are left to be done, and the answers to those who waited for them."""
         woken: list[Action] = []
+        failed, reason = list[events.Append](), Error.NONE
         for effect in effects:
             if isinstance(effect, events.Append):
                 batch = encode([(now, key, content) for key, content in effect.records])
                 error = self.core.append(effect.topic_id, effect.partition, batch, now)
                 woken += self.answers()
                 if error:
-                    self.broker, effects = broker.not_stored(before, self.broker, effects, event, Error(error), now)
-                    break
+                    failed.append(effect)
+                    reason = Error(error)
+        if failed:
+            self.broker, effects = broker.not_stored(before, self.broker, effects, failed, event, reason, now)
         return effects, woken
 
     def answer(self, ticket: int, body: Any, *, has_changed: bool) -> list[Action]:

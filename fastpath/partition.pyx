@@ -133,9 +133,12 @@ cdef void store(
 
 
 cdef int roll(Partition* partition, int64_t now) noexcept nogil:
-    """A new segment, and the producers as they were at its beginning."""
+    """A new segment, and the producers as they were at its beginning. In a log that is compacted a start takes a gap for compaction's: there, what
+    comes before a segment is on the disk before the segment is made, so that no crash leaves one."""
     cdef size_t before = partition.log.segments.size()
-    cdef int result = log_room.roll(&partition.log, now)
+    cdef int result = log_room.sync(&partition.log) if partition.config.compacts else 0
+    if result == 0:
+        result = log_room.roll(&partition.log, now)
     return result if result < 0 or partition.log.segments.size() == before else save_producers(partition)
 
 

@@ -6,7 +6,7 @@ to every partition. What any of them decides stands in the protocol's own file.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from ipaddress import IPv6Address, ip_address
 
 from fiducial.models import (
@@ -128,8 +128,8 @@ GROUP_REQUESTS = (
 
 #: What expiry and the end of a topic take of groups is written down in batches of so many bytes; what a request does is in one.
 BATCH_BYTES_MAX, UNLIMITED = 250_000, 2**63
-#: What a record takes beside key and value, at most: lengths, deltas and attributes.
-RECORD_OVERHEAD_BYTES = 21
+#: What a record takes beside key and value, at most: lengths, deltas and attributes; and a batch beside its records.
+RECORD_OVERHEAD_BYTES, BATCH_OVERHEAD_BYTES = 21, 61
 #: An alarm whose records could not be written rings again after so long.
 RETRY_MS = 500
 
@@ -271,7 +271,7 @@ def coordinated(
             group_id = effect.record.group_id
             index = group_requests.partition_of(group_id, topic.partitions)
         written.setdefault(index, []).append(group_records.encoded(effect.record))
-    appends = [append for index, records in sorted(written.items()) if topic for append in appends_of(topic.topic_id, index, records, bytes_max)]
+    appends = [append for index, records in sorted(written.items()) if topic for append in appends_of(broker, (topic.topic_id, index), records, bytes_max)]
     return changed(broker, groups=groups), (*appends, *others)
 
 
@@ -288,15 +288,17 @@ def with_short_logs(broker: Broker, effects: tuple[Effect, ...]) -> tuple[Broker
             continue
         records = [group_records.encoded(one) for one in group_requests.written_anew(broker.groups, index, topic.partitions)]
         if here.log.size_bytes > 2 * sum(map(bytes_of, records)):
-            found += appends_of(topic.topic_id, index, records, BATCH_BYTES_MAX)
+            found += appends_of(broker, (topic.topic_id, index), records, BATCH_BYTES_MAX)
             found.append(Trim(topic.topic_id, index, here.log.end))
     return broker, tuple(found)
 
 
-def appends_of(topic_id: Uuid, index: int, records: list[tuple[bytes, bytes | None]], bytes_max: int) -> list[Append]:
-    """The records in batches: each has one at least, and no more than make so many bytes."""
+def appends_of(broker: Broker, key: tuple[Uuid, int], records: list[tuple[bytes, bytes | None]], bytes_max: int) -> list[Append]:
+    """The records in batches: each has one at least, and no more than make so many bytes, nor than the log takes."""
     if bytes_max == UNLIMITED:
-        return [Append(topic_id, index, tuple(records))]
+        return [Append(*key, tuple(records))]
+    config = broker.partitions[key].config
+    bytes_max = min(bytes_max, config.max_message_bytes - BATCH_OVERHEAD_BYTES, config.segment_bytes - BATCH_OVERHEAD_BYTES)
     batches: list[list[tuple[bytes, bytes | None]]] = []
     room_bytes = 0
     for record in records:
@@ -306,7 +308,7 @@ def appends_of(topic_id: Uuid, index: int, records: list[tuple[bytes, bytes | No
             room_bytes = bytes_max
         batches[-1].append(record)
         room_bytes -= size_bytes
-    return [Append(topic_id, index, tuple(batch)) for batch in batches]
+    return [Append(*key, tuple(batch)) for batch in batches]
 
 
 def bytes_of(record: tuple[bytes, bytes | None]) -> int:
@@ -347,18 +349,22 @@ def stored(broker: Broker, append: Append, batch: SentBatch, now: int) -> tuple[
 
 
 @rule("GROUP-RECORD-6")
-def not_stored(before: Broker, after: Broker, effects: tuple[Effect, ...], event: Event, error: Error, now: int) -> tuple[Broker, tuple[Effect, ...]]:
-    """What comes of an event, and its effects, if its records cannot be appended: a request to groups is answered with the error, an alarm
-    rings again later; for groups it is as if nothing had happened. What was appended before is in its log."""
-    kept = changed(after, groups=before.groups)
+def not_stored(
+    before: Broker, after: Broker, effects: tuple[Effect, ...], failed: Sequence[Append], event: Event, error: Error, now: int
+) -> tuple[Broker, tuple[Effect, ...]]:
+    """What comes of an event, and its effects, if some of its records could not be appended: a request to groups is answered with the error, an
+    alarm rings again later; for groups it is as if no more had happened than is in their logs, and a log that lacks something is not made short."""
+    written = [record for append in effects if isinstance(append, Append) and append not in failed for record in append.records]
+    kept = changed(after, groups=group_requests.as_far_as_written(before.groups, (group_records.decoded(*record) for record in written)))
     match event:
         case Request() if isinstance(event.body, GROUP_REQUESTS):
             asked, _ = asked_of(before, event)
-            return coordinated(kept, *group_requests.not_written(before.groups, asked, error, before.settings.groups, now))
+            return coordinated(kept, *group_requests.not_written(kept.groups, asked, error, before.settings.groups, now))
         case Ring(alarm):
             return kept, (SetAlarm(alarm, now + RETRY_MS),)
         case _:
-            return kept, tuple(effect for effect in effects if not isinstance(effect, Append | Trim))
+            lacking = {append.partition for append in failed}
+            return kept, tuple(one for one in effects if not isinstance(one, Append) and not (isinstance(one, Trim) and one.partition in lacking))
 
 
 # Those who wait

@@ -289,6 +289,17 @@ def not_written(before: Groups, asked: Asked, error: Error, config: GroupConfig,
     return before, (Reply(asked.ticket, FAILED[type(asked.body)](asked, told(error))),)
 
 
+@rule("GROUP-RECORD-6")
+def as_far_as_written(groups: Groups, records: Iterable[Any]) -> Groups:
+    """The groups before an event of which no more was written than these records, and all of it only says what is forgotten."""
+    live = groups.live
+    for record in records:
+        groups = evolve(groups, record)
+        if isinstance(record, GroupForgotten) and record.group_id in live:
+            live = live.delete(record.group_id)
+    return changed(groups, live=live)
+
+
 def failed_commit(asked: Asked, error: Error) -> Any:
     """Every partition has the error."""
     return group_offsets.commit_answer(asked, iter([error] * sum(len(topic.partitions) for topic in asked.body.topics)))

@@ -157,15 +157,19 @@ class Core:
         before = self.broker
         self.broker, effects = broker.step(before, event, now)
         actions: list[Action] = []
+        failed, reason = list[events.Append](), Error.NONE
         self.rules = ()
         for append in [effect for effect in effects if isinstance(effect, events.Append)]:
             batch = records.parsed_batch(records.encoded(append.records, now))
             after, error, found = broker.stored(self.broker, append, batch, now)
             if error is not Error.NONE:
-                self.broker, effects = broker.not_stored(before, self.broker, effects, event, error, now)
-                break
+                failed.append(append)
+                reason = error
+                continue
             self.broker = after
             self.perform(found, actions)
+        if failed:
+            self.broker, effects = broker.not_stored(before, self.broker, effects, failed, event, reason, now)
         self.perform(effects, actions)
         return actions
 

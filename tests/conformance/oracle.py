@@ -152,14 +152,18 @@ class Oracle:
         """Let the model decide, store what it writes down, and do what it says."""
         before = self.broker
         self.broker, effects = broker.step(before, event, now)
+        failed, reason = list[events.Append](), Error.NONE
         for append in [effect for effect in effects if isinstance(effect, events.Append)]:
             batch = batches.sent_batch(batches.build([Item(now, *record) for record in append.records]))
             after, error, found = broker.stored(self.broker, append, batch, now)
             if error is not Error.NONE:
-                self.broker, effects = broker.not_stored(before, self.broker, effects, event, error, now)
-                break
+                failed.append(append)
+                reason = error
+                continue
             self.broker = after
             self.perform(found)
+        if failed:
+            self.broker, effects = broker.not_stored(before, self.broker, effects, failed, event, reason, now)
         self.perform(effects)
 
     def perform(self, effects: Iterable[events.Effect]) -> None:

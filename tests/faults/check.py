@@ -5,6 +5,7 @@ and does, is held against `models/restarts.py`:
     each log            is what it was at some moment, no earlier than must be kept; its bytes are those that were sent
     each producer       is known with the window of that moment; resends are duplicates, the next sequence is taken, an older epoch is refused
     topics, ids         as they were before the step that was cut, or as after it
+    groups              as they were when the logs that they are written down in ended there: members go on, offsets are told
     a second start      finds the same
 """
 
@@ -26,22 +27,24 @@ from immutables import Map
 from faults import images
 from faults.disk import Operation
 from faults.images import Image, Shadow
-from faults.run import CLUSTER, Key, Known, Run, Step, batches_of, produce_request, sent
+from faults.run import CLUSTER, Durable, Key, Known, Run, Step, alarms_of, batches_of, produce_request, sent
 from fiducial.conformance.exploration.steps import answer_of, request_frame
 from fiducial.fastpath.batch import batches
 from fiducial.fastpath.node import Node
+from fiducial.models import group_requests
 from fiducial.models import messages as m
 from fiducial.models.errors import Error
+from fiducial.models.group_requests import Groups
 from fiducial.models.idempotence import ProducerIds
 from fiducial.models.kernels import sequence_after
 from fiducial.models.partition import Partition
 from fiducial.models.restarts import Kept, Stop, allowed_after_crash, must_be_kept
 from fiducial.models.state import Broker
-from fiducial.models.topics import Topics
-from fiducial.models.values import changed
+from fiducial.models.topics import OFFSETS_TOPIC, Topics
+from fiducial.models.values import EMPTY, changed
 from fiducial.reference.records import with_checksum
 
-PRODUCE, FETCH, LIST_OFFSETS, INIT_PRODUCER_ID = 0, 1, 2, 22
+PRODUCE, FETCH, LIST_OFFSETS, OFFSET_FETCH, HEARTBEAT, INIT_PRODUCER_ID = 0, 1, 2, 9, 12, 22
 SIZE_MAX = 2**31 - 1
 
 
@@ -68,6 +71,7 @@ class Found:
     topics: Topics
     next_producer_id: int
     partitions: dict[Key, Seen]
+    groups: Groups
 
 
 @dataclass(frozen=True)
@@ -130,7 +134,7 @@ def read_log(node: Node, name: str, index: int, start: int, end: int, now: int) 
             raise Violation(f"{name}-{index}, {start} to {end}, cannot be read at {offset}: {answer}")
         read += bytes(answer.records)
         offset = batches(bytes(answer.records))[-1].last_offset + 1
-    latest = -1
+    latest = batches(read)[0].max_timestamp if start > 0 and read else -1  # a batch below the log start may be of the same time
     for batch in batches(read):
         answer = fetched(node, name, index, batch.last_offset, 1, now)
         if bytes(answer.records) != batch.data:
@@ -165,13 +169,18 @@ def summed(data: bytes) -> bytes:
 def found(node: Node, now: int) -> Found:
     """All of a broker."""
     partitions = {key: seen(node, key, now) for key in node.core.partitions()}
-    return Found(node.broker.topics, node.broker.producer_ids.next_id, partitions)
+    groups, alarms = group_requests.restarted(changed(node.broker.groups, live=EMPTY), now)
+    if groups != node.broker.groups or [(one.alarm, one.at_ms) for one in alarms] != alarms_of(node):
+        raise Violation(f"groups {node.broker.groups}, alarms {alarms_of(node)}, not {groups} and {alarms}")
+    return Found(node.broker.topics, node.broker.producer_ids.next_id, partitions, groups)
 
 
 def differs(first: Found, second: Found) -> str | None:
     """What a second start found otherwise than the first: only leader epochs may be."""
     if (first.topics, first.next_producer_id, first.partitions.keys()) != (second.topics, second.next_producer_id, second.partitions.keys()):
         return "topics or producer ids"
+    if first.groups != second.groups:
+        return f"groups: {first.groups}, then {second.groups}"
     for key, one in first.partitions.items():
         other = second.partitions[key]
         if (one.start, one.end, one.producers, one.batches) != (other.start, other.end, other.producers, other.batches):
@@ -233,7 +242,8 @@ class Check:
         found = lossy.broker.partitions.items()
         not_opened: Map[Key, Partition] = Map({key: changed(here, leader_epoch=here.leader_epoch - 1) for key, here in found})
         broker = changed(lossy.broker, partitions=not_opened)
-        return Run(folder, run.settings, broker, run.now + 1, run.starts + 10, dict(run.stored), dict(run.sent), deepcopy(run.ever))
+        known = dict(run.stored), dict(run.sent), deepcopy(run.ever), dict(run.groups)
+        return Run(folder, run.settings, broker, run.now + 1, run.starts + 10, *known)
 
     def found_on(self, image: Image) -> Found:
         """What a broker finds on an image, at its first start and at its second, and that it then does what it must."""
@@ -273,8 +283,22 @@ class Check:
         if expected != found.partitions.keys():
             raise Violation(f"partitions {found.partitions.keys()}, not {expected}")
         partitions = {key: self.judge_partition(key, one, step, stop) for key, one in found.partitions.items()}
+        self.judge_groups(found)
         ids = ProducerIds(found.next_producer_id, found.next_producer_id)
-        return changed(step.before, topics=found.topics, producer_ids=ids, partitions=Map(partitions))
+        return changed(step.before, topics=found.topics, producer_ids=ids, partitions=Map(partitions), groups=found.groups)
+
+    def judge_groups(self, found: Found) -> None:
+        """What is durable of groups is what it was when the logs that they are written down in ended where they do."""
+        topic = found.topics.by_name.get(OFFSETS_TOPIC)
+        expected: Durable = ({}, {})
+        for index in range(topic.partitions if topic is not None else 0):
+            assert topic is not None
+            key = topic.topic_id, index
+            saved, offsets = self.run.groups[key, found.partitions[key].end]
+            expected = expected[0] | saved, expected[1] | offsets
+        groups = dict(found.groups.saved), dict(found.groups.offsets)
+        if groups != expected:
+            raise Violation(f"groups {groups}, not {expected}")
 
     def judge_partition(self, key: Key, one: Seen, step: Step, stop: Stop) -> Partition:
         """One partition is one of those that are allowed; which one."""
@@ -293,7 +317,7 @@ class Check:
         place = (step.begin, key, stop, leader_epoch)
         if place not in self.allowed:
             before, after = step.before.partitions.get(key), step.after.partitions.get(key)
-            coming = () if after is None or step.is_start else (after,)
+            coming = () if after is None or step.is_start else (*step.coming.get(key, ()), after)
             kept = Kept(0, 0)
             moments: tuple[Partition, ...] = coming
             if before is not None:
@@ -327,7 +351,8 @@ class Check:
     # What it does
 
     def ask(self, node: Node, found: Found, now: int) -> None:
-        """Producers go on where they were; ids are new ones."""
+        """Members and producers go on where they were; ids are new ones."""
+        self.ask_groups(node, found.groups, now)
         given = asked(node, INIT_PRODUCER_ID, 4, m.InitProducerIdRequest(None, 1000), now).producer_id
         if given != found.next_producer_id:
             raise Violation(f"producer id {given} is given out, not {found.next_producer_id}")
@@ -344,6 +369,21 @@ class Check:
                 following = with_sequence(data, epoch, sequence_after(window[-1].last_sequence, 1))
                 self.expect(node, key, following, Error.NONE, end, now)
                 end = node.core.marks(*key)[0][2]
+
+    def ask_groups(self, node: Node, groups: Groups, now: int) -> None:
+        """Offsets are told, and members may go on in their generation."""
+        for group_id, offsets in groups.offsets.items():
+            wanted = m.OffsetFetchRequest(groups=(m.OffsetFetchRequestGroup(group_id, topics=None),))
+            (answer,) = asked(node, OFFSET_FETCH, 9, wanted, now).groups
+            told = {(topic.name, one.partition_index): one.committed_offset for topic in answer.topics for one in topic.partitions}
+            if told != {key: one.offset for key, one in offsets.items()}:
+                raise Violation(f"the offsets of {group_id} are told as {told}, not {offsets}")
+        for group_id, saved in groups.saved.items():
+            for member in saved.members:
+                beat = m.HeartbeatRequest(group_id, saved.generation, member.member_id, member.instance_id)
+                answer = asked(node, HEARTBEAT, 4, beat, now)
+                if answer.error_code != 0:
+                    raise Violation(f"{member} of {group_id} gets {answer}")
 
     def expect(self, node: Node, key: Key, data: bytes, error: Error, offset: int, now: int) -> None:
         """A batch gets this answer."""

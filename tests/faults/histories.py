@@ -1,4 +1,5 @@
-"""What happens to a broker before it crashes: seeded histories of producers, rolls, deletions, retention, topics that come and go, and restarts."""
+"""What happens to a broker before it crashes: seeded histories of producers, rolls, deletions, retention, topics and groups that come and go, and
+restarts."""
 
 from __future__ import annotations
 
@@ -9,6 +10,8 @@ from dataclasses import dataclass, field
 from random import Random
 
 from faults.run import Key, Refused, Run
+from fiducial.models.groups import State
+from fiducial.models.topics import OFFSETS_TOPIC
 
 #: What a topic's configuration says about the disk.
 POLICIES: dict[str, dict[str, str]] = {
@@ -19,7 +22,11 @@ POLICIES: dict[str, dict[str, str]] = {
 }
 #: Few batches fit into a segment, and each has an entry in the indexes.
 SMALL = {"internal_segment_bytes": "300", "index_interval_bytes": "0", "segment_ms": "3600000", "retention_bytes": "1000", "retention_ms": "36000000"}
+#: Of the topic of groups; retention takes nothing of it, but it is made short.
+SHORT = {"internal_segment_bytes": "500", "index_interval_bytes": "0", "cleanup_policy": "compact"}
 PRODUCERS = range(5, 8)
+#: Groups that only commit, groups that have members, and these.
+READERS, TEAMS, INSTANCES = ("g", "h", "i"), ("m", "n"), ("a", "b")
 HOUR_MS, DAY_MS = 3_600_000, 86_400_000
 
 
@@ -34,6 +41,7 @@ class History:
 
     def __post_init__(self) -> None:
         self.random = Random(self.seed)
+        self.commits = 0
         #: Action -> how often, against the others.
         self.actions: dict[Callable[[], None], int] = {
             self.produce: 24,
@@ -51,6 +59,12 @@ class History:
             self.draw_producer_id: 2,
             self.restart: 2,
             self.crash: 2,
+            self.commit: 12,
+            self.join: 4,
+            self.sync: 8,
+            self.leave: 2,
+            self.delete_groups: 1,
+            self.expire_offsets: 4,
         }
 
     def happen(self, actions: int) -> Run:
@@ -59,12 +73,14 @@ class History:
         for policy in self.policies:
             if policy not in self.names():
                 self.run.create(policy, 1, **SMALL, **POLICIES[policy])
+        self.run.create(OFFSETS_TOPIC, 2, **SHORT, **POLICIES[self.random.choice(self.policies)])
         for action in self.random.choices(list(self.actions), list(self.actions.values()), k=actions):
             with suppress(NothingToDo):
                 action()
                 self.did[action.__name__] += 1
         self.run.kill()
         self.did["rolls"] = self.rolls()
+        self.did["logs made short"] = self.made_short()
         return self.run
 
     def go_on(self, ends: Mapping[Key, int]) -> Run:
@@ -73,7 +89,11 @@ class History:
         for (topic_id, index), end in ends.items():
             name = self.run.broker.topics.by_id[topic_id]
             while self.run.broker.partitions[topic_id, index].log.end <= end:
-                self.run.produce(name, index, producer=self.random.choice(PRODUCERS))
+                if name == OFFSETS_TOPIC:
+                    with suppress(NothingToDo):
+                        self.random.choice((self.commit, self.join, self.sync))()
+                else:
+                    self.run.produce(name, index, producer=self.random.choice(PRODUCERS))
         self.run.kill()
         return self.run
 
@@ -81,11 +101,16 @@ class History:
         """How many segments were sealed."""
         return sum(here.log.active_segment for here in self.run.broker.partitions.values())
 
+    def made_short(self) -> int:
+        """How many logs of groups were written anew."""
+        topic_id = self.run.broker.topics.by_name[OFFSETS_TOPIC].topic_id
+        return sum(key[0] == topic_id and here.log.start > 0 for key, here in self.run.broker.partitions.items())
+
     # Where
 
     def names(self) -> list[str]:
-        """The topics there are."""
-        return sorted(self.run.broker.topics.by_name)
+        """The topics there are for everybody."""
+        return sorted(set(self.run.broker.topics.by_name) - {OFFSETS_TOPIC})
 
     def some(self) -> tuple[str, int]:
         """A partition of some topic."""
@@ -157,6 +182,39 @@ class History:
 
     def draw_producer_id(self) -> None:
         self.run.draw_producer_id()
+
+    def commit(self) -> None:
+        """Of one partition or two, at once."""
+        self.commits += 1
+        self.run.commit(self.random.choice(READERS), self.commits, *{self.some() for _ in range(2)})
+
+    def team(self, *states: State) -> str:
+        """A group with members that is in one of these states."""
+        teams = [team for team in TEAMS if team in self.run.broker.groups.live and self.run.broker.groups.live[team].state in states]
+        if not teams:
+            raise NothingToDo
+        return self.random.choice(teams)
+
+    def join(self) -> None:
+        self.run.join(self.random.choice(TEAMS), self.random.choice(INSTANCES))
+
+    def sync(self) -> None:
+        self.run.sync(self.team(State.COMPLETING))
+
+    def leave(self) -> None:
+        team = self.team(State.COMPLETING, State.STABLE)
+        self.run.leave(team, self.random.choice(sorted(self.run.broker.groups.live[team].statics)))
+
+    def delete_groups(self) -> None:
+        """All that can be: their records are in more than one partition."""
+        empty = sorted(group.group_id for group in self.run.broker.groups.live.values() if group.state is State.EMPTY)
+        if not empty:
+            raise NothingToDo
+        self.run.delete_groups(*empty)
+
+    def expire_offsets(self) -> None:
+        """What is old goes, sometimes; and what is written twice."""
+        self.run.expire_offsets(self.random.choice((0, 0, 2 * HOUR_MS)))
 
     def restart(self) -> None:
         """In good order."""

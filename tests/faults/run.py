@@ -13,9 +13,10 @@ Both are asked the same and must answer the same. A step that the model takes wh
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -32,13 +33,18 @@ from fiducial.models.apis import APIS
 from fiducial.models.batches import StoredBatch
 from fiducial.models.broker import new_broker
 from fiducial.models.errors import Error
+from fiducial.models.group_offsets import Offsets
+from fiducial.models.group_requests import Groups, partition_of
+from fiducial.models.groups import Alarm, GroupMetadata, State
 from fiducial.models.idempotence import Written
 from fiducial.models.kernels import sequence_after
 from fiducial.models.partition import Partition
 from fiducial.models.restarts import forces_before_answer, forces_by_now, reopened, restarted
 from fiducial.models.settings import Settings, parse
 from fiducial.models.state import Broker, Chance, Cluster
+from fiducial.models.topics import OFFSETS_TOPIC
 from fiducial.models.values import EMPTY, Uuid, changed
+from fiducial.reference.core import Action as ModelAction
 from fiducial.reference.core import Core
 from fiducial.reference.core import Send as ModelSend
 
@@ -47,10 +53,15 @@ REQUEST_MS = 7
 CLUSTER = Cluster("ZmlkdWNpYWxmaWR1Y2lhbA", 1, "127.0.0.1", 9092)
 KEYS = {api.request: api.key for api in APIS.values()}
 #: The newest versions by the topic's name.
-BY_NAME = {0: 12, 1: 12}
+BY_NAME = {0: 12, 1: 12, 8: 9}
 RESOURCE_TOPIC, SET = 2, 0
+#: Groups are soon written down anew, and soon forgotten; nobody waits long for others to join.
+SETTINGS = {"offsets.topic.num.partitions": "2", "offsets.retention.minutes": "60", "group.initial.rebalance.delay.ms": "0"}
+SESSION_MS, REBALANCE_MS = 10_000, 5_000
 
 Key = tuple[Uuid, int]
+#: What is durable of the groups in one partition.
+Durable = tuple[dict[str, GroupMetadata], dict[str, Offsets]]
 #: (epoch, window) of a producer.
 Known = tuple[int, tuple[Written, ...]]
 
@@ -76,6 +87,7 @@ class Step:
     after: Broker
     moments: Mapping[Key, tuple[Partition, ...]]  # of each partition, what it was since it was opened, up to this step
     safe: Mapping[Key, Safe]
+    coming: Mapping[Key, tuple[Partition, ...]] = field(default_factory=dict)  # what it was in this step, one after the other
     is_start: bool = False
 
 
@@ -87,25 +99,61 @@ class Failed(Exception):
     """The disk failed, and the broker said so: by KAFKA_STORAGE_ERROR, by the end of the connection, or by ending itself."""
 
 
+def forced(safe: Safe, was: Partition, here: Partition, now: int) -> Safe:
+    """What is safe of a partition that has become this one, by its policy. What is behind a roll waits from then on: of a log that is compacted,
+    what is before it may have been forced."""
+    unforced, since = safe.unforced_records + here.log.end - was.log.end, safe.since_ms if safe.unforced_records else now
+    if here.log.active_segment > was.log.active_segment:
+        since = now
+        if here.config.compacts:
+            unforced = here.log.end - here.log.active.base_offset
+    if unforced > 0 and forces_before_answer(here.config, unforced):
+        return Safe(safe.start, here.log.end)
+    return Safe(safe.start, safe.end, unforced, since)
+
+
+def durable(groups: Groups, index: int, partitions: int) -> Durable:
+    """What of the groups is written down in one partition."""
+    saved = {group_id: one for group_id, one in groups.saved.items() if partition_of(group_id, partitions) == index}
+    return saved, {group_id: offsets for group_id, offsets in groups.offsets.items() if partition_of(group_id, partitions) == index}
+
+
+class Watched(Core):
+    """The reference, which tells of every broker that it becomes: one request may append more than once."""
+
+    def __init__(self, settings: Settings, on_change: Callable[[Broker], None]) -> None:
+        self.on_change = on_change
+        super().__init__(CLUSTER, settings, 1)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if name == "broker":
+            self.on_change(value)
+
+
 @dataclass
 class Run:
     """One broker, on an empty folder, or on what a crash has left: then `broker` is what it will find."""
 
     folder: Path
-    settings: Settings = field(default_factory=lambda: parse({}))
-    broker: Broker = field(default_factory=lambda: new_broker(CLUSTER, parse({}), 1))
+    settings: Settings = field(default_factory=lambda: parse(SETTINGS))
+    broker: Broker = field(default_factory=lambda: new_broker(CLUSTER, parse(SETTINGS), 1))
     now: int = NOON_MS
     starts: int = 0
     stored: dict[tuple[Key, int], bytes] = field(default_factory=dict)  # by base offset: the batches, from their attributes on
     sent: dict[tuple[Key, int, int, int], bytes] = field(default_factory=dict)  # by producer, epoch, first sequence: as they were sent
     ever: dict[tuple[Key, int], list[Known]] = field(default_factory=lambda: defaultdict(list))  # by producer: all that it was known by
+    groups: dict[tuple[Key, int], Durable] = field(default_factory=dict)  # by log end of a partition that groups are written down in
 
     def __post_init__(self) -> None:
         self.folder.mkdir(exist_ok=True)
         self.image: Image = read(self.folder)
         self.disk = Disk(self.folder)
         self.node: Node | None = None
-        self.core = Core(CLUSTER, self.settings, 1)
+        self.coming: dict[Key, tuple[Partition, ...]] = {}
+        self.seen = self.broker
+        self.core = Watched(self.settings, self.learn_of)
+        self.core.broker = self.broker
         self.steps: list[Step] = []
         self.failed: Step | None = None  # the step in which the disk failed
         self.moments: dict[Key, tuple[Partition, ...]] = {key: (here,) for key, here in self.broker.partitions.items()}
@@ -122,13 +170,16 @@ class Run:
         """One step: the block asks the broker, and brings the model to where it then is."""
         before, begin = self.broker, len(self.disk.operations)
         moments, safe, was_running = dict(self.moments), dict(self.safe), self.node is not None
+        self.coming = {}
         try:
             yield
         except (Failed, StorageFailed):
             end = len(self.disk.operations)
-            self.failed = Step(title, begin, end, before, self.core.broker, moments, safe, is_start=not was_running)
+            self.keep_batches()
+            self.failed = Step(title, begin, end, before, self.core.broker, moments, safe, dict(self.coming), is_start=not was_running)
             self.broker = self.core.broker = before
             raise Failed from None
+        self.keep_batches()
         if self.node is not None and was_running:
             self.broker = self.core.broker
             self.learn(before, flushes=flushes, deletes=deletes)
@@ -136,7 +187,23 @@ class Run:
             self.moments = {key: (here,) for key, here in self.broker.partitions.items()}
             self.safe = {key: Safe(here.log.start, here.log.end) for key, here in self.broker.partitions.items()}
         end = len(self.disk.operations)
-        self.steps.append(Step(title, begin, end, before, self.broker, moments, safe, is_start=not was_running))
+        self.steps.append(Step(title, begin, end, before, self.broker, moments, safe, self.coming, is_start=not was_running))
+
+    def learn_of(self, broker: Broker) -> None:
+        """A broker that the model has become: what its partitions came to be, and what of groups is durable when their log ends there."""
+        for key, here in broker.partitions.items():
+            was = self.seen.partitions.get(key)
+            if here is not was:
+                self.coming[key] = (*self.coming.get(key, ()), here)
+            if broker.topics.by_id[key[0]] == OFFSETS_TOPIC and (was is None or here.log.end != was.log.end or (key, here.log.end) not in self.groups):
+                self.groups[key, here.log.end] = durable(broker.groups, key[1], broker.topics.by_name[OFFSETS_TOPIC].partitions)
+        self.seen = broker
+
+    def keep_batches(self) -> None:
+        """What the broker has written of its own."""
+        for key in self.coming:
+            for offset, data in zip(*self.core.storage.logs.get(key, ([], [])), strict=True):
+                self.stored[key, offset] = data[21:]
 
     def learn(self, before: Broker, *, flushes: bool, deletes: bool) -> None:
         """What of each partition is safe after a step, by the rules alone."""
@@ -148,17 +215,17 @@ class Run:
                 self.moments[key], self.safe[key] = (here,), Safe(here.log.start, here.log.end)
                 continue
             if here is not was:
-                self.moments[key] = (*self.moments[key], here)
+                self.moments[key] = (*self.moments[key], *self.coming[key])
                 self.remember(key, here)
             safe = self.safe[key]
-            unforced, since = safe.unforced_records + here.log.end - was.log.end, safe.since_ms if safe.unforced_records else self.now
-            forces = unforced > 0 and (
-                forces_before_answer(here.config, unforced) or (flushes and forces_by_now(here.config, self.now - since))
-            )
+            for earlier, later in pairwise((was, *self.coming.get(key, ()))):
+                safe = forced(safe, earlier, later, self.now)
+            waits = safe.unforced_records > 0
+            is_forced = waits and flushes and forces_by_now(here.config, self.now - safe.since_ms)
+            may_be_forced = deletes and here.log.start > was.log.start  # all of it, though only what is below the log start must be
             start = here.log.start if deletes else safe.start
-            end = here.log.end if forces else max(safe.end, start)
-            may_force = deletes and here.log.start > was.log.start  # all of it, though only what is below the log start must be
-            self.safe[key] = Safe(start, end, 0 if forces or may_force else unforced, since)
+            end = here.log.end if is_forced else max(safe.end, start)
+            self.safe[key] = Safe(start, end, 0 if is_forced or may_be_forced else safe.unforced_records, safe.since_ms)
 
     def remember(self, key: Key, here: Partition) -> None:
         """What the partition knows of its producers may come back after it was forgotten."""
@@ -175,7 +242,9 @@ class Run:
             partitions = EMPTY
             for key, here in self.broker.partitions.items():
                 partitions = partitions.set(key, self.with_found(key, reopened(here, here.leader_epoch + 1)))
-            again, _ = restarted(self.broker, self.now, partitions)
+            again, alarms = restarted(self.broker, self.now, partitions)
+            assert self.node.broker.groups == again.groups, f"{self.node.broker.groups}, not {again.groups}"
+            assert [(one.alarm, one.at_ms) for one in alarms] == alarms_of(self.node)
             self.broker = changed(again, chance=Chance(self.starts))
             self.core.broker = self.broker
 
@@ -215,13 +284,23 @@ class Run:
         version = BY_NAME.get(key, APIS[key].max_version)
         frame = request_frame(key, version, message)
         self.now += REQUEST_MS
-        (expected,) = self.core.frame(1, frame, self.now)
-        assert isinstance(expected, ModelSend)
-        (action,) = self.node.frame(1, frame, self.now)
+        expected, actions = self.core.frame(1, frame, self.now), self.node.frame(1, frame, self.now)
+        while not actions:
+            expected, actions = self.ring()
+        (action,) = actions
         if self.disk.fault is not None and says_failed(action, key, version):
             raise Failed
-        assert isinstance(action, Send) and action.data == expected.data, f"{message}: {action!r}, not {expected.data!r}"
+        answers = [one.data for one in expected if isinstance(one, ModelSend)]
+        assert isinstance(action, Send) and [action.data] == answers, f"{message}: {action!r}, not {answers!r}"
         return answer_of(action.data[4:], key, version)
+
+    def ring(self) -> tuple[list[ModelAction], list[Action]]:
+        """The first alarm of a group, in its time; both's answers. Somebody waits for it."""
+        assert self.node is not None
+        self.now = max(self.now, self.node.alarms.first_ms())
+        alarm = self.node.alarms.due(self.now)
+        assert alarm is not None, "nothing will ever answer"
+        return self.core.ring(alarm, self.now), self.node.ring(alarm, self.now)
 
     def create(self, name: str, partitions: int = 1, **config: str) -> None:
         """Create a topic; configuration names with _ for dots."""
@@ -285,6 +364,49 @@ class Run:
             accepted([answer])
         return int(answer.producer_id)
 
+    # Groups
+
+    def commit(self, group: str, offset: int, *partitions: tuple[str, int]) -> None:
+        """The offset of these partitions, together, by nobody in particular."""
+        topics = tuple(m.OffsetCommitRequestTopic(name, partitions=(m.OffsetCommitRequestPartition(index, offset),)) for name, index in partitions)
+        with self.step(f"commit {offset} of {group}"):
+            for topic in self.ask(m.OffsetCommitRequest(group, topics=topics)).topics:
+                accepted(topic.partitions)
+
+    def join(self, group: str, instance: str) -> None:
+        """A static member joins, and is what the group then waits for, with those that it had."""
+        protocols = (m.JoinGroupRequestProtocol("range", b"\0\0" + bytes(8)),)
+        with self.step(f"{instance} joins {group}"):
+            accepted([self.ask(m.JoinGroupRequest(group, SESSION_MS, REBALANCE_MS, "", instance, "consumer", protocols))])
+
+    def sync(self, group: str) -> None:
+        """Its leader assigns to every member."""
+        here = self.broker.groups.live[group]
+        assert here.state is State.COMPLETING and here.leader is not None
+        given = tuple(m.SyncGroupRequestAssignment(one, b"all of %d" % here.generation) for one in here.members)
+        who = group, here.generation, here.leader, here.members[here.leader].instance_id
+        with self.step(f"{group} is assigned to"):
+            accepted([self.ask(m.SyncGroupRequest(*who, "consumer", here.protocol, given))])
+
+    def leave(self, group: str, instance: str) -> None:
+        """A static member goes."""
+        with self.step(f"{instance} leaves {group}"):
+            accepted(self.ask(m.LeaveGroupRequest(group, members=(m.MemberIdentity("", instance),))).members)
+
+    def delete_groups(self, *groups: str) -> None:
+        """Groups that are empty, all at once."""
+        with self.step(f"delete groups {groups}"):
+            accepted(self.ask(m.DeleteGroupsRequest(groups)).results)
+
+    def expire_offsets(self, later_ms: int = 0) -> None:
+        """Old offsets go, some time later, and logs of groups are made short."""
+        assert self.node is not None
+        self.now += REQUEST_MS + later_ms
+        with self.step("offset expiry", deletes=True):
+            self.core.expiry(self.now)
+            self.node.expiry(self.now)
+            self.node.core.check_storage()
+
     def keep_house(self, later_ms: int = 0) -> None:
         """Retention and expiry look, some time later."""
         assert self.node is not None
@@ -305,6 +427,11 @@ class Run:
             self.node.checkpoint()
 
 
+def alarms_of(node: Node) -> list[tuple[Alarm, int]]:
+    """The alarms of a broker that has just started, in the order in which they were set."""
+    return [(alarm, at_ms) for alarm, (at_ms, _) in node.alarms.set_for.items()]
+
+
 def produce_request(name: str, index: int, data: bytes) -> m.ProduceRequest:
     """One batch for one partition."""
     records: Any = data  # the field holds bytes as well
@@ -315,10 +442,17 @@ def says_failed(action: Action, key: int, version: int) -> bool:
     """Does the broker say that the disk failed?"""
     if isinstance(action, Hangup):
         return action.reason.startswith("the disk failed")
-    if key != KEYS[m.ProduceRequest]:
-        return False
     answer = answer_of(action.data[4:], key, version)
-    return bool(answer.responses[0].partition_responses[0].error_code == Error.KAFKA_STORAGE_ERROR)
+    match answer:
+        case m.ProduceResponse():
+            return bool(answer.responses[0].partition_responses[0].error_code == Error.KAFKA_STORAGE_ERROR)
+        case m.OffsetCommitResponse():
+            return bool(answer.topics[0].partitions[0].error_code == Error.NOT_COORDINATOR)
+        case m.DeleteGroupsResponse():
+            return bool(answer.results[0].error_code == Error.NOT_COORDINATOR)
+        case m.JoinGroupResponse() | m.SyncGroupResponse() | m.LeaveGroupResponse():
+            return bool(answer.error_code == Error.NOT_COORDINATOR)
+    return False
 
 
 def sent(actions: list[Action]) -> bytes:

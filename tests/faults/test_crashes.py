@@ -20,7 +20,8 @@ from fiducial.models.restarts import Stop
 IS_LONG = os.environ.get("FIDUCIAL_LONG") == "1"
 ACTIONS = (
     "produce", "resend", "flush", "delete_records", "keep_house", "let_all_go", "expire", "configure", "create", "delete", "grow",
-    "draw_producer_id", "restart", "crash", "rolls", "second acts",
+    "draw_producer_id", "restart", "crash", "rolls", "second acts", "commit", "join", "sync", "leave", "delete_groups", "expire_offsets",
+    "logs made short",
 )  # fmt: skip
 
 

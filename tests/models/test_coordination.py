@@ -283,7 +283,7 @@ def not_stored(bench: Bench, event: Event, error: Error) -> tuple[Effect, ...]:
     """The effects of an event, whose records are not stored; the broker is the one after it."""
     after, effects = broker.step(bench.broker, event, bench.now)
     assert appends(effects)
-    bench.broker, left = broker.not_stored(bench.broker, after, effects, event, error, bench.now)
+    bench.broker, left = broker.not_stored(bench.broker, after, effects, appends(effects), event, error, bench.now)
     assert not appends(left)
     return left
 
