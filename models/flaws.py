@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from fiducial.models import (
     fetch,
     group_events,
+    group_members,
     group_offsets,
     group_phases,
     group_requests,
@@ -28,6 +29,7 @@ from fiducial.models import (
 )
 from fiducial.models.errors import Error
 from fiducial.models.events import Outcome, Reply
+from fiducial.models.group_members import Process, Request
 from fiducial.models.group_requests import Groups
 from fiducial.models.groups import Alarm, Asked, Group, GroupMetadata, Kind, State, Turn, Waiting
 from fiducial.models.idempotence import NO_PRODUCERS, UNKNOWN, ProducerEntry, Producers, Written
@@ -629,6 +631,18 @@ def awaits_syncs_for_ever(group: Group, alarm: Alarm) -> int | None:
 
 
 @flaw(
+    "G7",
+    "KAFKA-9823, KAFKA-9140",
+    "what is answered to an earlier generation's Heartbeat resets the member that is in a later one",
+    rules=("GROUP-MEMBER-6",),
+    violates="OldAnswersChangeNothing",
+    target=group_members.is_about,
+)
+def takes_old_answers(_process: Process, _request: Request) -> bool:
+    return True
+
+
+@flaw(
     "G14",
     "KAFKA-14009",
     "a member that joins again keeps its old timeouts",
@@ -770,6 +784,30 @@ def leaves_the_old_member(turn: Turn, asked: Asked, member_id: str) -> Turn:
     return group_events.adds(turn, asked, member_id)
 
 
+@flaw(
+    "X19",
+    "ours",
+    "a member that is silent stays",
+    rules=("GROUP-BEAT-3",),
+    violates="EventuallyStable",
+    target=group_events.goes,
+)
+def stays(turn: Turn, _asked: Asked | None, _member_id: str) -> Turn:
+    return turn
+
+
+@flaw(
+    "X20",
+    "ours",
+    "a join phase waits without end for who does not come back",
+    rules=("GROUP-JOIN-12",),
+    violates="EventuallyStable",
+    target=group_phases.completed_or_awaited,
+)
+def awaits_joins_for_ever(turn: Turn) -> Turn:
+    return group_phases.completed(turn) if group_phases.all_have_joined(turn.group) else groups.becomes(turn, initial_until_ms=None)
+
+
 not_yet(
     "needs a follower: there is one replica",
     A1="KIP-101 (KAFKA-1211, 3919)", A4="KIP-320 first design", A14="KAFKA-13207", A15="KAFKA-18991", A17="KAFKA-7786", A20="KAFKA-7414, KAFKA-2143",
@@ -784,7 +822,11 @@ not_yet("needs a controller", A22="KAFKA-9212")
 not_yet("needs transaction markers: without them, a known producer always has a last batch", D6="KAFKA-7298")
 not_yet(
     "a fault of one client, not of a broker",
-    C13="KAFKA-12980", D8="KAFKA-8483, KAFKA-8484", G7="KAFKA-9823, KAFKA-9140", G8="KAFKA-12984, KAFKA-14639", G9="KAFKA-13419, KAFKA-13406, KAFKA-13891",
-    G10="KAFKA-14024", G11="KAFKA-2342",
+    C13="KAFKA-12980", D8="KAFKA-8483, KAFKA-8484",
 )  # fmt: skip
+not_yet(
+    "a fault of a client that keeps its partitions while it joins again: the members of the models give them up first",
+    G8="KAFKA-12984, KAFKA-14639", G9="KAFKA-13419, KAFKA-13406, KAFKA-13891",
+)  # fmt: skip
+not_yet("a fault of how a client reads: the members of the models commit, and read no records", G10="KAFKA-14024", G11="KAFKA-2342")
 not_yet("needs groups in which the broker assigns", G13="KAFKA-19449, KAFKA-19335")

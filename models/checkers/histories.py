@@ -53,8 +53,10 @@ def machine_of(
 
         @rule(data=st.data())
         def act(self, data: Any) -> None:
-            """Let something happen."""
+            """Let something happen, if anything may."""
             menu = universe.actions(self.state)
+            if not menu:
+                return
             event = data.draw(st.sampled_from(menu[data.draw(st.sampled_from(sorted(menu)))]))
             taken = universe.step(self.state, event)
             counts[1] += 1

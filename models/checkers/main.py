@@ -18,6 +18,12 @@ from typing import Any
 
 from fiducial.models import idempotence, log, partition
 from fiducial.models.checkers import contracts, group_proofs, group_relation, prove
+from fiducial.models.checkers.company_universe import (
+    PROCESSES,
+    CompanyUniverse,
+    company_universe,
+    walked_company_universes,
+)
 from fiducial.models.checkers.contracts import Contracts
 from fiducial.models.checkers.explore import Explored, explore
 from fiducial.models.checkers.group_universe import (
@@ -42,22 +48,28 @@ from fiducial.models.checkers.universe import (
 )
 from fiducial.models.checkers.walk import Choice, Walked, walk
 from fiducial.models.flaws import FLAWS, switched_on
+from fiducial.models.group_company import COMPANY_PROPERTIES
 from fiducial.models.group_properties import GROUP_PROPERTIES
 from fiducial.models.properties import PROPERTIES, Property
 from fiducial.models.rules import Ladder
 from fiducial.models.values import value
 
-#: The properties of every protocol, by name.
-EVERY: Mapping[str, Property] = {**PROPERTIES, **GROUP_PROPERTIES}
+#: The properties of every protocol. What members believe has the names of what the coordinator answers.
+REGISTRIES: tuple[Mapping[str, Property], ...] = (PROPERTIES, GROUP_PROPERTIES, COMPANY_PROPERTIES)
+NAMES = tuple(dict.fromkeys(name for registry in REGISTRIES for name in registry))
 
 
 def properties_of(universe: Universe) -> Mapping[str, Property]:
     """Those that speak of the steps of this universe."""
+    if isinstance(universe, CompanyUniverse):
+        return universe.properties
     return GROUP_PROPERTIES if isinstance(universe, GroupUniverse) else PROPERTIES
 
 
-def relation_of(universe: Universe) -> Relation:
-    """The transition written once more."""
+def relation_of(universe: Universe) -> Relation | None:
+    """The transition written once more. What members make of answers is written once: there the coordinator is not watched but used."""
+    if isinstance(universe, CompanyUniverse):
+        return None
     return group_relation.holds_on if isinstance(universe, GroupUniverse) else holds_on
 
 
@@ -90,6 +102,10 @@ def everyday() -> Effort:
             dynamic_universe(3, 2, 20),
             static_universe(2, 2, 30),
             ending_universe(2, 1, 30),
+            company_universe("oo", 0, 2),
+            company_universe("oo", 0, 1, waits=True),
+            company_universe("oo", 1, 1, failing=(PROCESSES,)),
+            company_universe("ss", 1, 1),
         ),
         searched_for_flaws=(
             log_universe(3, 1),
@@ -99,6 +115,8 @@ def everyday() -> Effort:
             dynamic_universe(2, 2, 30),
             static_universe(2, 2, 10),
             ending_universe(2, 1, 30),
+            company_universe("oo", 0, 2),
+            company_universe("oo", 1, 1, failing=(PROCESSES,)),
         ),
         states_max=200_000,
         flaw_states_max=30_000,
@@ -123,6 +141,9 @@ def long() -> Effort:
             dynamic_universe(3, 2, 40),
             static_universe(3, 2, 20),
             ending_universe(2, 2, 40),
+            company_universe("oo", 1, 1),
+            company_universe("os", 1, 1),
+            company_universe("ss", 2, 1),
         ),
         searched_for_flaws=(
             log_universe(4, 1),
@@ -132,6 +153,9 @@ def long() -> Effort:
             dynamic_universe(3, 2, 20),
             static_universe(2, 2, 30),
             ending_universe(2, 2, 30),
+            company_universe("oo", 0, 2),
+            company_universe("oo", 1, 1, failing=(PROCESSES,)),
+            company_universe("ss", 1, 1),
         ),
         states_max=1_000_000,
         flaw_states_max=200_000,
@@ -204,13 +228,12 @@ def refute(flaw_id: str, universes: Sequence[Universe], effort: Effort) -> list[
     The flaw comes by its id: this runs in another process, and functions of a registry do not travel.
     """
     one = FLAWS[flaw_id]
-    wanted = (EVERY[one.violates],)
     found: list[Refutation] = []
     with switched_on(one):
         for universe in universes:
             if one.violates not in properties_of(universe):
                 continue
-            seen = explore(universe, wanted, states_max=effort.flaw_states_max)
+            seen = explore(universe, (properties_of(universe)[one.violates],), states_max=effort.flaw_states_max)
             story = seen.violation.story if seen.violation else ()
             depth = len(story) if seen.violation else None
             row = Refutation(one.id, one.violates, "exhaustive", universe.name, depth, seen.states, seen.seconds, story)
@@ -220,6 +243,7 @@ def refute(flaw_id: str, universes: Sequence[Universe], effort: Effort) -> list[
         else:
             found.extend([row] if universes else [])
         universe = next(walked for walked in every_walked() if one.violates in properties_of(walked))
+        wanted = (properties_of(universe)[one.violates],)
         for choice in Choice:
             walked = walk(universe, wanted, seed=1, steps_max=effort.flaw_walk_steps, choice=choice)
             depth = len(walked.violation.story) if walked.violation else None
@@ -235,7 +259,7 @@ def refute(flaw_id: str, universes: Sequence[Universe], effort: Effort) -> list[
 
 def every_walked() -> tuple[Universe, ...]:
     """What walks and histories go through."""
-    return (*walked_universes(), *walked_group_universes())
+    return (*walked_universes(), *walked_group_universes(), *walked_company_universes())
 
 
 def proofs() -> Proofs:
@@ -360,7 +384,7 @@ class Run:
         self.show_walks(walks, stories)
         self.show_reached(walks)
         self.show_witnesses(explored, walks)
-        where = {name: [one.universe for one in explored[len(searches) :] if name in one.witnessed] for name in EVERY}
+        where = {name: [one.universe for one in explored[len(searches) :] if name in one.witnessed] for name in NAMES}
         return [
             rate("exhaustive search", sum(one.states for one in main_searches), "states", main_searches),
             rate("exhaustive search", sum(one.steps for one in main_searches), "steps", main_searches),
@@ -427,12 +451,12 @@ class Run:
                 self.complain(f"{kind} {name} was reached {times} times, its floor is {least}")
 
     def show_witnesses(self, explored: Sequence[Explored], walks: Sequence[Walked]) -> None:
-        """Where each property says something."""
+        """Where each property says something; one that is asked of the coordinator and of its members has to in both."""
         rows = []
-        for one in EVERY.values():
-            searched = {run.universe for run in explored if one.name in run.witnessed}
-            walked = {run.universe for run in walks if one.name in run.witnessed}
-            seen = sorted(searched | walked)
+        asked = {one.name: properties_of(one) for one in (*self.effort.searched, *self.effort.searched_for_flaws, *every_walked())}
+        witnessed = [(run.universe, run.witnessed) for run in explored] + [(run.universe, run.witnessed) for run in walks]
+        for one in (one for registry in REGISTRIES for one in registry.values()):
+            seen = sorted({name for name, names in witnessed if one.name in names and asked[name].get(one.name) is one})
             rows.append((one.name, len(seen), "; ".join(seen)))
             if not seen:
                 self.complain(f"{one.name} is vacuous: no step made its premise true")
@@ -440,7 +464,7 @@ class Run:
 
     def refute(self, where: dict[str, list[str]]) -> tuple[str, str, str]:
         """Every flaw, switched on in turn."""
-        flaws = [one for one in FLAWS.values() if one.replacement is not None and one.violates in EVERY]
+        flaws = [one for one in FLAWS.values() if one.replacement is not None and one.violates in NAMES]
         jobs = []
         for one in flaws:
             able = [universe for universe in self.effort.searched_for_flaws if universe.name in where[one.violates]]
@@ -454,7 +478,7 @@ class Run:
                 self.complain(f"flaw {one.id} survives: {one.title} ({one.violates} never fails)")
         heads = ("flaw", "property", "engine", "universe", "depth", "states", "seconds")
         self.screen.table("Flaws, switched on one at a time", heads, rows)
-        by_test = [one for one in FLAWS.values() if one.replacement is not None and one.violates not in EVERY]
+        by_test = [one for one in FLAWS.values() if one.replacement is not None and one.violates not in NAMES]
         self.screen.table("Flaws of whole requests: refuted by tests", ("flaw", "test"), [(one.id, one.violates) for one in by_test])
         apart = [(one.id, one.issue, one.reason_not_applicable) for one in FLAWS.values() if one.reason_not_applicable]
         self.screen.table("Flaws that do not apply yet", ("flaw", "issue", "why"), apart)

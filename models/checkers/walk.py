@@ -57,7 +57,7 @@ def walk(
     relation: Relation | None = None,
     progress: Progress | None = None,
 ) -> Walked:
-    """Walks of `length` steps, each from the beginning, until `steps_max` steps are done or a property is broken."""
+    """Walks of `length` steps, or to where nothing may happen, each from the beginning, until `steps_max` steps are done or a property is broken."""
     began, random = process_time(), Random(seed).random
     judge = Judge(properties, relation)
     actions: Counter[str] = Counter()
@@ -68,7 +68,10 @@ def walk(
         state, events = universe.initial(), list[Any]()
         walks += 1
         for _ in range(min(length, steps_max - steps)):
-            name, event = choose(universe.actions(state), random)
+            menu = universe.actions(state)
+            if not menu:
+                break
+            name, event = choose(menu, random)
             events.append(event)
             taken = universe.step(state, event)
             steps += 1

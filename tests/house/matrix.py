@@ -20,11 +20,10 @@ from fiducial.conformance import suite
 from fiducial.conformance.suite.unseen import UNSEEN
 from fiducial.models import pages, specification
 from fiducial.models.checkers.group_proofs import PROVED_OF_GROUPS
+from fiducial.models.checkers.main import REGISTRIES
 from fiducial.models.checkers.prove import INVARIANTS, STEP_CLAIMS
 from fiducial.models.coverage import Coverage, as_text
 from fiducial.models.flaws import FLAWS
-from fiducial.models.group_properties import GROUP_PROPERTIES
-from fiducial.models.properties import PROPERTIES
 from fiducial.models.rules import IMPLEMENTED_BY, LADDERS
 from fiducial.models.specification import RuleText
 
@@ -66,7 +65,8 @@ def flaws_of(rule: str) -> list[str]:
 
 def properties_of(rule: str) -> list[str]:
     """The properties that cite a rule."""
-    return [name for name, one in (PROPERTIES | GROUP_PROPERTIES).items() if rule in one.rules]
+    cited = (name for registry in REGISTRIES for name, one in registry.items() if rule in one.rules)
+    return list(dict.fromkeys(cited))
 
 
 def coverage() -> dict[str, Coverage]:
@@ -107,7 +107,7 @@ def complaints(rules: Mapping[str, RuleText], covered: Mapping[str, Coverage]) -
         "a test": set(cited_by_tests()),
         "a case": {rule for case in suite.every().values() for rule in case.rules} | set(UNSEEN),
         "a flaw": {rule for one in FLAWS.values() for rule in one.rules},
-        "a property": {rule for one in (PROPERTIES | GROUP_PROPERTIES).values() for rule in one.rules},
+        "a property": {rule for registry in REGISTRIES for one in registry.values() for rule in one.rules},
     }
     return found + [f"{who} cites {rule}, which is no rule" for who, ids in cited.items() for rule in sorted(ids - set(rules))]
 
