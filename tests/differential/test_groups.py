@@ -27,8 +27,17 @@ from fiducial.models.values import ZERO_UUID
 REQUESTS = requests_given(2_000, 100_000)
 #: So many requests make a history, or fewer, where whoever would ask waits.
 LENGTH = 80
-SETTINGS = {"auto.create.topics.enable": "false", "group.initial.rebalance.delay.ms": "0", "offsets.topic.num.partitions": "5"}
+SETTINGS = {
+    "auto.create.topics.enable": "false",
+    "group.initial.rebalance.delay.ms": "0",
+    "offsets.topic.num.partitions": "5",
+    "group.coordinator.append.linger.ms": "0",  # what is answered is committed
+    "num.network.threads": "1",  # these two: requests on all connections are taken in the order in which they are sent
+    "num.io.threads": "1",
+}
 LONG_MS = 1_700_000
+#: So long Kafka is given to be where the model is; and where it cannot be asked.
+SETTLES_S, SHORTLY_S = 2.0, 0.01
 #: How often each request is drawn.
 WEIGHTS = {"join": 7, "sync": 5, "beat": 1, "leave": 2, "commit": 2, "fetch": 1, "describe": 1, "delete_group": 0.5, "delete_offsets": 1}
 #: What they are called.
@@ -60,6 +69,7 @@ class History:
         self.group_id, self.random = group_id, random
         self.model = Coordinator()
         self.connections = [stack.enter_context(Connection(*address)) for _ in range(6)]
+        self.beside = stack.enter_context(Connection(*address))
         self.waiting: dict[Connection, tuple[int, str | None]] = {}  # → the model's ticket, the instance that asked
         self.names: dict[str, str] = {"": ""}  # Kafka's member ids → the model's
         self.members: list[tuple[str, str | None]] = [("", None)]  # (Kafka's id, instance)
@@ -73,8 +83,8 @@ class History:
         kind = self.random.choices(list(WEIGHTS), list(WEIGHTS.values()))[0]
         member_id, instance = self.asker(kind)
         idle = [one for one in self.connections[1:] if one not in self.waiting]
-        if kind == "describe" and self.was_deleted:
-            return  # Kafka may then describe the group as Dead, though it is there again and answers
+        if kind == "describe" and not self.is_described:
+            return
         may_wait = kind in ("join", "sync")
         if (may_wait and not idle) or self.waits(self.names.get(member_id, member_id), instance):
             return
@@ -123,10 +133,21 @@ class History:
         """The message with some fields changed."""
         return type(body)(**{name: changes.get(name, getattr(body, name)) for name in type(body).__match_args__})
 
+    @property
+    def is_described(self) -> bool:
+        """Kafka may describe a group as Dead that is there and answers: if it is there again, or if nothing of it was written down yet."""
+        return not self.was_deleted and bool(self.model.records)
+
+    def settle(self) -> None:
+        """Until Kafka is where the model is: what comes next, on another connection, must overtake neither a request nor a delay of 0 ms."""
+        wanted = self.model.group(self.group_id).state.value
+        give_up = time.monotonic() + (SETTLES_S if self.is_described else SHORTLY_S)
+        while self.beside.ask(m.DescribeGroupsRequest((self.group_id,)), 5).groups[0].group_state != wanted and time.monotonic() < give_up:
+            time.sleep(0.001)
+
     def collect(self) -> None:
         """Who is answered by the model must be answered by Kafka, and alike; and nobody else."""
-        if any(ticket not in self.model.replies for ticket, _ in self.waiting.values()):
-            time.sleep(0.01)  # a request on another connection must not overtake
+        self.settle()
         answered = [(one, ticket, instance) for one, (ticket, instance) in self.waiting.items() if ticket in self.model.replies]
         pairs = []
         for connection, ticket, instance in sorted(answered, key=lambda one: one[1]):
