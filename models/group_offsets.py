@@ -112,12 +112,8 @@ class Target:
 
     name: str
     topic_id: Uuid
+    index: int
     partition: OffsetCommitRequestPartition
-
-    @property
-    def index(self) -> int:
-        """Its number."""
-        return self.partition.partition_index
 
 
 @rule("GROUP-COMMIT-4")
@@ -227,7 +223,7 @@ def targets_of(asked: Asked, topics: Topics) -> Iterator[Target]:
         elif name in topics.by_name:
             topic_id = topics.by_name[name].topic_id
         for partition in topic.partitions:
-            yield Target(name, topic_id, partition)
+            yield Target(name, topic_id, partition.partition_index, partition)
 
 
 @rule("GROUP-COMMIT-10", "GROUP-COMMIT-11")

@@ -11,12 +11,13 @@ Laws of this file
 from __future__ import annotations
 
 import struct
+from functools import lru_cache
 from typing import Any
 
 from fiducial.models.group_offsets import NO_EXPIRY, SINCE_UNKNOWN, CommittedOffset, OffsetCommitted, OffsetForgotten
 from fiducial.models.groups import GroupForgotten, GroupMetadata, SavedMember
 from fiducial.models.rules import rule
-from fiducial.models.values import ZERO_UUID
+from fiducial.models.values import ZERO_UUID, Uuid
 
 #: Kinds of keys. Offsets had the first, before they were told from groups.
 LEGACY_OFFSET, OFFSET, GROUP = 0, 1, 2
@@ -26,6 +27,9 @@ FLEXIBLE_FROM = 4
 #: Which versions are written: that of an offset with a time to live of its own is the only one that has it.
 OFFSET_VERSION, EXPIRING_OFFSET_VERSION, GROUP_VERSION = 4, 1, 3
 TOPIC_ID_TAG = 0
+TOPIC_ID_HEAD = bytes((TOPIC_ID_TAG, len(ZERO_UUID)))
+#: A commit is of many partitions: of what they have in common so many are held.
+HELD_MAX = 1_024
 #: What versions say that do not have the field.
 NO_EPOCH = NO_TIMEOUT = -1
 #: A string has a length of 16 bits, also where a version writes it as a varint.
@@ -56,7 +60,13 @@ def encoded(record: Any) -> tuple[bytes, bytes | None]:
 
 def offset_key(group_id: str, topic: str, partition: int) -> bytes:
     """Of what a group has committed for a partition."""
-    return INT16.pack(OFFSET) + text(group_id) + text(topic) + INT32.pack(partition)
+    return offset_key_head(group_id, topic) + INT32.pack(partition)
+
+
+@lru_cache(HELD_MAX)
+def offset_key_head(group_id: str, topic: str) -> bytes:
+    """What the keys of a topic's partitions have in common: a group commits many of them at once, and again and again."""
+    return INT16.pack(OFFSET) + text(group_id) + text(topic)
 
 
 def group_key(group_id: str) -> bytes:
@@ -70,10 +80,15 @@ def offset_value(one: CommittedOffset) -> bytes:
     if one.expire_ms != NO_EXPIRY:
         head = EXPIRING_OFFSET_HEAD.pack(EXPIRING_OFFSET_VERSION, one.offset)
         return head + text(one.metadata) + EXPIRING_OFFSET_TAIL.pack(one.commit_ms, one.expire_ms)
-    metadata, has_id = one.metadata.encode(), one.topic_id != ZERO_UUID
-    head = OFFSET_HEAD.pack(OFFSET_VERSION, one.offset, one.leader_epoch) + varint(len(metadata) + 1)
-    tags = bytes((TOPIC_ID_TAG, len(ZERO_UUID))) + one.topic_id if has_id else b""
-    return head + metadata + OFFSET_TAIL.pack(one.commit_ms, has_id) + tags
+    return OFFSET_HEAD.pack(OFFSET_VERSION, one.offset, one.leader_epoch) + offset_value_rest(one.metadata, one.commit_ms, one.topic_id)
+
+
+@lru_cache(HELD_MAX)
+def offset_value_rest(metadata: str, commit_ms: int, topic_id: Uuid) -> bytes:
+    """What is behind the offset: mostly the same in all partitions of a topic that are committed together."""
+    data, has_id = metadata.encode(), topic_id != ZERO_UUID
+    tags = TOPIC_ID_HEAD + topic_id if has_id else b""
+    return varint(len(data) + 1) + data + OFFSET_TAIL.pack(commit_ms, has_id) + tags
 
 
 @rule("GROUP-RECORD-9")
