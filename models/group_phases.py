@@ -126,14 +126,23 @@ def repeated(turn: Turn, earlier: Waiting | None, body: Callable[[int], Any]) ->
 
 @rule("GROUP-BEAT-2")
 def renewed(turn: Turn, member_id: str) -> Turn:
-    """The member is alive: its session begins anew. The alarm that is set will ring early, and be set again."""
+    """The member is alive: its session begins anew. The alarm that is set will ring early, and be set again; only if sessions have become shorter it
+    would ring late."""
+    due = turn.group.members[member_id].deadline_ms
+    turn = with_deadline(turn, member_id)
+    sooner = turn.group.members[member_id].deadline_ms
+    return alarmed(turn, Kind.SESSION, sooner, member_id) if sooner < due else turn
+
+
+def with_deadline(turn: Turn, member_id: str) -> Turn:
+    """The member has to be heard of within its session timeout."""
     member = turn.group.members[member_id]
     return becomes(turn, members=turn.group.members.set(member_id, changed(member, deadline_ms=turn.now + member.session_timeout_ms)))
 
 
 def with_session(turn: Turn, member_id: str) -> Turn:
     """The member was answered and will be heard of: its session begins, with an alarm."""
-    turn = renewed(turn, member_id)
+    turn = with_deadline(turn, member_id)
     return alarmed(turn, Kind.SESSION, turn.group.members[member_id].deadline_ms, member_id)
 
 

@@ -16,13 +16,28 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
-from fiducial.models import apis, broker, config_requests, idempotence, kernels, log, metadata, partition, topics
+from fiducial.models import (
+    apis,
+    broker,
+    config_requests,
+    group_events,
+    group_offsets,
+    group_phases,
+    groups,
+    idempotence,
+    kernels,
+    log,
+    metadata,
+    partition,
+    topics,
+)
 from fiducial.models import flaws as of_models
 from fiducial.models import messages as m
 from fiducial.models.apis import API_VERSIONS, Verdict
 from fiducial.models.batches import SentBatch, StoredBatch
 from fiducial.models.errors import Error
 from fiducial.models.events import Reply
+from fiducial.models.groups import State
 from fiducial.models.idempotence import ProducerEntry
 from fiducial.models.log import Found, Log, LogConfig, Plan
 from fiducial.models.partition import Fetch, Partition
@@ -83,11 +98,14 @@ def unseen(reason: str, *names: str) -> None:
 unseen("one broker that stays up leads in one epoch only", "A2", "A6", "A7")
 unseen("nothing is written that is not committed at once: the high watermark is the log end", "A19", "C1", "C3", "C4", "C5", "X3", "X4")
 unseen("needs a log on disk", "A26")
-unseen("groups are not served yet", "G1", "G2", "G5", "G6", "G14", "X10", "X11", "X12", "X13", "X14", "X15", "X16", "X17", "X18")
+unseen("shows only after a restart", "X14")
+unseen("a fault of a client", "G7")
+unseen("shows only where nobody coordinates", "P40")
+unseen("needs transactions", "P50")
 unseen("where a segment ends is the broker's own affair", "X2", "X8")
 
 #: Where a client sees others of their rules broken than the models do.
-SEEN_AS = {"A21": ("LOG-SESSION-10",), "X5": ("LOG-DELETE-3",)}
+SEEN_AS = {"A21": ("LOG-SESSION-10",), "X5": ("LOG-DELETE-3",), "X16": ("GROUP-STATIC-2",), "X17": ("GROUP-COMMIT-10",)}
 
 FLAWS |= {
     one.id: Flaw(one.id, one.issue, one.title, SEEN_AS.get(one.id, one.rules), functools.partial(of_models.switched_on, one))
@@ -351,6 +369,85 @@ def panics(_original: Around, *_args: Any, **_named: Any) -> Any:
 @in_parts(m.MetadataResponse, "P64", "Redpanda (redpanda#1181)", "Metadata tells no leader epoch", "WIRE-META-9")
 def in_no_epoch(part: m.MetadataResponsePartition) -> m.MetadataResponsePartition:
     return changed(part, leader_epoch=-1)
+
+
+# Groups
+
+
+@around(group_offsets.offset_fetch, "P39", "ours", "what a group that is not there has committed is an error", "GROUP-OFFSET-1")
+def knows_the_groups_that_committed(original: Around, request: Any, api_version: int, offsets_of: Any, topics_: Any) -> Any:
+    answer, rules = original(request, api_version, offsets_of, topics_)
+    told = tuple(one if offsets_of(one.group_id) else changed(one, error_code=Error.GROUP_ID_NOT_FOUND) for one in answer.groups)
+    is_missing = 2 <= api_version < 8 and not offsets_of(request.group_id)
+    return changed(answer, groups=told, error_code=Error.GROUP_ID_NOT_FOUND if is_missing else answer.error_code), rules
+
+
+@around(group_offsets.fetched, "P41a", "Tansu (librdkafka 0099, 0140)", "what a client says of an offset is lost", "GROUP-COMMIT-10")
+def loses_metadata(original: Around, *args: Any) -> Any:
+    return changed(original(*args), metadata="")
+
+
+@around(group_offsets.fetched, "P41b", "Redpanda (redpanda#1181)", "the leader epoch of an offset is not the one that was committed", "GROUP-COMMIT-10")
+def loses_epochs(original: Around, *args: Any) -> Any:
+    return changed(original(*args), leader_epoch=0)
+
+
+@around(group_offsets.commit, "P42", "WarpStream (librdkafka#4442)", "behind a leader epoch none can be committed any more", "GROUP-COMMIT-10")
+def wants_epochs(original: Around, turn: groups.Turn, asked: groups.Asked, topics_: Any) -> Any:
+    after = original(turn, asked, topics_)
+    return after if all(is_in_an_epoch(one) for topic in asked.body.topics for one in topic.partitions) else changed(after, records=())
+
+
+def is_in_an_epoch(one: m.OffsetCommitRequestPartition) -> bool:
+    """Does a commit name a leader epoch, or begin at the beginning?"""
+    return one.committed_leader_epoch >= 0 or one.committed_offset < 9
+
+
+@around(group_events.replaces, "P43", "Redpanda (redpanda#23693), KAFKA-14009", "a static member that comes anew keeps its old session timeout", "GROUP-STATIC-2")
+def keeps_the_session(original: Around, turn: groups.Turn, asked: groups.Asked, member_id: str) -> Any:
+    old = turn.group.members[turn.group.statics[str(asked.instance_id)]]
+    return original(turn, changed(asked, body=changed(asked.body, session_timeout_ms=old.session_timeout_ms)), member_id)
+
+
+@around(group_events.replaces, "P44", "KAFKA-9801", "a static member that comes anew between join and sync gets the generation as it stands", "GROUP-STATIC-1")
+def disturbs_nobody(original: Around, turn: groups.Turn, asked: groups.Asked, member_id: str) -> Any:
+    if turn.group.state is not State.COMPLETING:
+        return original(turn, asked, member_id)
+    after = groups.becomes(original(groups.becomes(turn, state=State.STABLE), asked, member_id), state=State.COMPLETING)
+    return groups.becomes(after, unsynced=turn.group.unsynced)
+
+
+@around(group_events.deadline_of, "P45", "Redpanda (redpanda#22749)", "a member that waits is silent", "GROUP-BEAT-4")
+def hears_nobody_wait(original: Around, group: groups.Group, alarm: groups.Alarm) -> Any:
+    member = group.members.get(alarm.member_id)
+    return member.deadline_ms if alarm.kind is groups.Kind.SESSION and member is not None else original(group, alarm)
+
+
+@around(group_phases.prepared, "P46", "Tansu", "when one rebalance follows another, whoever has not joined yet is out", "GROUP-MEMBER-7")
+def forgets_the_others(original: Around, turn: groups.Turn) -> Any:
+    is_next = turn.group.state is State.COMPLETING
+    for member_id in sorted(turn.group.members) if is_next else ():
+        if member_id not in turn.group.joins:
+            turn = group_phases.removed(turn, member_id)
+    return original(turn)
+
+
+without_rung("P47", "Tansu", "members commit before they know what is theirs", "GROUP-COMMIT-5")
+
+
+@in_answers(m.SyncGroupResponse, "P48", "Tansu", "members get empty assignments", "GROUP-SYNC-3", "GROUP-SYNC-7")
+def assigns_nothing(answer: m.SyncGroupResponse) -> m.SyncGroupResponse:
+    return changed(answer, assignment=b"")
+
+
+@around(group_events.leave, "P49", "Tansu (librdkafka 0091, 0093)", "a member that leaves makes its group rebalance twice", "GROUP-LEAVE-1")
+def rebalances_twice(original: Around, turn: groups.Turn, asked: groups.Asked) -> Any:
+    after = original(turn, asked)
+    is_out = len(after.group.members) < len(turn.group.members)
+    return groups.becomes(after, generation=after.group.generation + 1) if is_out else after
+
+
+without_rung("P65", "Kafka before KIP-1043", "in no version it is an error to describe a group that is not there", "GROUP-LIST-2")
 
 
 # Versions

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 from conftest import serving
@@ -31,11 +32,12 @@ def about(flaw: Flaw) -> Iterator[Case]:
 
 def judged(flaw: Flaw) -> list[Result]:
     """What comes of these at a broker that has the flaw."""
-    with serving("--reference", "--flaw", flaw.id) as address:
+    with serving("--reference", "--flaw", flaw.id, "--set", "group.initial.rebalance.delay.ms=0") as address:
         target = Target(address.host, address.port)
         target.versions = {key: served[:: max(len(served) - 1, 1)] for key, served in target.versions.items()}
-        judge = Judge(target, LEVELS, patience_s=0)
-        return [judge.judge(case) for case in about(flaw)]
+        with closing(Judge(target, LEVELS, patience_s=0)) as judge:
+            judge.begin(about(flaw))
+            return [judge.judge(case) for case in about(flaw)]
 
 
 def failed(results: list[Result]) -> list[Case]:

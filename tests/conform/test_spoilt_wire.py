@@ -31,7 +31,7 @@ READING = tuple(f"fiducial.reference.codec:{name}" for name in ("Reader.take", "
 DEADLINE_S = 1.0
 #: What comes within this time of each other was sent together.
 TOGETHER_S = 0.03
-PRODUCE = 0
+PRODUCE, DESCRIBE_GROUPS = 0, 15
 
 #: A fault costs the connection.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
@@ -143,6 +143,19 @@ def to_its_end(broker: Broker, connection: socket.socket, number: int, serve: Se
     """Serve a connection to its end."""
     with connection, suppress(OSError):
         serve(broker, connection, number)
+
+
+def tells_no_host(api_key: int, _version: int, message: Any) -> Any:
+    """A broker that does not say where members come from."""
+    if api_key != DESCRIBE_GROUPS:
+        return message
+    groups = [changed(one, members=tuple(changed(member, client_host="") for member in one.members)) for one in message.groups]
+    return changed(message, groups=tuple(groups))
+
+
+def test_a_broker_that_does_not_say_where_members_come_from_is_noticed() -> None:
+    with serving(tells_no_host) as broker:
+        assert judge_of(broker).judge(CASES["GROUP-MEMBER-9/described"]).verdict is Verdict.FAIL
 
 
 def test_a_broker_that_wants_more_replicas_than_there_are_is_noticed() -> None:

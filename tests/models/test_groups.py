@@ -715,6 +715,19 @@ def test_a_member_that_joins_again_brings_its_timeouts() -> None:
     assert told == {"ib": (7_000, 8_000), None: (9_000, 11_000)}
 
 
+@pytest.mark.rule("GROUP-BEAT-2", "GROUP-STATIC-2")
+def test_a_session_that_has_become_shorter_ends_in_time() -> None:
+    c = Coordinator()
+    c.stable(instance="ib", session=100_000)
+    c.join(instance="ib", session=7_000)
+    again = c.group().statics["ib"]
+    assert c.beat(again, 1) == 0
+    c.passes(6_999)
+    assert again in c.group().members
+    c.passes(1)
+    assert again not in c.group().members
+
+
 # Syncing
 
 

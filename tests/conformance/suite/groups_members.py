@@ -180,7 +180,7 @@ JOINS = (
     joining("GROUP-JOIN-5/before-v4-and-instances", *PREPARING, join(version=AT_ONCE, waits=True), still_waits(9), join(instance="j", version=NAMED, waits=True, connection=8), still_waits(8), sweep=None),
     joining("GROUP-JOIN-7/with-an-id", join(version=NAMED), join(2, waits=True), still_waits(3), beat(0), join(0, waits=True, in_any_order=True), join(1, waits=True, in_any_order=True), awaited(3), awaited(1), awaited(2)),
     joining("GROUP-JOIN-7/while-preparing", join(version=NAMED), *PREPARING, join(2, waits=True), join(1, waits=True, in_any_order=True), awaited(1), awaited(2), awaited(3)),
-    joining("GROUP-JOIN-7/while-completing", *COMPLETING, join(version=NAMED), join(2, waits=True), beat(0), join(0, waits=True, in_any_order=True), join(1, waits=True, in_any_order=True), awaited(1), awaited(2), awaited(3)),
+    joining("GROUP-JOIN-7/while-completing", *COMPLETING, join(version=NAMED), join(2, waits=True), beat(0), join(0, waits=True, in_any_order=True), join(1, waits=True, in_any_order=True), awaited(1), awaited(2), awaited(3), also=("GROUP-MEMBER-7",)),
     joining("GROUP-JOIN-7/without-an-id", join(version=AT_ONCE, waits=True), beat(1), join(0, waits=True), join(1, waits=True), awaited(9), awaited(1), awaited(2), sweep=None),
     joining("GROUP-JOIN-8/a-follower-of-a-stable-group", join(1), beat(0)),
     joining("GROUP-JOIN-8/the-leader-of-a-stable-group", join(0, waits=True), still_waits(1), beat(1), join(1, waits=True), awaited(1), awaited(2)),

@@ -117,6 +117,7 @@ COMMITS = (
     }.items()),
     committing("GROUP-COMMIT-10/no-epoch-behind-one", commit(offset(8, leader_epoch=5)), commit(offset(9))),
     committing("GROUP-COMMIT-10/the-last-of-several", commit(offset(8), offset(9))),
+    committing("GROUP-COMMIT-10/through-a-rebalance", commit_of(1, offset(9)), *completed(0, 1), groups=TWO),
     committing("GROUP-COMMIT-10/by-a-member", commit_of(1, offset(9, leader_epoch=3, metadata="m")), groups=TWO),
     *(
         committing(

@@ -113,7 +113,7 @@ SESSIONS = (
     slow("GROUP-JOIN-6/an-id-that-has-joined", join(**SHORT), join(1, waits=True), join(0, waits=True), awaited(1), awaited(2), OVER, beat(1), groups=ALONE),
     slow("GROUP-JOIN-6/nobody-joins-with-it", join(**SHORT), OVER, join(2), beat(0)),
     slow("GROUP-JOIN-6/is-not-awaited-any-more", join(**SHORT), join(0, waits=True), join(1, waits=True), still_waits(1), awaited(1), awaited(2)),
-    slow("GROUP-STATIC-2/brings-its-timeouts", join(instance="i", **SHORT), OVER, beat(2), beat(0), groups=STATIC, also=("GROUP-JOIN-8",)),
+    slow("GROUP-STATIC-2/brings-its-timeouts", join(instance="i", **SHORT), beat(2), OVER, beat(2), beat(0), groups=STATIC, also=("GROUP-JOIN-8",)),
     slow("GROUP-BEAT-2/while-preparing", *FOLLOWER_IS_SHORT, join(0, waits=True), NEARLY, beat(1), NEARLY, beat(1)),
     slow("GROUP-BEAT-2/an-answer-that-was-awaited", *FOLLOWER_SYNCS_LATE, NEARLY, beat(1)),
     slow("GROUP-BEAT-3/stable", *FOLLOWER_IS_SHORT, OVER, beat(1), beat(0)),
