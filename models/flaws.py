@@ -808,6 +808,18 @@ def awaits_joins_for_ever(turn: Turn) -> Turn:
     return group_phases.completed(turn) if group_phases.all_have_joined(turn.group) else groups.becomes(turn, initial_until_ms=None)
 
 
+@flaw(
+    "X21",
+    "ours",
+    "an offset that was forgotten is there again after a restart",
+    rules=("GROUP-RECORD-4", "GROUP-DELETE-3"),
+    violates="CompactedReplayEqualsLive",
+    target=group_requests.without_offset,
+)
+def forgets_no_offset(all_groups: Groups, _group_id: str, _key: tuple[str, int]) -> Groups:
+    return all_groups
+
+
 not_yet(
     "needs a follower: there is one replica",
     A1="KIP-101 (KAFKA-1211, 3919)", A4="KIP-320 first design", A14="KAFKA-13207", A15="KAFKA-18991", A17="KAFKA-7786", A20="KAFKA-7414, KAFKA-2143",

@@ -16,8 +16,9 @@ from immutables import Map
 from fiducial.models import group_requests
 from fiducial.models.errors import Error
 from fiducial.models.events import Persist, Reply
+from fiducial.models.group_offsets import OffsetCommitted, OffsetForgotten
 from fiducial.models.group_requests import Groups
-from fiducial.models.groups import Alarm, Asked, Group, GroupConfig, SetAlarm, State
+from fiducial.models.groups import Alarm, Asked, Group, GroupConfig, GroupMetadata, SetAlarm, State
 from fiducial.models.messages import (
     DeleteGroupsRequest,
     DeleteGroupsResponse,
@@ -381,6 +382,29 @@ def a_restart_would_find_the_group(step: Step) -> bool:
     return {(one.member_id, one.instance_id, one.assignment) for one in saved.members} == {
         (one.member_id, one.instance_id, one.assignment) for one in group.members.values()
     }
+
+
+@states("CompactedReplayEqualsLive", "GROUP-RECORD-4", "GROUP-DELETE-3", witness=lambda step: any(key_of(one) in kept(step.before.groups) for one in step.outcome.records))
+def the_last_record_of_each_key_is_all_that_counts(step: Step) -> bool:
+    """What is durable is the last record of each key, and no record touches another key: so a log without what later records supersede says the same."""
+    log = kept(step.before.groups)
+    for record in step.outcome.records:
+        log.pop(key_of(record), None)
+        if isinstance(record, GroupMetadata | OffsetCommitted):
+            log[key_of(record)] = record
+    return kept(step.after.groups) == log
+
+
+def key_of(record: Any) -> tuple[Any, ...]:
+    """What a later record supersedes it by."""
+    return (record.topic, record.partition) if isinstance(record, OffsetCommitted | OffsetForgotten) else (record.group_id,)
+
+
+def kept(groups: Groups) -> dict[tuple[Any, ...], Any]:
+    """What is durable of the group, as the records that it comes of."""
+    offsets = group_requests.offsets_of(groups, GROUP)
+    records = [OffsetCommitted(GROUP, *key, committed) for key, committed in offsets.items()]
+    return {key_of(one): one for one in (*records, *groups.saved.values())}
 
 
 @states("EventuallyStable", "GROUP-SYNC-6", "GROUP-JOIN-11", "GROUP-JOIN-12", "GROUP-BEAT-3", witness=lambda step: step.after.group.state is State.COMPLETING)

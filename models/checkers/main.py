@@ -19,6 +19,7 @@ from typing import Any
 from fiducial.models import idempotence, log, partition
 from fiducial.models.checkers import contracts, group_proofs, group_relation, prove
 from fiducial.models.checkers.company_universe import (
+    MESSAGES,
     PROCESSES,
     CompanyUniverse,
     company_universe,
@@ -104,6 +105,7 @@ def everyday() -> Effort:
             ending_universe(2, 1, 30),
             company_universe("oo", 0, 2),
             company_universe("oo", 0, 1, waits=True),
+            company_universe("oo", 1, 1, failing=(MESSAGES,)),
             company_universe("oo", 1, 1, failing=(PROCESSES,)),
             company_universe("ss", 1, 1),
         ),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import reduce
+from random import Random
 from typing import Any
 
 import pytest
 import z3
 
-from fiducial.models import group_properties
+from fiducial.models import group_properties, group_requests
 from fiducial.models.checkers import group_proofs, group_relation, main, prove
 from fiducial.models.checkers.explore import explore
 from fiducial.models.checkers.group_relation import Relation
@@ -34,9 +36,11 @@ from fiducial.models.group_properties import (
     World,
     comes_to_rest,
     join,
+    key_of,
     sync,
     take,
 )
+from fiducial.models.group_requests import Groups
 from fiducial.models.groups import State
 from fiducial.models.values import EMPTY, changed
 
@@ -144,6 +148,34 @@ def test_properties_use_nothing_that_a_flaw_replaces() -> None:
     """The coordinator as a whole they use; of its parts only those that nothing replaces."""
     replaced = {one.target.rpartition(":")[2] for one in FLAWS.values() if one.replacement is not None}
     assert replaced.isdisjoint(vars(group_properties))
+
+
+@pytest.mark.rule("GROUP-RECORD-2", "GROUP-RECORD-4")
+def test_a_log_from_which_anything_superseded_is_gone_says_the_same_at_every_step() -> None:
+    """The log of each walk as it is, and with some or all of the superseded records left out: replayed, it is what is live, and a restart finds it."""
+    random, log, removed = Random(1), list[Any](), 0
+
+    def replayed(records: list[Any]) -> Groups:
+        return reduce(group_requests.evolve, records, Groups())
+
+    def agrees(step: Any) -> bool:
+        nonlocal removed
+        if step.before == World():
+            log.clear()
+        log.extend(step.outcome.records)
+        superseded = {at for at, record in enumerate(log) if any(key_of(later) == key_of(record) for later in log[at + 1 :])}
+        some = {at for at in superseded if random.random() < 0.5}
+        removed += len(some)
+        logs = [[record for at, record in enumerate(log) if at not in left_out] for left_out in (set[int](), some, superseded)]
+        durable = [replayed(records) for records in logs]
+        live = step.after.groups
+        found = [group_requests.restarted(one, step.now)[0].live for one in durable]
+        return all((one.saved, one.offsets) == (live.saved, live.offsets) for one in durable) and found[0] == found[1] == found[2]
+
+    assert walk(walked_group_universes()[1], (), seed=6, steps_max=3_000, relation=agrees).violation is None
+    assert removed > 100
+    with switched_on(FLAWS["X17"]):
+        assert walk(walked_group_universes()[1], (), seed=6, steps_max=3_000, relation=agrees).violation is not None
 
 
 # The relation, and what is proved of it
