@@ -73,7 +73,7 @@ class Wire(asyncio.Transport):
 @pytest.fixture
 def here(tmp_path: Path) -> Iterator[Server]:
     """A broker on a new folder."""
-    settings = parse({"connections.max.idle.ms": str(IDLE_S * 1000)})
+    settings = parse({"connections.max.idle.ms": str(IDLE_S * 1000), "group.initial.rebalance.delay.ms": "0"})
     node = Node(tmp_path / "data", Cluster("ZmlkdWNpYWxmaWR1Y2lhbA", 1, "127.0.0.1", 9092), settings, 1, 0)
     yield Server(node, settings)
     node.close()
@@ -115,6 +115,20 @@ def framed(frame: bytes) -> bytes:
 def versions(correlation_id: int) -> bytes:
     """A small request."""
     return framed(struct.pack(">hhih", 18, 0, correlation_id, -1))
+
+
+def join(group: str) -> bytes:
+    """A JoinGroup of a new member: it waits."""
+    protocols = (m.JoinGroupRequestProtocol("range", b""),)
+    return framed(request_frame(11, 3, m.JoinGroupRequest(group, 10_000, 30_000, "", None, "consumer", protocols)))
+
+
+def coordinating(here: Server) -> tuple[Connection, Wire]:
+    """A connection to the broker, which has a topic for groups."""
+    connection, wire = connected(here)
+    received(connection, framed(request_frame(10, 4, m.FindCoordinatorRequest(key_type=0, coordinator_keys=("g",)))))
+    assert len(wire.written) == 1
+    return connection, wire
 
 
 def with_a_fetch_that_waits(here: Server) -> tuple[Connection, Wire]:
@@ -223,6 +237,64 @@ async def test_a_fault_of_ours_costs_that_connection_only_and_not_what_was_answe
     assert (said.levelname, said.getMessage()) == ("ERROR", "closing 127.0.0.1:12345: internal error")
     received(bystander, versions(9))
     assert its_wire.answers() == [9]
+
+
+@in_a_loop
+async def test_what_comes_behind_a_join_that_waits_is_answered_behind_it(here: Server) -> None:
+    (connection, wire), (other, its_wire) = coordinating(here), connected(here)
+    received(connection, join("g") + versions(1) + versions(2))
+    received(other, struct.pack(">ihhih", 11, 18, 99, 9, -1) + b"\0" + join("g") + versions(3))
+    assert connection.is_busy and other.is_busy and len(wire.written) == 1 and its_wire.answers() == [9]
+    assert here.alarm is not None, "an alarm is to end the phase"
+    here.wake()
+    await asyncio.sleep(0)
+    assert wire.answers()[-2:] == [1, 2] and its_wire.answers()[-1:] == [3]
+    assert not connection.is_busy and not other.is_busy and not here.node.waiting
+
+
+@in_a_loop
+async def test_who_left_while_its_join_waited_is_sent_nothing_and_the_others_go_on(here: Server) -> None:
+    (connection, _), (other, its_wire) = coordinating(here), connected(here)
+    received(connection, join("g") + versions(1))
+    received(other, join("g") + versions(2))
+    connection.connection_lost(ConnectionResetError())
+    assert set(here.connections) == {other.id} and set(here.node.hosts) == {other.id} and len(here.node.waiting) == 1
+    here.wake()
+    await asyncio.sleep(0)
+    assert its_wire.answers()[-1:] == [2] and not here.node.waiting
+
+
+@in_a_loop
+async def test_a_leave_answers_who_waits_on_another_connection(here: Server) -> None:
+    (connection, wire), (other, its_wire) = coordinating(here), connected(here)
+    received(connection, join("g") + versions(1))
+    (member,) = here.node.broker.groups.live["g"].members
+    received(other, framed(request_frame(13, 5, m.LeaveGroupRequest("g", members=(m.MemberIdentity(member),)))))
+    assert len(its_wire.written) == 1
+    await asyncio.sleep(0)
+    assert wire.answers()[-1:] == [1] and not connection.is_busy
+
+
+@in_a_loop
+async def test_old_offsets_are_looked_for_at_the_start_and_at_their_own_interval(here: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[str] = []
+    sleep = asyncio.sleep
+
+    async def passes(seconds: float) -> None:
+        looked.append(f"{seconds:g} s")
+        await sleep(0)
+        if len(looked) == 4:
+            raise asyncio.CancelledError
+
+    def looks(_now: int) -> list[Action]:
+        looked.append("looked")
+        return []
+
+    monkeypatch.setattr(here.node, "expiry", looks)
+    monkeypatch.setattr(asyncio, "sleep", passes)
+    with pytest.raises(asyncio.CancelledError):
+        await here.expire_offsets()
+    assert looked == ["looked", "600 s", "looked", "600 s"]
 
 
 @in_a_loop

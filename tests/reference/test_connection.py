@@ -12,6 +12,7 @@ import pytest
 
 from fiducial.conformance.exploration.steps import request_frame
 from fiducial.models import messages as m
+from fiducial.models.groups import Alarm, Kind
 from fiducial.models.settings import parse
 from fiducial.models.state import Cluster
 from fiducial.reference import server
@@ -180,6 +181,49 @@ async def test_nothing_is_read_behind_a_bad_length(clock: Clock) -> None:
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     assert len(wire.answers) == 3 and wire.ended == "closed" and not wire.is_read
+
+
+def join(group: str) -> bytes:
+    """A JoinGroup of a new member: it waits."""
+    protocols = (m.JoinGroupRequestProtocol("range", b""),)
+    return framed(request_frame(11, 3, m.JoinGroupRequest(group, 10_000, 30_000, "", None, "consumer", protocols)))
+
+
+def coordinating() -> tuple[Connection, Wire]:
+    """A connection to a new broker, which has a topic for groups."""
+    connection, wire = connected(group_initial_rebalance_delay_ms="0")
+    connection.data_received(framed(request_frame(10, 4, m.FindCoordinatorRequest(key_type=0, coordinator_keys=("g",)))))
+    assert len(wire.answers) == 1
+    return connection, wire
+
+
+@in_a_loop
+async def test_what_comes_behind_a_join_that_waits_is_answered_behind_it(clock: Clock) -> None:
+    connection, wire = coordinating()
+    await asyncio.sleep(0)
+    connection.data_received(join("g") + VERSIONS_0)
+    await asyncio.sleep(0)
+    assert len(wire.answers) == 1 and connection.busy
+    connection.server.fire(Alarm(Kind.JOIN, "g"))
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert len(wire.answers) == 3 and not connection.busy and not connection.server.core.waiting
+
+
+@in_a_loop
+async def test_who_left_while_its_join_waited_is_sent_nothing_and_its_alarms_ring_on(clock: Clock) -> None:
+    connection, wire = coordinating()
+    await asyncio.sleep(0)
+    here = connection.server
+    connection.data_received(join("g"))
+    connection.connection_lost(ConnectionResetError())
+    assert not here.connections and not here.core.hosts and not here.core.waiting
+    here.fire(Alarm(Kind.JOIN, "g"))
+    (member,) = here.core.broker.groups.live["g"].members
+    assert len(wire.answers) == 1 and set(here.timers) == {Alarm(Kind.SESSION, "g", member), Alarm(Kind.SYNC, "g")}
+    early = here.timers[Alarm(Kind.SYNC, "g")]
+    here.fire(Alarm(Kind.SYNC, "g"))
+    assert here.timers[Alarm(Kind.SYNC, "g")] is not early, "it rang early, and is set again"
 
 
 @in_a_loop
