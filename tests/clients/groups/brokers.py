@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,10 +36,14 @@ class Broker(Protocol):
 
 
 class Reference(Mortal):
-    """`fiducial serve --reference`, which keeps nothing."""
+    """`fiducial serve --reference`, which keeps nothing; with flaws, if they are asked for."""
+
+    def __init__(self, folder: Path, flaws: Sequence[str]) -> None:
+        self.flaws = flaws
+        super().__init__(folder, SETTINGS)
 
     def kept(self) -> list[str]:
-        return ["--reference"]
+        return ["--reference", *(f"--flaw={name}" for name in self.flaws)]
 
 
 @contextmanager
@@ -53,9 +57,9 @@ def fast_path(folder: Path) -> Iterator[Broker]:
 
 
 @contextmanager
-def reference(folder: Path) -> Iterator[Broker]:
+def reference(folder: Path, *flaws: str) -> Iterator[Broker]:
     """The models behind a socket."""
-    broker = Reference(folder, SETTINGS)
+    broker = Reference(folder, flaws)
     try:
         yield broker
     finally:
