@@ -266,11 +266,11 @@ class Server:
                 self.perform(action)
 
     async def expire_offsets(self) -> None:
-        """Old offsets, for ever."""
+        """Old offsets, for ever; not at the start: whoever reads on from them is given time to come back."""
         while True:
+            await asyncio.sleep(self.settings.offsets_retention_check_interval_ms / 1000)
             for action in self.node.expiry(now_ms()):
                 self.perform(action)
-            await asyncio.sleep(self.settings.offsets_retention_check_interval_ms / 1000)
 
     async def flush(self) -> None:
         """Sealed segments, and active ones whose flush.ms has come, to the disk; in a thread, since it may take long."""

@@ -17,6 +17,10 @@ from typing import Any
 import pytest
 from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
+from raw_client import RawClient
+
+from fiducial.conformance.exploration.steps import answer_of, request_frame
+from fiducial.models import messages as m
 
 pytestmark = pytest.mark.clients
 
@@ -28,6 +32,10 @@ ACKNOWLEDGED, QUEUED_MAX = 500, 10_000
 #: How long anything may take (s).
 PATIENCE_S = 60
 TOPIC = "load"
+#: Before each kill so many commits are acknowledged, while so many are under way.
+COMMITTED, UNDER_WAY = 200, 20
+GROUPS = [f"group-{number}" for number in range(5)]
+FIND_COORDINATOR, JOIN_GROUP, OFFSET_COMMIT, OFFSET_FETCH = 10, 11, 8, 9
 
 
 class Served:
@@ -137,6 +145,79 @@ def test_a_broker_that_is_killed_again_and_again_loses_and_repeats_nothing(tmp_p
     assert not repeated
     assert not acknowledged - set(values)
     assert len(acknowledged) == sent > ROUNDS * ACKNOWLEDGED
+
+
+# Groups
+
+
+def asked(client: RawClient, key: int, version: int, message: Any) -> Any:
+    """The answer to a request."""
+    data = client.ask(request_frame(key, version, message))
+    assert data is not None, "the connection ended"
+    return answer_of(data, key, version)
+
+
+def committing(group: str, offset: int) -> bytes:
+    """A commit of the same offset for every partition."""
+    partitions = tuple(m.OffsetCommitRequestPartition(index, offset) for index in range(PARTITIONS))
+    topics = (m.OffsetCommitRequestTopic(TOPIC, partitions=partitions),)
+    return request_frame(OFFSET_COMMIT, 9, m.OffsetCommitRequest(group, topics=topics))
+
+
+def committed(client: RawClient, group: str) -> set[int]:
+    """The offsets of a group's partitions."""
+    wanted = m.OffsetFetchRequest(groups=(m.OffsetFetchRequestGroup(group, topics=None),))
+    (answer,) = asked(client, OFFSET_FETCH, 9, wanted).groups
+    assert answer.error_code == 0
+    return {one.committed_offset for topic in answer.topics for one in topic.partitions}
+
+
+def generation_of(client: RawClient, group: str) -> int:
+    """The generation that a member joins, a static one, the only one of its group."""
+    protocols = (m.JoinGroupRequestProtocol("range", bytes(10)),)
+    joined = asked(client, JOIN_GROUP, 9, m.JoinGroupRequest(group, 60_000, 60_000, "", "one", "consumer", protocols))
+    assert joined.error_code == 0
+    given = (m.SyncGroupRequestAssignment(joined.member_id, b"all of it"),)
+    who = group, joined.generation_id, joined.member_id, "one"
+    synced = asked(client, 14, 5, m.SyncGroupRequest(*who, "consumer", "range", given))
+    assert synced.error_code == 0 and synced.assignment == b"all of it"
+    left = asked(client, 13, 5, m.LeaveGroupRequest(group, members=(m.MemberIdentity(joined.member_id, "one"),)))
+    assert left.members[0].error_code == 0
+    return int(joined.generation_id)
+
+
+@pytest.mark.rule("GROUP-RECORD-2", "GROUP-RECORD-4", "LOG-RESTART-3")
+def test_a_broker_that_is_killed_again_and_again_takes_no_commit_back_and_gives_no_generation_twice(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sent, known, generation = 0, dict.fromkeys(GROUPS, -1), 0
+    with served(tmp_path / "data") as broker:
+        create(broker)
+        for _ in range(ROUNDS):
+            with RawClient("127.0.0.1", broker.port) as client:
+                assert asked(client, FIND_COORDINATOR, 4, m.FindCoordinatorRequest(key_type=0, coordinator_keys=("g",))).coordinators[0].error_code == 0
+                for group in GROUPS:
+                    offsets = committed(client, group) or {-1}
+                    assert len(offsets) == 1, f"of a commit of {group} there is a part: {offsets}"
+                    assert known[group] <= min(offsets) <= sent, f"{group} is at {offsets}, {known[group]} was acknowledged"
+                given = generation_of(client, GROUPS[0])
+                assert given > generation
+                generation = given
+                goal = sent + COMMITTED
+                acknowledged = sent
+                while acknowledged < goal:
+                    while sent < acknowledged + UNDER_WAY:
+                        sent += 1
+                        client.send(committing(GROUPS[sent % len(GROUPS)], sent))
+                    answer = answer_of(client.answer() or b"", OFFSET_COMMIT, 9)
+                    assert {one.error_code for one in answer.topics[0].partitions} == {0}
+                    acknowledged += 1
+                    known[GROUPS[acknowledged % len(GROUPS)]] = acknowledged
+                assert broker.end(signal.SIGKILL) == -signal.SIGKILL
+            broker.start()
+        assert broker.end(signal.SIGTERM) == 0
+    with capsys.disabled():
+        print(f"\n{ROUNDS} kills: {sent:,} commits of {PARTITIONS} partitions sent, {generation} generations")
 
 
 # A full disk
