@@ -22,6 +22,7 @@ from differential.campaign import requests_given, seed_given
 from differential.groups import Connection, differences
 from fiducial.models import messages as m
 from fiducial.models.errors import Error
+from fiducial.models.groups import GroupForgotten
 from fiducial.models.values import ZERO_UUID
 
 REQUESTS = requests_given(2_000, 100_000)
@@ -74,7 +75,6 @@ class History:
         self.names: dict[str, str] = {"": ""}  # Kafka's member ids → the model's
         self.members: list[tuple[str, str | None]] = [("", None)]  # (Kafka's id, instance)
         self.generations: dict[str, int] = {}
-        self.was_deleted = False
         self.story: list[str] = []
         self.counts: Counter[str] = Counter()
 
@@ -135,8 +135,8 @@ class History:
 
     @property
     def is_described(self) -> bool:
-        """Kafka may describe a group as Dead that is there and answers: if it is there again, or if nothing of it was written down yet."""
-        return not self.was_deleted and bool(self.model.records)
+        """Kafka may describe a group as Dead that is there and answers, if nothing of it was written down yet."""
+        return bool(self.model.records) and not isinstance(self.model.records[-1], GroupForgotten)
 
     def settle(self) -> None:
         """Until Kafka is where the model is: what comes next, on another connection, must overtake neither a request nor a delay of 0 ms."""
@@ -154,7 +154,6 @@ class History:
             del self.waiting[connection]
             kafka, model = connection.answer(), self.model.replies[ticket].body
             self.learn(kafka, model, instance)
-            self.was_deleted |= isinstance(model, m.DeleteGroupsResponse) and model.results[0].error_code == Error.NONE
             pairs.append((kafka, model))
         for kafka, model in pairs:
             if isinstance(model, m.JoinGroupResponse) and self.is_other_leader(kafka, model):
