@@ -284,7 +284,7 @@ def with_short_logs(broker: Broker, effects: tuple[Effect, ...]) -> tuple[Broker
     for index in range(topic.partitions if topic is not None else 0):
         assert topic is not None
         here = broker.partitions[topic.topic_id, index]
-        if here.log.size_bytes <= here.config.segment_bytes:
+        if here.log.size_bytes <= here.config.segment_bytes or index in broker.groups.shared:
             continue
         records = [group_records.encoded(one) for one in group_requests.written_anew(broker.groups, index, topic.partitions)]
         if here.log.size_bytes > 2 * sum(map(bytes_of, records)):

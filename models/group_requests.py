@@ -90,11 +90,12 @@ GROUP_OPERATIONS = 1 << 3 | 1 << 6 | 1 << 8 | 1 << 10 | 1 << 11
 
 @value
 class Groups:
-    """Durable: saved, offsets. Volatile: live, which holds every group that there is."""
+    """Durable: saved, offsets. Volatile: live, which holds every group that there is. Of the logs: which partitions have records of others."""
 
     live: Map[str, Group] = EMPTY
     saved: Map[str, GroupMetadata] = EMPTY
     offsets: Map[str, Offsets] = EMPTY
+    shared: frozenset[int] = frozenset()
 
 
 Effect = Persist | Reply | SetAlarm

@@ -371,6 +371,22 @@ def filled(bench: Bench, topic_id: bytes, index: int, size_bytes: int) -> None:
 
 
 @pytest.mark.rule("GROUP-RECORD-12")
+def test_a_log_with_records_of_others_is_left_as_it_is() -> None:
+    bench = led("t", offsets_topic_segment_bytes="1048576")
+    bench.ask(commit(), 9)
+    index = partition_of("g", 50)
+    for size_bytes in (1_000_000, 100_000):
+        filled(bench, bench.id_of(OFFSETS_TOPIC), index, size_bytes)
+    kept = bench.broker
+    bench.broker = changed(kept, groups=changed(kept.groups, shared=frozenset({index})))
+    bench.happens(OffsetExpiry())
+    assert bench.effects == ()
+    bench.broker = changed(kept, groups=changed(kept.groups, shared=frozenset({index + 1})))
+    bench.happens(OffsetExpiry())
+    assert [type(effect) for effect in bench.effects] == [Append, Trim]
+
+
+@pytest.mark.rule("GROUP-RECORD-12")
 def test_a_log_of_groups_is_not_written_anew_for_little() -> None:
     bench = led("t", offsets_topic_segment_bytes="1048576", offset_metadata_max_bytes="1000000")
     topic_id = bench.broker.topics.by_name[OFFSETS_TOPIC].topic_id
