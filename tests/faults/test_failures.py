@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from errno import EIO, ENOSPC
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from faults.check import Check, asked, fetched, read_log
-from faults.disk import Disk, Failure, Fault, Sync, full, is_of, nth
-from faults.histories import SMALL
-from faults.run import CLUSTER, KEYS, NOON_MS, Failed, Run, Step, produce_request, says_failed
+from faults.disk import Disk, Failure, Fault, Sync, Write, full, is_of, nth
+from faults.histories import SHORT, SMALL
+from faults.run import BY_NAME, CLUSTER, KEYS, NOON_MS, Failed, Run, Step, produce_request, says_failed
 from fiducial.conformance.batches import Item, build
 from fiducial.conformance.exploration.steps import answer_of, request_frame
 from fiducial.fastpath.core import StorageFailed
 from fiducial.fastpath.node import Hangup, Node, Send
 from fiducial.models import messages as m
+from fiducial.models.apis import APIS
 from fiducial.models.errors import Error
+from fiducial.models.groups import State
 from fiducial.models.restarts import Stop
 from fiducial.models.settings import parse
+from fiducial.models.topics import OFFSETS_TOPIC
 
-PRODUCE, CREATE_TOPICS = KEYS[m.ProduceRequest], KEYS[m.CreateTopicsRequest]
+PRODUCE, CREATE_TOPICS, OFFSET_COMMIT = KEYS[m.ProduceRequest], KEYS[m.CreateTopicsRequest], KEYS[m.OffsetCommitRequest]
 
 
 # Every operation
@@ -42,10 +46,20 @@ def story(run: Run) -> None:
     run.configure("quick", "retention.bytes", "100")
     run.keep_house()
     run.draw_producer_id()
+    run.create(OFFSETS_TOPIC, 1, **SHORT, flush_messages="2")
+    run.commit("g", 1, ("safe", 0), ("quick", 0))
+    run.commit("h", 2, ("safe", 0))
+    run.join("m", "a")
+    run.sync("m")
     run.delete("quick")
     run.stop()
     run.start()
     run.produce("safe", producer=5)
+    run.commit("g", 3, ("safe", 0))
+    run.leave("m", "a")
+    run.delete_groups("g", "h")
+    run.commit("g", 4, ("safe", 0))
+    run.expire_offsets()
     run.kill()
     run.start()
     run.stop()
@@ -70,6 +84,12 @@ def stays_offline(run: Run) -> None:
     so_far = run.disk.asked
     for topic_id, index in run.node.core.partitions():
         name = run.node.broker.topics.by_id[topic_id]
+        if name == OFFSETS_TOPIC:
+            groups = run.node.broker.groups
+            commit = m.OffsetCommitRequest("g", topics=(m.OffsetCommitRequestTopic("safe", partitions=(m.OffsetCommitRequestPartition(0, 9),)),))
+            assert asked(run.node, OFFSET_COMMIT, 9, commit, run.now).topics[0].partitions[0].error_code == Error.NOT_COORDINATOR
+            assert run.node.broker.groups == groups
+            continue
         frame = request_frame(PRODUCE, 12, produce_request(name, index, build([Item(run.now)])))
         (action,) = run.node.frame(1, frame, run.now)
         assert isinstance(action, Send) and says_failed(action, PRODUCE, 12)
@@ -117,8 +137,8 @@ def test_whichever_operation_fails_nothing_that_was_answered_is_lost(work: Path,
         number += 1
     with capsys.disabled():
         print(f"\n{number} operations failed in {len(KINDS)} ways; noticed in: {', '.join(f'{step} {count}' for step, count in where.most_common())}")
-    assert number > 250
-    assert {"start", "stop", "create", "produce", "delete", "flush", "checkpoint", "housekeeping", "retention.bytes", "a"} <= set(where)
+    assert number > 300
+    assert {"start", "stop", "create", "produce", "delete", "flush", "checkpoint", "housekeeping", "retention.bytes", "a", "commit", "m"} <= set(where)
 
 
 # One by one
@@ -135,10 +155,10 @@ class Broker:
         self.create("safe", flush_messages="1")
         self.create("quick")
 
-    def create(self, name: str, **config: str) -> None:
-        """A topic of one partition; configuration names with _ for dots."""
+    def create(self, name: str, partitions: int = 1, **config: str) -> None:
+        """A topic; configuration names with _ for dots."""
         configs = tuple(m.CreatableTopicConfig(key.replace("_", "."), text) for key, text in config.items())
-        topic = m.CreatableTopic(name, 1, 1, configs=configs)
+        topic = m.CreatableTopic(name, partitions, 1, configs=configs)
         (made,) = asked(self.node, CREATE_TOPICS, 7, m.CreateTopicsRequest((topic,), 60_000, False), NOON_MS).topics
         assert made.error_code == 0
 
@@ -156,6 +176,27 @@ class Broker:
         _, high_watermark, end, _ = self.node.core.marks(self.node.broker.topics.by_name[name].topic_id, 0)[0]
         return high_watermark, end
 
+    def ask(self, message: Any, connection: int = 1) -> Any:
+        """The answer to a request; None if it waits."""
+        key = KEYS[type(message)]
+        version = BY_NAME.get(key, APIS[key].max_version)
+        for action in self.node.frame(connection, request_frame(key, version, message), NOON_MS):
+            assert isinstance(action, Send)
+            return answer_of(action.data[4:], key, version)
+        return None
+
+    def commit(self, offset: int) -> Error:
+        """What a commit gets."""
+        partitions = (m.OffsetCommitRequestPartition(0, offset), m.OffsetCommitRequestPartition(1, offset))
+        answer = self.ask(m.OffsetCommitRequest("g", topics=(m.OffsetCommitRequestTopic("pair", partitions=partitions),)))
+        (error,) = {Error(one.error_code) for one in answer.topics[0].partitions}
+        return error
+
+    def committed(self) -> list[int]:
+        """The offsets of the group."""
+        (answer,) = self.ask(m.OffsetFetchRequest(groups=(m.OffsetFetchRequestGroup("g", topics=None),))).groups
+        return [one.committed_offset for topic in answer.topics for one in topic.partitions]
+
     def restart(self) -> None:
         """A crash, a disk that is sound, a start."""
         self.node.close()
@@ -166,6 +207,77 @@ class Broker:
 @pytest.fixture
 def broker(work: Path) -> Broker:
     return Broker(work / "data")
+
+
+@pytest.fixture
+def coordinator(work: Path) -> Iterator[Broker]:
+    """One whose groups are on the disk before it answers, with a commit of two partitions."""
+    broker = Broker(work / "data")
+    broker.create("pair", 2)
+    broker.create(OFFSETS_TOPIC, flush_messages="1", cleanup_policy="compact")
+    assert broker.commit(1) == Error.NONE
+    yield broker
+    broker.node.close()
+
+
+# Groups
+
+
+@pytest.mark.rule("LOG-RESTART-5")
+def test_what_groups_write_down_is_on_the_disk_before_it_is_answered_where_the_topic_asks_for_it(coordinator: Broker) -> None:
+    before = len(coordinator.disk.operations)
+    assert coordinator.commit(2) == Error.NONE
+    write, sync = coordinator.disk.operations[before:]
+    assert isinstance(write, Write) and sync == Sync(write.file)
+
+
+@pytest.mark.rule("LOG-RESTART-12", "GROUP-RECORD-5", "GROUP-RECORD-6")
+@pytest.mark.parametrize("fault", [is_of(Write, Failure(ENOSPC)), is_of(Write, Failure(EIO, written_bytes=80)), is_of(Sync, Failure(EIO))], ids=["full", "torn", "sync"])
+def test_a_commit_that_the_disk_does_not_take_did_not_happen(coordinator: Broker, fault: Fault) -> None:
+    coordinator.disk.fault = fault
+    assert coordinator.commit(2) == Error.NOT_COORDINATOR and coordinator.committed() == [1, 1]
+    coordinator.disk.fault = None
+    assert coordinator.commit(3) == Error.NOT_COORDINATOR and coordinator.committed() == [1, 1]
+    coordinator.restart()
+    assert coordinator.committed() in ([1, 1], [2, 2])
+    assert coordinator.commit(4) == Error.NONE and coordinator.committed() == [4, 4]
+
+
+@pytest.mark.rule("LOG-RESTART-5", "LOG-RESTART-12")
+def test_what_could_not_be_forced_to_the_disk_of_a_group_is_read_by_nobody(coordinator: Broker) -> None:
+    wanted = m.FetchTopic(OFFSETS_TOPIC, partitions=(m.FetchPartition(0, fetch_offset=2, partition_max_bytes=10_000),))
+    waiting = m.FetchRequest(max_wait_ms=60_000, min_bytes=1, session_epoch=-1, topics=(wanted,))
+    assert coordinator.ask(waiting, connection=2) is None
+    coordinator.disk.fault = is_of(Sync, Failure(EIO))
+    assert coordinator.commit(2) == Error.NOT_COORDINATOR
+    assert coordinator.marks(OFFSETS_TOPIC) == (2, 4)
+    (action,) = coordinator.node.expire(NOON_MS + 60_000)
+    assert isinstance(action, Send) and not answer_of(action.data[4:], 1, 12).responses[0].partitions[0].records
+
+
+@pytest.mark.rule("LOG-RESTART-12", "GROUP-RECORD-6", "GROUP-SYNC-8")
+def test_members_are_told_that_the_disk_failed_and_alarms_ring_again(coordinator: Broker) -> None:
+    protocols = (m.JoinGroupRequestProtocol("range", bytes(10)),)
+    join = m.JoinGroupRequest("m", 10_000, 30_000, "", "a", "consumer", protocols)
+    assert coordinator.ask(join, connection=2) is None
+    (action,) = coordinator.node.expire(NOON_MS + 3_000)
+    assert isinstance(action, Send)
+    (member_id,) = coordinator.node.broker.groups.live["m"].members
+    sync = m.SyncGroupRequest("m", 1, member_id, "a", "consumer", "range", (m.SyncGroupRequestAssignment(member_id, b"all"),))
+    assert coordinator.ask(sync).error_code == Error.NONE
+    coordinator.disk.fault = full()
+    silent_ms = NOON_MS + 13_000
+    assert coordinator.node.expire(silent_ms) == []
+    assert coordinator.node.broker.groups.live["m"].state is State.STABLE
+    assert silent_ms < coordinator.node.deadline() <= silent_ms + 1_000
+    assert coordinator.node.expire(silent_ms + 1_000) == []
+    assert coordinator.node.broker.groups.live["m"].state is State.STABLE
+    coordinator.restart()
+    here = coordinator.node.broker.groups.live["m"]
+    assert here.state is State.STABLE and here.generation == 1 and set(here.members) == {member_id}
+
+
+# Partitions
 
 
 @pytest.mark.rule("LOG-RESTART-12")
