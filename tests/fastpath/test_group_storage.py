@@ -15,6 +15,7 @@ import pytest
 from fastpath.folders import copied, create, files_of, log_starts
 from fastpath.group_folders import OFFSETS, PARTITIONS, TOPIC, Company, Lines, await_coordinators, names, seen, started
 from fiducial.fastpath.batch import batches
+from fiducial.models import group_records
 from fiducial.models.group_records import decoded
 from fiducial.models.group_requests import Groups, evolve, partition_of
 
@@ -115,3 +116,20 @@ def test_a_log_that_was_written_anew_has_all_that_counts(story: Story, tmp_path:
     assert [start > 250 for start in log_starts(tmp_path / "data").values()] == [True]
     with started(tmp_path / "data") as ours:
         assert seen(Lines(ours).open(), company.groups) == before
+
+
+@pytest.mark.rule("GROUP-RECORD-4")
+def test_a_start_reads_the_last_record_of_each_key_alone(story: Story, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, read = copied(story.stopped, tmp_path / "data"), list[bytes]()
+
+    def reads(key: bytes, value: bytes | None) -> Any:
+        read.append(key)
+        return decoded(key, value)
+
+    logs = (data for path in folder.glob(f"{OFFSETS}-*") for data in files_of(path, ".log").values())
+    written = [one.key for data in logs for whole in batches(data) for one in whole.records()]
+    monkeypatch.setattr(group_records, "decoded", reads)
+    with started(folder) as ours:
+        ours.crash()
+    assert sorted(read) == sorted(set(written))
+    assert len(read) < len(written)
