@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -73,7 +74,8 @@ def test_a_failure_is_told_with_its_rule_its_story_and_what_was_said_last() -> N
 
 
 def test_the_report_has_the_worst_last_and_how_many_of_each() -> None:
-    lines = list(Text(RULES, is_coloured=False).report([FAILED, PASSED, result(Verdict.NONSTRICT), result(Verdict.SUITE_ERROR, note="oh")]))
+    told = [replace(one, ended_s=ended_s) for one, ended_s in zip((FAILED, PASSED, result(Verdict.NONSTRICT), result(Verdict.SUITE_ERROR, note="oh")), (5.0, 5.5, 5.2, 5.75), strict=True)]
+    lines = list(Text(RULES, is_coloured=False).report(told))
     heads = [line.split()[0] for line in lines if re.match(r"[a-z]", line)]
     assert heads == ["nonstrict", "suite-error", "fail"]
     assert lines[-1] == "4 cases in 1.0 s: 1 pass, 1 nonstrict, 1 fail, 1 suite-error; broken: LOG-BATCH-9"

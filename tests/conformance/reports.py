@@ -117,7 +117,7 @@ class Text:
         """How many of each."""
         many = Counter(one.verdict for one in results)
         told = [self.painted(f"{many[one]} {one.value}", COLOURS.get(one, 0)) for one in Verdict if many[one]]
-        seconds = sum(one.seconds for one in results)
+        seconds = elapsed_s(results)
         known = sum(bool(one.known) for one in results)
         broken = f", of which {known} known" if known else ""
         if failed := dict.fromkeys(one.case.rule for one in filter(counts, results)):
@@ -214,6 +214,11 @@ def entry_as_data(entry: Entry) -> dict[str, Any]:
 NOT_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
+def elapsed_s(results: Sequence[Result]) -> float:
+    """How long it took from the first beginning to the last end: some are told beside others."""
+    return max((one.ended_s for one in results), default=0.0) - min((one.ended_s - one.seconds for one in results), default=0.0)
+
+
 def junit(results: Sequence[Result], rules: Rules, target: str, *, is_strict: bool) -> bytes:
     """JUnit XML. What does not count for the exit status is no failure here either."""
     text = Text(rules, is_coloured=False)
@@ -229,7 +234,7 @@ def junit(results: Sequence[Result], rules: Rules, target: str, *, is_strict: bo
             ElementTree.SubElement(made, kind, message=xml_text([message]), type=result.verdict.value).text = xml_text(lines)
         elif result.verdict is not Verdict.PASS:
             ElementTree.SubElement(made, "system-out").text = xml_text(lines)
-    seconds = f"{sum(one.seconds for one in results):.3f}"
+    seconds = f"{elapsed_s(results):.3f}"
     suite.attrib |= {"tests": str(len(results)), "failures": str(kinds["failure"]), "errors": str(kinds["error"]), "skipped": str(kinds["skipped"]), "time": seconds}
     root = ElementTree.Element("testsuites")
     root.append(suite)

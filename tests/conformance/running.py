@@ -116,6 +116,7 @@ class Result:
     case: Case
     tellings: list[Telling]
     seconds: float = 0.0
+    ended_s: float = 0.0  # when
     known: str = ""  # why it is known to fail, and until when (see `baseline`)
 
     @property
@@ -227,7 +228,8 @@ class Judge:
             tellings = [untold(Verdict.INCONCLUSIVE, str(reason))]
         except Exception as error:  # a fault of ours must not pass for one of theirs
             tellings = [untold(Verdict.SUITE_ERROR, f"{type(error).__name__}: {error}")]
-        return Result(case, tellings, time.monotonic() - begun)
+        ended = time.monotonic()
+        return Result(case, tellings, ended - begun, ended)
 
     def tellings(self, case: Case) -> list[Telling]:
         """One for each version of the request that is swept; one, if none is."""
