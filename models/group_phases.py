@@ -28,7 +28,6 @@ from fiducial.models.groups import (
     Turn,
     Waiting,
     alarmed,
-    all_support,
     answers,
     becomes,
     enters,
@@ -36,6 +35,7 @@ from fiducial.models.groups import (
     join_refusal,
     metadata_of,
     subscribed_topics,
+    supported_by_all,
     sync_answer,
 )
 from fiducial.models.messages import (
@@ -277,12 +277,15 @@ def begun(turn: Turn) -> Turn:
 @rule("GROUP-JOIN-15")
 def protocol_choices(group: Group) -> tuple[str, ...]:
     """The protocols that all members have, of those with most votes: each votes for the first of them in its own order."""
-    candidates = [name for name, _ in group.members[str(group.leader)].protocols if all_support(group, name)]
+    own = [name for name, _ in group.members[str(group.leader)].protocols]
+    common = supported_by_all(group, own)
+    candidates = [name for name in own if name in common]
     votes = dict.fromkeys(candidates, 0)
     for member in group.members.values():
         favourite = next(name for name, _ in member.protocols if name in votes)
         votes[favourite] += 1
-    return tuple(name for name in candidates if votes[name] == max(votes.values()))
+    most = max(votes.values())
+    return tuple(name for name in candidates if votes[name] == most)
 
 
 def chosen_protocol(group: Group) -> str:

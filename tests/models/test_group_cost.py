@@ -10,7 +10,7 @@ import pytest
 from group_bench import TOPICS, Coordinator
 from samples import NOW
 
-from fiducial.models import group_requests
+from fiducial.models import group_phases, group_requests
 from fiducial.models.events import Reply
 from fiducial.models.group_offsets import CommittedOffset, OffsetCommitted, OffsetForgotten
 from fiducial.models.group_requests import Groups
@@ -113,3 +113,28 @@ def test_what_is_committed_together_is_there_as_if_committed_one_by_one() -> Non
     commits = [OffsetCommitted(group_id, "t", partition, CommittedOffset(offset)) for group_id in "ghg" for partition in (0, 1, 0) for offset in (1, 2)]
     records = [*commits, OffsetForgotten("g", "t", 0), commits[0], OffsetForgotten("h", "t", 1), GroupForgotten("g"), *commits[-2:]]
     assert group_requests.evolved(c.groups, records) == reduce(group_requests.evolve, records, c.groups) != c.groups
+
+
+class Listed(tuple[Any, ...]):
+    """A member's protocols, which count how often they are gone through."""
+
+    times = 0
+
+    def __iter__(self) -> Iterator[Any]:
+        Listed.times += 1
+        return super().__iter__()
+
+
+@pytest.mark.rule("GROUP-JOIN-15")
+def test_thousands_of_protocols_are_gone_through_as_often_as_two() -> None:
+    times = []
+    for size in (2, 5_000):
+        c = Coordinator()
+        protocols = {f"p{number}": b"" for number in range(size)}
+        for _ in range(3):
+            c.joined(protocols=protocols)
+        members = {member_id: changed(member, protocols=Listed(member.protocols)) for member_id, member in c.group().members.items()}
+        Listed.times = 0
+        assert group_phases.protocol_choices(changed(c.group(), members=EMPTY.update(members))) == ("p0",)
+        times.append(Listed.times)
+    assert 0 < times[0] == times[1]
