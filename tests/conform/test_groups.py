@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from conform.brokers import Broker, Tamper, honest, serving
+from conform.brokers import Broker, Tamper, honest, serving, without_api
+from fiducial.cli import main
 from fiducial.conformance.abstraction import Abstraction, address, differences
 from fiducial.conformance.cases import Case, Group, Verdict, awaited, still_waits
 from fiducial.conformance.oracle import Oracle
@@ -26,7 +27,7 @@ from fiducial.models.state import Cluster
 from fiducial.models.values import changed
 
 LEVELS = {rule.id: rule.level for rule in specification.rules().values()}
-FIND_COORDINATOR, JOIN_GROUP, LEAVE_GROUP, SYNC_GROUP, DESCRIBE_GROUPS = 10, 11, 13, 14, 15
+FIND_COORDINATOR, JOIN_GROUP, LEAVE_GROUP, SYNC_GROUP, DESCRIBE_GROUPS, DESCRIBE_CONFIGS = 10, 11, 13, 14, 15, 32
 AT_RANDOM = "fiducial-conform-01234567-89ab-cdef-0123-456789abcdef"
 #: Nobody is waited for.
 AT_ONCE_FOUNDED = {"group_initial_rebalance_delay_ms": "0"}
@@ -216,6 +217,15 @@ def test_a_story_may_need_a_setting_to_be_large_enough() -> None:
         found = judge.judge(needs)
         assert judge.judge(changed(needs, at_least=(("group.initial.rebalance.delay.ms", 0),))).verdict is Verdict.PASS
     assert (found.verdict, found.worst.finding.note) == (Verdict.UNSUPPORTED_SETUP, "group.initial.rebalance.delay.ms is 0, and 1 at least is needed")
+
+
+def test_settings_that_a_broker_does_not_tell_are_assumed_and_the_report_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    with serving(without_api(DESCRIBE_CONFIGS), settings=AT_ONCE_FOUNDED) as broker:
+        assert main(["conform", f"{broker.host}:{broker.port}", "--rule", "GROUP-BEAT-1"]) == 0
+    assert "does not tell these settings, which are assumed: group.initial.rebalance.delay.ms=3000, " in capsys.readouterr().err
+    with serving(settings=AT_ONCE_FOUNDED) as broker:
+        assert main(["conform", f"{broker.host}:{broker.port}", "--rule", "GROUP-BEAT-1"]) == 0
+    assert "assumed" not in capsys.readouterr().err
 
 
 def test_a_story_may_begin_at_a_version() -> None:

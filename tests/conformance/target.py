@@ -42,6 +42,8 @@ PAUSE_S = 0.01
 NUMBER = re.compile(r"-?[0-9]+")
 #: Of the broker's own settings, those that decide what it answers.
 DECIDING = frozenset(BROKER_ONLY) - {"broker.id", "connections.max.idle.ms", "log.retention.check.interval.ms"}
+#: Of these, those that are about groups.
+ABOUT_GROUPS = tuple(sorted(name for name in DECIDING if name.startswith(("group.", "offset.", "offsets."))))
 #: What topics have of a setting of the broker that is not set.
 DEFAULTS = {row.synonym: row.default for row in TOPIC.values() if row.synonym}
 #: Where a value comes from that was changed while the broker ran.
@@ -346,6 +348,11 @@ class Target:
     def settings(self) -> dict[str, str]:
         """The broker's own settings, as far as it tells."""
         return {entry.name: entry.value for entry in self.configs(Resource.BROKER, str(self.node_id)) if entry.value is not None}
+
+    @property
+    def assumed(self) -> dict[str, str]:
+        """What is assumed of the settings about groups that the broker does not tell: Kafka's defaults."""
+        return {name: BROKER[name].default for name in ABOUT_GROUPS if name not in self.settings}
 
     # Producers
 

@@ -103,7 +103,7 @@ ends in a difference is shrunk until nothing can be left out of it, and written 
 needs nothing but Python, and sends the very bytes), SEED-N.mmd (a sequence diagram, as Mermaid text). What was found once is not told again. If the
 broker dies of it, SEED-gone.json is a trace of what it was asked last. All topics are the run's own (conform-*), and go with it; no setting of the broker is changed.
 
-JSON lines (-o json): first {"target", "cases", "seed"}; then each case as it ends: {"case", "rules", "level", "verdict", "versions", "seconds"},
+JSON lines (-o json): first {"target", "cases", "seed", "assumed" (settings that the broker does not tell)}; then each case: {"case", "rules", "level", "verdict", "versions", "seconds"},
 and, if it did not pass, {"note", "step", "told", "known" (why, if the baseline has it), "differences": [{"place", "expected", "got"}], "transcript":
 [{"ms", "connection", "what", "told", "bytes" (hexadecimal)}]}; at last {"verdicts" (how many of each), "exit_status"}. With --explore: {"target", "explore",
 "replay", "seed"}; each counterexample: {"history", "verdict", "level", "rules", "told", "differences", "files"}; at last {"requests", "histories",

@@ -102,10 +102,11 @@ def judged(options: argparse.Namespace, cases: Sequence[Case], rules: Rules, tex
         print(f"fiducial conform: {reason}", file=sys.stderr)
         return UNREACHABLE
     results: list[Result] = []
+    assumed = target.assumed if any(case.groups for case in cases) else {}
     is_json = options.output == "json"
     progress = Progress(len(cases), ProgressLine(is_report_there=is_json))
     if is_json:
-        print(json.dumps({"target": options.target, "cases": len(cases), "seed": options.seed}), flush=True)
+        print(json.dumps({"target": options.target, "cases": len(cases), "seed": options.seed, "assumed": assumed}), flush=True)
     for found in told(judge, cases, progress):
         result = baseline.weighed(found, known, today)
         results.append(result)
@@ -118,6 +119,9 @@ def judged(options: argparse.Namespace, cases: Sequence[Case], rules: Rules, tex
     else:
         print("\n".join(text.report(results)))
     write_files(options, results, rules, status)
+    if assumed:
+        told_so = ", ".join(f"{name}={text}" for name, text in assumed.items())
+        print(f"fiducial conform: {options.target} does not tell these settings, which are assumed: {told_so}", file=sys.stderr)
     for remark in baseline.remarks(results, known, today):
         print(f"fiducial conform: {remark}", file=sys.stderr)
     if status == UNREACHABLE:
