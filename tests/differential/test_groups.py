@@ -22,7 +22,7 @@ from differential.campaign import requests_given, seed_given
 from differential.groups import Connection, differences
 from fiducial.models import messages as m
 from fiducial.models.errors import Error
-from fiducial.models.groups import GroupForgotten
+from fiducial.models.groups import GroupForgotten, State
 from fiducial.models.values import ZERO_UUID
 
 REQUESTS = requests_given(2_000, 100_000)
@@ -75,6 +75,7 @@ class History:
         self.names: dict[str, str] = {"": ""}  # Kafka's member ids → the model's
         self.members: list[tuple[str, str | None]] = [("", None)]  # (Kafka's id, instance)
         self.generations: dict[str, int] = {}
+        self.is_hidden = False  # perhaps made by a commit that kept nothing: Kafka then writes nothing of it when somebody joins
         self.story: list[str] = []
         self.counts: Counter[str] = Counter()
 
@@ -91,6 +92,7 @@ class History:
         connection = self.random.choice(idle) if may_wait else self.connections[0]
         generation = self.generations.get(member_id, 1) + self.random.choice([0] * 8 + [-1, 1])
         body, version = getattr(self, kind)(member_id, instance, generation)
+        self.is_hidden |= kind == "commit" and self.model.group(self.group_id).state is State.DEAD
         self.story.append(f"{type(body).__name__} v{version}, member {member_id[-4:]!r}, instance {instance}, generation {generation}")
         self.counts[type(body).__name__] += 1
         connection.send(body, version)
@@ -136,7 +138,7 @@ class History:
     @property
     def is_described(self) -> bool:
         """Kafka may describe a group as Dead that is there and answers, if nothing of it was written down yet."""
-        return bool(self.model.records) and not isinstance(self.model.records[-1], GroupForgotten)
+        return bool(self.model.records) and not self.is_hidden and not isinstance(self.model.records[-1], GroupForgotten)
 
     def settle(self) -> None:
         """Until Kafka is where the model is: what comes next, on another connection, must overtake neither a request nor a delay of 0 ms."""
