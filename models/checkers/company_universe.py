@@ -33,6 +33,7 @@ from fiducial.models.group_company import (
 from fiducial.models.group_members import Answer, Phase, Process, Request, may_show_life
 from fiducial.models.group_properties import Restart
 from fiducial.models.groups import State
+from fiducial.models.properties import Property
 
 #: The kinds of processes, by a letter: of a client before KIP-394, of one after it, and two that are started under the same instance id.
 KINDS = {"o": "old dynamic", "d": "dynamic", "s": "static"}
@@ -69,7 +70,12 @@ class CompanyUniverse:
         self.failing = failing
         self.processes = tuple(process_of(kind, name) for kind, name in zip(kinds, "abcdef", strict=False))
         self.faults_max, self.generations_max, self.leaves, self.waits = faults_max, generations_max, leaves, waits
-        self.properties = {name: one for name, one in COMPANY_PROPERTIES.items() if not (is_walked and one.check is all_ways_lead_to_rest)}
+        self.is_walked = is_walked
+
+    @property
+    def properties(self) -> dict[str, Property]:
+        """What is asked of its steps. Not kept: a universe travels to other processes, and functions of a registry do not."""
+        return {name: one for name, one in COMPANY_PROPERTIES.items() if not (self.is_walked and one.check is all_ways_lead_to_rest)}
 
     def initial(self) -> Company:
         """Nobody is there yet. What is known to come to rest is forgotten: other code may have found it, if a flaw was switched on."""
