@@ -121,13 +121,14 @@ def commits_never_go_back(story: Story) -> Iterator[str]:
 def whoever_is_assigned_a_partition_goes_on_where_it_was_left(story: Story) -> Iterator[str]:
     """The first record read is not below what was committed before, nor above what anybody tried to commit; the others follow it one by one.
 
-    A client may also go on where it was itself before it joined anew: kafka-python keeps its positions, and what is below it has read.
+    A client that had the partition before may go on where it was itself, first: kafka-python keeps its positions when it joins anew, and librdkafka may
+    still hand out what it had fetched.
     """
     taken: dict[int, int] = defaultdict(int)
     tried: dict[int, int] = defaultdict(int)
     at_least: dict[tuple[str, int], int] = {}
     following: dict[tuple[str, int], int] = {}
-    left: dict[tuple[str, int], int] = defaultdict(int)
+    left: dict[tuple[str, int], int] = {}
     for one in story.entries:
         for partition, offset in one.offsets.items():
             into = {COMMITTING: tried, COMMITTED: taken}.get(one.event, {})
@@ -136,15 +137,18 @@ def whoever_is_assigned_a_partition_goes_on_where_it_was_left(story: Story) -> I
             tenure = one.process, partition
             if one.event == ASSIGNED:
                 at_least[tenure] = taken[partition]
-                left[tenure] = following.pop(tenure, left[tenure])
-            elif one.event == READ and tenure in following and one.offset != following[tenure]:
-                yield f"partition {partition}: {one.process} read {one.offset} where {following[tenure]} follows"
-            elif one.event == READ and tenure not in following:
-                least = 0 if story.is_excused(one) else at_least.get(tenure, 0)
-                most = max(tried[partition], left[tenure])
+            elif one.event in (REVOKED, LOST) and tenure in at_least:
+                left[tenure] = following.pop(tenure, at_least[tenure])
+            elif one.event == READ and tenure in following:
+                if one.offset != following[tenure]:
+                    yield f"partition {partition}: {one.process} read {one.offset} where {following[tenure]} follows"
+                following[tenure] = one.offset + 1
+            elif one.event == READ and one.offset == left.get(tenure):
+                left[tenure] += 1
+            elif one.event == READ:
+                least, most = 0 if story.is_excused(one) else at_least.get(tenure, 0), tried[partition]
                 if not least <= one.offset <= most:
                     yield f"partition {partition}: {one.process} begins at {one.offset}, where anything from {least} to {most} was left"
-            if one.event == READ:
                 following[tenure] = one.offset + 1
 
 

@@ -23,6 +23,8 @@ from typing import Any
 POLL_S, COMMIT_S = 0.1, 0.2
 #: Reconnecting takes no longer than this: the broker may have been killed.
 RECONNECT_MS = 200
+#: So long it may be away when a member starts.
+BOOTSTRAP_MS = 90_000
 
 
 class Journal:
@@ -220,6 +222,7 @@ class KafkaPython(Member):
             session_timeout_ms=settings["session_ms"],
             heartbeat_interval_ms=settings["session_ms"] // 10,
             reconnect_backoff_max_ms=RECONNECT_MS,
+            bootstrap_timeout_ms=BOOTSTRAP_MS,
             auto_offset_reset="earliest",
             enable_auto_commit=False,
         )
