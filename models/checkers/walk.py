@@ -70,6 +70,7 @@ def walk(
         for _ in range(min(length, steps_max - steps)):
             menu = universe.actions(state)
             if not menu:
+                assert events, f"nothing may happen in {universe.name}"
                 break
             name, event = choose(menu, random)
             events.append(event)

@@ -142,6 +142,24 @@ def test_a_walk_depends_on_its_seed_alone_and_finds_what_is_there(choice: Choice
     assert one.violation.story[-1] == "to 20" and len(one.violation.story) <= 30
 
 
+class Climbing(Numbers):
+    """The same without rest: at 20 it is over."""
+
+    def actions(self, state: int) -> Menu:
+        return {name: events for name, events in super().actions(state).items() if name == "add"}
+
+
+@pytest.mark.parametrize("choice", list(Choice))
+def test_a_walk_ends_where_nothing_may_happen(choice: Choice) -> None:
+    seen = walk(Climbing(), [], seed=1, steps_max=1_000, choice=choice)
+    assert seen.steps == 1_000 and seen.walks > 1_000 // 20
+
+
+def test_a_history_goes_no_further_than_where_nothing_may_happen() -> None:
+    told = tell(Climbing(), [], histories=20, length=40)
+    assert 0 < told.steps <= 20 * told.histories and told.violation is None
+
+
 def test_a_walk_counts_every_step_by_action_and_outcome() -> None:
     seen = walk(Numbers(), [], seed=1, steps_max=1_000)
     assert seen.steps == 1_000 == seen.actions.total() == seen.outcomes.total()
