@@ -3,6 +3,7 @@
 A property looks at one step: the world before, the event, the world after, the answers. The world is the coordinator with its alarms and its clock,
 and what an observer has seen: the answers that left, never the coordinator's own memory. What clients do is not modelled: anybody may send anything
 under any id that was ever given out, at any time and any number of times. So every loss, repetition and reordering of honest requests is among it.
+What good clients believe, of whom answers are lost too, stands in `group_company`.
 """
 
 from __future__ import annotations
