@@ -603,7 +603,7 @@ def stands_beside_itself(group: Group, asked: Asked) -> group_events.Event:
     "the ids that a static member is given are all the same, so that none fences another",
     rules=("GROUP-MEMBER-8",),
     violates="StaticIdHasOneMember",
-    target=group_phases.new_member_id,
+    target=groups.new_member_id,
 )
 def gives_an_id_twice(asked: Asked) -> str:
     return f"{asked.client_id}-{asked.chance.hex()}" if asked.instance_id is None else f"{asked.instance_id}-0"

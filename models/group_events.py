@@ -17,7 +17,6 @@ from fiducial.models.group_phases import (
     chosen_protocol,
     completed,
     has_synced,
-    new_member_id,
     prepared,
     progressed,
     protocols_of,
@@ -56,6 +55,7 @@ from fiducial.models.groups import (
     join_answer,
     join_refusal,
     metadata_of,
+    new_member_id,
     sync_answer,
 )
 from fiducial.models.messages import (
@@ -235,9 +235,9 @@ class Event(Enum):
     LEADER_SYNCS = "a SyncGroup of the leader"
     FOLLOWER_SYNCS = "a SyncGroup of another member"
     BEATS = "a Heartbeat"
-    LEAVES = "a member leaves"
+    LEAVES = "a member leaves, or gives back an id that it was given"
     SESSION_ENDS = "a member's session ends"
-    ID_LAPSES = "an id that was given out lapses, or is given back"
+    ID_LAPSES = "an id that was given out lapses"
     JOIN_ENDS = "the time for joining is up"
     SYNC_ENDS = "the time for syncing is up"
     COMMITS = "an OffsetCommit"
@@ -331,7 +331,11 @@ TABLE: dict[Event, dict[State, Cell]] = {
         _C: does(is_alive, "NONE", "GROUP-BEAT-1", _C),
         _S: does(is_alive, "NONE", "GROUP-BEAT-1", _S),
     },
-    Event.LEAVES: {**_NOBODY, **{state: does(closes_ranks, "NONE", "GROUP-LEAVE-1", *after) for state, after in _AFTER_ONE_LESS.items()}},
+    Event.LEAVES: {
+        **_NOBODY,
+        _E: does(passes, "NONE, if it gives back an id", "GROUP-LEAVE-4", _E),
+        **{state: does(closes_ranks, "NONE", "GROUP-LEAVE-1", *after) for state, after in _AFTER_ONE_LESS.items()},
+    },
     Event.SESSION_ENDS: {**_UNHEARD, **{state: does(goes, "what it waits for: UNKNOWN_MEMBER_ID", "GROUP-BEAT-3", *after) for state, after in _AFTER_ONE_LESS.items()}},
     Event.ID_LAPSES: {
         _D: idle(_D, "GROUP-JOIN-6"),
@@ -384,12 +388,12 @@ def join(turn: Turn, asked: Asked) -> Turn:
     )
     if refusal is None:
         return taken(turn, kind_of_join(group, asked), asked, id_of_joiner(asked))
-    if refusal in ID_CHECK.rungs:
+    if refusal.error == Error.MEMBER_ID_REQUIRED:
         return taken(turn, Event.ASKS_FOR_ID, asked, new_member_id(asked))
     is_full = refusal.error == Error.GROUP_MAX_SIZE_REACHED
     if is_full and asked.member_id in group.members:
         turn = removed(turn, asked.member_id)
-    if refusal.error == Error.INCONSISTENT_GROUP_PROTOCOL:
+    if refusal.error in (Error.INCONSISTENT_GROUP_PROTOCOL, Error.UNKNOWN_SERVER_ERROR):
         turn = founded(turn)
     member_id = NO_MEMBER_ID if is_full else asked.member_id
     return answers(turn, [Reply(asked.ticket, join_refusal(member_id, refusal.error, asked.api_version), (refusal.rule,))])
@@ -450,7 +454,7 @@ def leave(turn: Turn, asked: Asked) -> Turn:
     for one in leaving:
         refusal, turn = let_go(turn, one)
         refusals.append(refusal)
-    if None in refusals and group.state is not State.EMPTY:
+    if None in refusals:
         turn = taken(turn, Event.LEAVES, asked, NO_MEMBER_ID)
     errors = [Error.NONE if refusal is None else refusal.error for refusal in refusals]
     rules = tuple(refusal.rule for refusal in refusals if refusal is not None)

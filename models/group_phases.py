@@ -47,14 +47,6 @@ from fiducial.models.values import EMPTY, changed
 # Members come, are heard of, and go
 
 
-@rule("GROUP-MEMBER-8")
-def new_member_id(asked: Asked) -> str:
-    """The client's id, or the instance's, and a UUID."""
-    digits = asked.chance.hex()
-    uuid = "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
-    return f"{asked.client_id if asked.instance_id is None else asked.instance_id}-{uuid}"
-
-
 @rule("GROUP-JOIN-14")
 def rebalance_timeout(asked: Asked) -> int:
     """v0 has none: the session timeout stands in for it."""

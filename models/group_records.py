@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import Any
 
 from fiducial.models.group_offsets import NO_EXPIRY, SINCE_UNKNOWN, CommittedOffset, OffsetCommitted, OffsetForgotten
-from fiducial.models.groups import GroupForgotten, GroupMetadata, SavedMember
+from fiducial.models.groups import STRING_BYTES_MAX, GroupForgotten, GroupMetadata, SavedMember
 from fiducial.models.rules import rule
 from fiducial.models.values import ZERO_UUID, Uuid
 
@@ -32,8 +32,6 @@ TOPIC_ID_HEAD = bytes((TOPIC_ID_TAG, len(ZERO_UUID)))
 HELD_MAX = 1_024
 #: What versions say that do not have the field.
 NO_EPOCH = NO_TIMEOUT = -1
-#: A string has a length of 16 bits, also where a version writes it as a varint.
-STRING_BYTES_MAX = 32767
 
 INT16, INT32, INT64 = (struct.Struct(code) for code in (">h", ">i", ">q"))
 OFFSET_HEAD, OFFSET_TAIL = struct.Struct(">hqi"), struct.Struct(">qb")

@@ -40,6 +40,8 @@ from fiducial.models.values import EMPTY, Uuid, changed, value
 NO_MEMBER_ID = ""
 #: How long a member that is new waits for the end of the join phase: it has no id to send heartbeats with, and may be gone.
 NEW_MEMBER_MS = 300_000
+#: A string has a length of 16 bits, in messages and in records, also where a version writes it as a varint.
+STRING_BYTES_MAX = 32_767
 
 # State
 
@@ -366,8 +368,25 @@ def needs_an_id_first(_group: Group, asked: Asked) -> bool:
     return asked.member_id == NO_MEMBER_ID and asked.instance_id is None and asked.api_version >= 4
 
 
+@rule("GROUP-MEMBER-8")
+def new_member_id(asked: Asked) -> str:
+    """The client's id, or the instance's, and a UUID."""
+    digits = asked.chance.hex()
+    uuid = "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
+    return f"{asked.client_id if asked.instance_id is None else asked.instance_id}-{uuid}"
+
+
+@rule("GROUP-MEMBER-10")
+def new_id_is_too_long(_group: Group, asked: Asked) -> bool:
+    """No message and no record could name the member."""
+    return asked.member_id == NO_MEMBER_ID and len(new_member_id(asked).encode()) > STRING_BYTES_MAX
+
+
 #: Behind all other refusals of a JoinGroup.
-ID_CHECK = Ladder("join without an id", [rung(needs_an_id_first, Error.MEMBER_ID_REQUIRED)])
+ID_CHECK = Ladder(
+    "join without an id",
+    [rung(new_id_is_too_long, Error.UNKNOWN_SERVER_ERROR), rung(needs_an_id_first, Error.MEMBER_ID_REQUIRED)],
+)
 
 
 # What refuses a SyncGroup

@@ -321,6 +321,19 @@ def test_ids_tell_the_client_or_the_instance() -> None:
     assert c.joined(instance="ib", client_id="app", chance=bytes(15) + b"\x08") == "ib-00000000-0000-0000-0000-000000000008"
 
 
+@pytest.mark.rule("GROUP-MEMBER-10")
+@pytest.mark.parametrize(("whose", "version"), [("client_id", 3), ("client_id", 9), ("instance", 9)])
+@pytest.mark.parametrize(("letter", "fit"), [("c", 32_730), ("\u00e9", 16_365)])
+def test_an_id_is_not_longer_than_a_string(whose: str, version: int, letter: str, fit: int) -> None:
+    c = Coordinator()
+    refused = c.replies[c.join(version=version, **{whose: (fit + 1) * letter})]
+    assert (refused.body.error_code, refused.body.member_id, refused.rules) == (-1, "", ("GROUP-MEMBER-10",))
+    assert c.group().state is State.EMPTY and not c.group().members and not c.group().pending
+    c.join(version=version, **{whose: fit * letter})
+    (member_id,) = (*c.group().members, *c.group().pending)
+    assert member_id.startswith(f"{fit * letter}-")
+
+
 # Joining
 
 

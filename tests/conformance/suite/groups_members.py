@@ -145,6 +145,7 @@ STRANGERS = (
     syncing("GROUP-MEMBER-7/sync", *PREPARING, sync(1), sync(0, (0, b"x"), connection=ASIDE)),
     joining("GROUP-MEMBER-8/given-first", join(), join(), join(client_id="a-b"), join(client_id=""), join(client_id=None), sweep_from=ID_FIRST),
     joining("GROUP-MEMBER-8/of-an-instance", join(instance="i"), groups=STATIC, sweep_from=NAMED),
+    joining("GROUP-MEMBER-10/of-a-client", join(client_id="c" * 32_731), join(client_id="c" * 32_730), sweep_from=ID_FIRST),
     about("GROUP-MEMBER-9/described", describe(), sweep=m.DescribeGroupsRequest),
 )
 
