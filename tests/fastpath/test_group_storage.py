@@ -14,7 +14,7 @@ import pytest
 
 from fastpath.folders import copied, create, files_of, log_starts
 from fastpath.group_folders import OFFSETS, PARTITIONS, TOPIC, Company, Lines, await_coordinators, names, seen, started
-from fiducial.fastpath.batch import batches
+from fiducial.fastpath.batch import batches, encode
 from fiducial.models import group_records
 from fiducial.models.group_records import decoded
 from fiducial.models.group_requests import Groups, evolve, partition_of
@@ -116,6 +116,32 @@ def test_a_log_that_was_written_anew_has_all_that_counts(story: Story, tmp_path:
     assert [start > 250 for start in log_starts(tmp_path / "data").values()] == [True]
     with started(tmp_path / "data") as ours:
         assert seen(Lines(ours).open(), company.groups) == before
+
+
+NEWER_GROUP = b"\0\3\0\1n"  # the key of a group of KIP-848
+
+
+@pytest.mark.rule("GROUP-RECORD-12")
+@pytest.mark.parametrize(
+    ("others", "is_left"),
+    [
+        pytest.param(encode([(0, NEWER_GROUP, b"\0\0")]), True, id="a record of another kind"),
+        pytest.param(encode([(0, NEWER_GROUP, None)]), False, id="what was one"),
+        pytest.param(encode([(0, b"\0\2\0\1n", b"unreadable")]), True, id="what cannot be read"),
+        pytest.param(encode([(0, NEWER_GROUP, b"\0\0")], producer_id=5, producer_epoch=0, base_sequence=0, attributes=16), True, id="part of a transaction"),
+    ],
+)
+def test_a_log_with_records_of_others_is_not_written_anew(story: Story, tmp_path: Path, others: bytes, is_left: bool) -> None:
+    with started(copied(story.stopped, tmp_path / "data")) as ours:
+        topic_id = ours.node.broker.topics.by_name[OFFSETS].topic_id
+        longest = max(range(PARTITIONS), key=lambda index: ours.node.core.marks(topic_id, index)[0][3])
+        assert ours.node.core.append(topic_id, longest, others, ours.now) == 0
+        ours.stop()
+    with started(tmp_path / "data") as ours:
+        assert ours.node.broker.groups.shared == (frozenset({longest}) if is_left else frozenset())
+        ours.node.expiry(ours.now)
+        ours.stop()
+    assert bool(log_starts(tmp_path / "data")) is not is_left
 
 
 @pytest.mark.rule("GROUP-RECORD-4")
