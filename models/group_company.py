@@ -465,7 +465,7 @@ def refused_too_late(step: Step) -> str | None:
     return None
 
 
-@states("EventuallyStable", "GROUP-BEAT-3", "GROUP-JOIN-11", "GROUP-JOIN-12", "GROUP-SYNC-6", witness=lambda step: bool(step.after.under_way) and step.after.faults == 0)
+@states("EventuallyStable", "GROUP-BEAT-3", "GROUP-JOIN-11", "GROUP-JOIN-12", "GROUP-SYNC-6", witness=lambda step: not is_at_rest(step.after))
 def all_ways_lead_to_rest(step: Step) -> bool:
     """If from here on nothing fails, the group comes to rest, in whatever order messages arrive: Stable, with just those that are there, each of which
     knows what it was assigned; or Empty, if nobody is there."""

@@ -320,6 +320,24 @@ def test_a_group_that_nobody_rings_for_goes_round_and_round() -> None:
     assert not comes_to_rest(changed(story.company, alarms=EMPTY))
 
 
+@pytest.mark.parametrize(("flaw", "end"), [("X19", Deed.CRASHES), ("X20", Deed.HANGS)])
+def test_answers_that_arrive_at_once_hide_no_way(flaw: str, end: Deed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An answer that its process awaits alone is not weighed against other messages; where it is, the same comes to rest, and the same does not."""
+    story = Story("oo", faults=1)
+    story.settle("a")
+    seen = [story.company]
+    if end is Deed.HANGS:
+        seen.append(story.does("b", Deed.JOINS).after)
+    seen.append(story.does("a", end).after)
+    with switched_on(FLAWS[flaw]):
+        RESTING.clear()
+        assert [comes_to_rest(one) for one in seen] == [True] * (len(seen) - 1) + [False]
+        RESTING.clear()
+        monkeypatch.setattr(group_company, "is_alone", lambda *_: False)
+        assert [comes_to_rest(one) for one in seen] == [True] * (len(seen) - 1) + [False]
+    RESTING.clear()
+
+
 # The searches
 
 
