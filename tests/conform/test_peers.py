@@ -63,6 +63,8 @@ BY_SET_UP = (
     "WIRE-META-", "WIRE-PARTS-", "WIRE-CLUSTER-", "WIRE-DIRS-", "WIRE-TOPIC-16/", "WIRE-TOPIC-17/", "WIRE-CONFIG-2/", "WIRE-CONFIG-3/", "WIRE-CONFIG-15/",
     "WIRE-CONFIG-16/", "WIRE-CONFIG-31/",
 )  # fmt: skip
+#: Of groups, which are told last: their topic would fill a page of partitions that is so small.
+OF_GROUPS = ("GROUP-FIND-", "GROUP-MEMBER-2/", "GROUP-COMMIT-1/", "GROUP-LIST-3/")
 OPTIONS = [option for name, text in SETTINGS.items() for option in ("--set", f"{name}={text}")]
 
 
@@ -109,7 +111,9 @@ def test_a_cluster_that_is_set_up_otherwise_passes() -> None:
             "listeners": f"PLAINTEXT://{second.bootstrap}",
         }  # fmt: skip
         with second:
-            found = not_passed(judged(second.host, second.port, [case for case in EVERYDAY if case.id.startswith(BY_SET_UP)]))
+            found: dict[str, Any] = {}
+            for some in (BY_SET_UP, OF_GROUPS):
+                found |= not_passed(judged(second.host, second.port, [case for case in EVERYDAY if case.id.startswith(some)]))
     needs_one = {case.id for case in EVERYDAY if case.needs_one_node and case.id.startswith(BY_SET_UP)}
     assert {case for case, verdict in verdicts(found).items() if verdict not in (Verdict.NONSTRICT, Verdict.INFO)} == needs_one, found
 

@@ -17,8 +17,11 @@ from peers.reproductions import NotSeen, deviations_of
 from peers.results import Result, RunFailed
 from peers.roster import PEERS, Peer, Settings
 
-#: What the cases need that wait for retention and expiry, or read as much as a broker gives: they are told to a second broker, which has it.
-QUICK = {"log.retention.check.interval.ms": "50", "producer.id.expiration.ms": "1000", "fetch.max.bytes": "100000"}
+#: What the cases need that wait for retention and expiry, fill a group, or read as much as a broker gives: they are told to a second broker, which has it.
+QUICK = {
+    "log.retention.check.interval.ms": "50", "producer.id.expiration.ms": "1000", "fetch.max.bytes": "100000", "group.max.size": "2",
+    "offsets.retention.check.interval.ms": "50", "group.initial.rebalance.delay.ms": "3000",
+}  # fmt: skip
 
 #: The exit status if Apache Kafka, or a broker of ours, does not pass.
 FAILED = 1
