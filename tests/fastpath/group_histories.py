@@ -1,10 +1,15 @@
 """Random histories of groups, asked of the twins: members that come, go and fall silent, offsets, time, restarts, and the log that holds all of it.
 
 Both brokers draw the same ids, so a step is plain data as soon as it is made; what a history has asked so far stands in `story`.
+
+`python -m fastpath.group_histories STEPS`: what came of so many steps, as JSON. Planted faults are looked for so, each in a process of its own.
 """
 
 from __future__ import annotations
 
+import itertools
+import json
+import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -13,8 +18,10 @@ from typing import Any
 
 from group_bench import subscription
 
-from fastpath.twins import Twins
-from fiducial.conformance.exploration.steps import answer_of, request_frame
+import fiducial.fastpath.core
+from fastpath.equality import folders
+from fastpath.twins import Different, Twins
+from fiducial.conformance.exploration.steps import CLIENT_ID, answer_of, request_frame
 from fiducial.conformance.oracle import KEYS
 from fiducial.models import messages as m
 from fiducial.models.apis import APIS
@@ -24,6 +31,8 @@ from fiducial.models.topics import OFFSETS_TOPIC
 from fiducial.models.values import ZERO_UUID
 
 GROUPS = ("g", "h")
+#: So many steps make a history.
+LENGTH = 300
 #: Topics of two partitions each; they come and go. One that never was.
 TOPICS, ABSENT = ("t", "u"), "v"
 PROTOCOLS = (
@@ -35,6 +44,7 @@ PROTOCOLS = (
     (),
 )
 SESSION_MS, SHORT_MS, MINUTE_MS, DAY_MS = 10_000, 6_000, 60_000, 86_400_000
+SMALL_BYTES = "2000"  # of a segment: the log of groups is written anew soon
 NEWEST_KNOWN = 8  # so many members are spoken of, those that came last
 
 
@@ -50,17 +60,17 @@ class GroupHistory:
         self.ask(m.CreateTopicsRequest(tuple(m.CreatableTopic(name, 2, 1) for name in TOPICS), 60_000), 7)
         self.ask(m.HeartbeatRequest("g", 1, "nobody"), 4)  # nobody coordinates yet
         self.ask(m.FindCoordinatorRequest("g", 0), 3)
-        self.ask(m.IncrementalAlterConfigsRequest((self.small_segments(),)), 1)
+        self.configure("internal.segment.bytes", SMALL_BYTES)
         self.weights: dict[Callable[[], None], float] = {
             self.behave: 6, self.join: 8, self.sync: 5, self.beat: 2, self.leave: 2, self.commit: 4, self.fetch: 2, self.describe: 1, self.list: 0.5,
             self.delete_groups: 0.5, self.delete_offsets: 1, self.time_passes: 3, self.hang_up: 0.5, self.read_log: 1, self.topic_goes: 0.3,
-            self.broker_restarts: 0.3, self.house_is_kept: 0.2, self.offsets_topic_goes: 0.03,
+            self.broker_restarts: 0.3, self.house_is_kept: 0.3, self.offsets_topic_goes: 0.04, self.await_log: 0.5, self.log_takes: 0.3,
         }  # fmt: skip
 
-    def small_segments(self) -> m.IncrementalAlterConfigsRequestAlterConfigsResource:
-        """The log of groups is written anew soon."""
-        change = m.IncrementalAlterConfigsRequestAlterableConfig("internal.segment.bytes", 0, "2000")
-        return m.IncrementalAlterConfigsRequestAlterConfigsResource(2, OFFSETS_TOPIC, (change,))
+    def configure(self, config: str, text: str) -> None:
+        """The topic that groups are written down in."""
+        change = m.IncrementalAlterConfigsRequestAlterableConfig(config, 0, text)
+        self.ask(m.IncrementalAlterConfigsRequest((m.IncrementalAlterConfigsRequestAlterConfigsResource(2, OFFSETS_TOPIC, (change,)),)), 1)
 
     def take(self) -> None:
         """One step of a random kind."""
@@ -72,7 +82,8 @@ class GroupHistory:
         """The answer, None if it waits: then it is heard of later."""
         self.story.append(f"{type(body).__name__} v{version} {body}")
         connection = next(self.twins.connections)
-        self.twins.frame(connection, request_frame(KEYS[type(body)], version, body))
+        client_id = CLIENT_ID if self.random.random() < 0.99 else "c" * 32_750
+        self.twins.frame(connection, request_frame(KEYS[type(body)], version, body, client_id))
         self.reached.update((type(body).__name__, *self.twins.rules()))
         if connection not in self.twins.answers:
             assert may_wait, self.story[-1]
@@ -88,6 +99,7 @@ class GroupHistory:
             return None
         self.waiting.pop(connection, None)
         answer = answer_of(data[4:], key, version)
+        self.reached["not written"] += f"error_code={Error.UNKNOWN_SERVER_ERROR.value}" in repr(answer)
         if isinstance(answer, m.JoinGroupResponse) and answer.error_code in (Error.NONE, Error.MEMBER_ID_REQUIRED):
             instance = next((None if one.instance_id is None else one.instance_id for one in self.known() if one.member_id == answer.member_id), None)
             self.members = [*dict.fromkeys((*self.members, (answer.member_id, instance)))][-NEWEST_KNOWN:]
@@ -97,7 +109,7 @@ class GroupHistory:
         """Whoever was waiting, and is answered."""
         for connection, (key, version) in list(self.waiting.items()):
             if self.heard(connection, key, version) is not None:
-                self.reached["answered later"] += 1
+                self.reached["read as it was written" if key == KEYS[m.FetchRequest] else "answered later"] += 1
 
     def known(self) -> list[Any]:
         """Every member there is."""
@@ -120,7 +132,7 @@ class GroupHistory:
 
     def asker(self, group: Group) -> tuple[str, str | None, int]:
         """Mostly a member of the group, in its generation; sometimes one that was, a stranger, or out of step."""
-        member_id, instance = self.random.choice([*((one.member_id, one.instance_id) for one in group.members.values()), *self.members, ("nobody", None)])
+        member_id, instance = self.random.choice([*sorted((one.member_id, one.instance_id) for one in group.members.values()), *self.members, ("nobody", None)])
         if self.random.random() < 0.1:
             instance = self.some(None, "i", "j")
         return member_id, instance, group.generation + self.some(0, 0, 0, 0, 0, 0, -1, 1)
@@ -134,7 +146,7 @@ class GroupHistory:
     def behave(self) -> None:
         """Every member of a group does what its state wants of it: joins, syncs, or is alive."""
         group = self.group()
-        for member_id, member in sorted(group.members.items(), key=lambda one: one[0] == group.leader):
+        for member_id, member in sorted(group.members.items(), key=lambda one: (one[0] == group.leader, one[0])):
             if group.state is State.PREPARING and member_id not in group.joins:
                 protocols = tuple(m.JoinGroupRequestProtocol(*one) for one in member.protocols)
                 body = m.JoinGroupRequest(group.group_id, SESSION_MS, MINUTE_MS, member_id, member.instance_id, "consumer", protocols)
@@ -153,7 +165,7 @@ class GroupHistory:
         member_id, instance, _ = self.asker(group)
         if self.random.random() < 0.4:
             member_id, instance = "", self.some(None, None, "i", "j")
-        kind = "consumer" if self.random.random() < 0.92 else self.some("", "connect", "connect")
+        kind = "consumer" if self.random.random() < (0.92 if group.members else 0.75) else self.some("", "connect", "connect")
         session_ms = self.some(SESSION_MS, SESSION_MS, SHORT_MS) if self.random.random() < 0.95 else self.some(5, 2**31 - 1)
         protocols = tuple(m.JoinGroupRequestProtocol(*one) for one in self.random.choice(PROTOCOLS))
         body = m.JoinGroupRequest(group.group_id, session_ms, self.some(20_000, MINUTE_MS), member_id, instance, kind, protocols)
@@ -265,6 +277,22 @@ class GroupHistory:
         wanted = tuple(m.FetchPartition(index, partition_max_bytes=1 << 20) for index in range(50))
         self.ask(m.FetchRequest(max_wait_ms=0, min_bytes=0, topics=(m.FetchTopic(OFFSETS_TOPIC, partitions=wanted),)), 12)
 
+    def await_log(self) -> None:
+        """What will be written of some group next; whoever waits for it already is gone."""
+        for connection, (key, _) in list(self.waiting.items()):
+            if key == KEYS[m.FetchRequest]:
+                del self.waiting[connection]
+                self.twins.disconnected(connection)
+        topic = self.twins.reference.broker.topics.by_name[OFFSETS_TOPIC]
+        ends = [self.twins.reference.broker.partitions[topic.topic_id, index].log.end for index in range(topic.partitions)]
+        wanted = tuple(m.FetchPartition(index, fetch_offset=end, partition_max_bytes=1 << 20) for index, end in enumerate(ends))
+        topics = (m.FetchTopic(OFFSETS_TOPIC, partitions=wanted),)
+        self.ask(m.FetchRequest(max_wait_ms=2**31 - 1, min_bytes=1, session_epoch=-1, topics=topics), 12, may_wait=True)
+
+    def log_takes(self) -> None:
+        """No large batches, or as usual: what groups cannot write down does not happen."""
+        self.configure("max.message.bytes", self.some("1048588", "1048588", "200", "140"))
+
     def topic_goes(self) -> None:
         """And another of its name comes."""
         name = self.some(*TOPICS)
@@ -275,7 +303,7 @@ class GroupHistory:
         """With every group."""
         self.ask(m.DeleteTopicsRequest((m.DeleteTopicState(OFFSETS_TOPIC),), timeout_ms=60_000), 6)
         self.ask(m.FindCoordinatorRequest("g", 0), 3)
-        self.ask(m.IncrementalAlterConfigsRequest((self.small_segments(),)), 1)
+        self.configure("internal.segment.bytes", SMALL_BYTES)
 
     def broker_restarts(self) -> None:
         """In good order, or killed; nobody waits any more."""
@@ -287,3 +315,25 @@ class GroupHistory:
     def states(self) -> set[State]:
         """Those that the groups are in."""
         return {group.state for group in self.twins.reference.broker.groups.live.values()}
+
+
+def main(steps_max: int) -> None:
+    """One history after the other until the two part, or until so many steps were taken. Of the fast path alone, an exception is a parting too."""
+    taken, told = 0, None
+    with folders() as fresh:
+        for seed in itertools.count(1):
+            history = GroupHistory(next(fresh), seed)
+            try:
+                for _ in range(LENGTH):
+                    history.take()
+            except (Different, AssertionError) as parting:
+                told = {"steps": len(history.story), "text": f"{parting}\n{history.story[-1]}"}
+            history.twins.close()
+            taken += len(history.story)
+            if told is not None or taken >= steps_max:
+                print(json.dumps({"core": fiducial.fastpath.core.__file__, "seed": seed, "steps": taken, "story": told}))
+                return
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

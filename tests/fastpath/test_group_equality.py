@@ -21,7 +21,7 @@ from fiducial.fastpath.node import Node
 from fiducial.models.groups import Alarm, State
 from fiducial.models.rules import LADDERS
 
-STEPS = requests_given(8_000, 400_000)
+STEPS = requests_given(12_000, 400_000)
 #: The ladders that judge requests to groups, by what their rules are called.
 REFUSALS = {rung.rule for ladder in LADDERS.values() for rung in ladder.rungs if rung.rule.startswith("GROUP-")}
 
