@@ -117,19 +117,19 @@ class Target:
 
 
 @rule("GROUP-COMMIT-4")
-def topic_id_is_unknown(topics: Topics, name: str, topic_id: Uuid, _index: int) -> bool:
+def topic_id_is_unknown(topics: Topics, target: Target, api_version: int) -> bool:
     """From v10 on topics go by id (KIP-848): one that names nothing."""
-    return name == "" and topic_id not in topics.by_id
+    return api_version >= 10 and target.topic_id not in topics.by_id
 
 
 @rule("GROUP-COMMIT-7")
-def partition_is_unknown(topics: Topics, name: str, _topic_id: Uuid, index: int) -> bool:
+def partition_is_unknown(topics: Topics, target: Target, _api_version: int) -> bool:
     """No such topic, or no such partition."""
-    topic = topics.by_name.get(name)
-    return topic is None or not 0 <= index < topic.partitions
+    topic = topics.by_name.get(target.name)
+    return topic is None or not 0 <= target.index < topic.partitions
 
 
-#: Arguments: the topics, the topic's name and id, the partition. Before the group is asked.
+#: Arguments: the topics, the partition that is named, the version. Before the group is asked.
 TARGET_CHECK = Ladder(
     "partition of a commit",
     [rung(topic_id_is_unknown, Error.UNKNOWN_TOPIC_ID), rung(partition_is_unknown, Error.UNKNOWN_TOPIC_OR_PARTITION)],
@@ -191,7 +191,7 @@ METADATA_CHECK = Ladder("metadata of a commit", [rung(metadata_is_too_long, Erro
 def commit(turn: Turn, asked: Asked, topics: Topics) -> Turn:
     """OffsetCommit: each partition is answered alone; those that are there go to the group, which is not asked if there is none."""
     targets = tuple(targets_of(asked, topics))
-    refusals = [TARGET_CHECK.refusal(topics, one.name, one.topic_id, one.index) for one in targets]
+    refusals = [TARGET_CHECK.refusal(topics, one, asked.api_version) for one in targets]
     if None in refusals:
         refusal = None if is_free(turn.group, asked) else COMMIT_CHECK.refusal(turn.group, asked)
         if refusal is None:
@@ -204,7 +204,7 @@ def commit(turn: Turn, asked: Asked, topics: Topics) -> Turn:
 
 def not_committed(asked: Asked, topics: Topics, refusal: Rung) -> Reply:
     """The group cannot be asked, for this reason; what is wrong with a partition comes first."""
-    return commit_reply(asked, [TARGET_CHECK.refusal(topics, one.name, one.topic_id, one.index) or refusal for one in targets_of(asked, topics)])
+    return commit_reply(asked, [TARGET_CHECK.refusal(topics, one, asked.api_version) or refusal for one in targets_of(asked, topics)])
 
 
 def commit_reply(asked: Asked, refusals: list[Rung | None]) -> Reply:

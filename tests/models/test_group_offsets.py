@@ -103,7 +103,7 @@ def test_a_partition_is_named_by_topic_id_from_v10_on() -> None:
 @pytest.mark.parametrize(("topic", "index"), [("v", 0), ("t", 2), ("t", -1), ("", 0)])
 def test_what_does_not_exist_is_refused_and_makes_no_group(topic: str, index: int) -> None:
     c = Coordinator()
-    assert c.commit(5, topic=topic, index=index) == (NO_TOPIC if topic else NO_ID)
+    assert c.commit(5, topic=topic, index=index) == NO_TOPIC
     assert c.groups == Groups()
 
 
