@@ -138,7 +138,7 @@ def whoever_is_assigned_a_partition_goes_on_where_it_was_left(story: Story) -> I
             if one.event == ASSIGNED:
                 at_least[tenure] = taken[partition]
             elif one.event in (REVOKED, LOST) and tenure in at_least:
-                left[tenure] = following.pop(tenure, at_least[tenure])
+                left[tenure] = following.pop(tenure, left.get(tenure, at_least[tenure]))
             elif one.event == READ and tenure in following:
                 if one.offset != following[tenure]:
                     yield f"partition {partition}: {one.process} read {one.offset} where {following[tenure]} follows"

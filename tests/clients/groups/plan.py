@@ -31,14 +31,13 @@ def first_of_each_client() -> list[Flavour]:
 
 
 def planned() -> Iterator[Planned]:
-    """The runs of this session."""
+    """The runs of this session; those on Apache Kafka, which needs most of the machine, are not beside each other."""
     firsts = first_of_each_client()
-    for broker in ("kafka", "reference"):  # Apache Kafka first, since its runs are long
-        for flavour in FLAVOURS if IS_LONG else firsts:
-            yield Planned(broker, flavour, STATIC if flavour.is_static else EACH_IN_TURN)
     for flavour in FLAVOURS:
-        yield Planned("fast", flavour, STATIC if flavour.is_static else EACH_IN_TURN)
-        if not flavour.is_static and (flavour in firsts or IS_LONG):
+        is_everywhere = IS_LONG or flavour in firsts
+        for broker in ("kafka", "reference", "fast") if is_everywhere else ("fast",):
+            yield Planned(broker, flavour, STATIC if flavour.is_static else EACH_IN_TURN)
+        if is_everywhere and not flavour.is_static:
             yield Planned("fast", flavour, MANY_AT_ONCE)
     for seed in SEEDS if IS_LONG else ():
         for flavour in FLAVOURS:
