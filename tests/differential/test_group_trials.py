@@ -195,6 +195,28 @@ def test_any_of_those_that_joined_may_lead_when_the_leader_has_left(parties: Ite
     assert places == {0, 1}
 
 
+@pytest.mark.rule("GROUP-MEMBER-10")
+def test_a_member_whose_name_is_too_long_is_refused_and_spoils_the_group(parties: Iterator[Party]) -> None:
+    party = next(parties)
+    protocols = (m.JoinGroupRequestProtocol("range", subscription("t")),)
+    refused = party.connect().ask(m.JoinGroupRequest(party.group_id, LONG_MS, LONG_MS, "", "i" * 32_731, "consumer", protocols), 5)
+    assert (refused.error_code.value, refused.member_id) == (Error.UNKNOWN_SERVER_ERROR, "")
+    (described,) = party.connect().ask(m.DescribeGroupsRequest((party.group_id,)), 5).groups
+    assert described.error_code.value == Error.UNKNOWN_SERVER_ERROR
+
+
+@pytest.mark.rule("GROUP-JOIN-15")
+def test_a_protocol_that_a_member_names_twice_is_not_chosen_and_alone_ends_no_join_phase(parties: Iterator[Party]) -> None:
+    for protocols, chosen in ((("a", "a", "b"), "b"), (("a", "a"), None)):
+        party = next(parties)
+        connection = party.connect()
+        party.join(connection, "", *protocols)
+        if chosen is None:
+            assert connection.is_silent(SILENCE_S) and party.state() == "PreparingRebalance"
+        else:
+            assert connection.answer().protocol_name == chosen
+
+
 @pytest.mark.rule("GROUP-JOIN-15")
 def test_where_votes_are_equal_one_of_the_protocols_is_chosen_whoever_leads(parties: Iterator[Party]) -> None:
     """Kafka's choice is that of a hash table: of these the same, in whatever order the leader has them."""
