@@ -35,6 +35,7 @@ examples:
   fiducial serve --listen 127.0.0.1:0 --set num.partitions=3 --set log.retention.hours=1
   fiducial serve --data /var/lib/fiducial --set log.flush.interval.messages=1
   fiducial serve --config server.properties
+  fiducial serve --listen 0.0.0.0:9092 --set advertised.listeners=PLAINTEXT://broker.example:9092
   fiducial serve --metrics 127.0.0.1:9308
   fiducial serve --reference --flaw P29
   kcat -b 127.0.0.1:9092 -t greetings -P <<< hello && kcat -b 127.0.0.1:9092 -t greetings -C -e
