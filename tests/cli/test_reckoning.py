@@ -10,8 +10,8 @@ import pytest
 from cli.scenes import BEGUN_MS, SECOND_MS, assignment
 from fiducial.cli import groups as viewer
 from fiducial.cli import main
-from fiducial.cli.groups import Member, partitions_of, ranges
-from fiducial.cli.lag import Log, PartitionLag, first_time, offsets_in, partition_lag, total_of
+from fiducial.cli.groups import Group, Member, details, partitions_of, ranges, table
+from fiducial.cli.lag import GroupLag, Log, PartitionLag, first_time, offsets_in, partition_lag, text, total_of
 from fiducial.cli.screen import columns, duration
 from fiducial.conformance.batches import CODECS, Item, build, stored_batches
 from fiducial.models import messages as m
@@ -143,3 +143,14 @@ def test_a_cluster_that_cannot_be_reached_is_a_clear_error(capsys: pytest.Captur
     for command in ("groups", "lag"):
         assert main([command, "127.0.0.1:1"]) == 1
         assert capsys.readouterr().err == f"fiducial {command}: 127.0.0.1:1 cannot be reached: Connection refused\n"
+
+
+def test_names_that_clients_choose_do_nothing_to_a_terminal() -> None:
+    odd = "a\n\x1b[31m\u202eb\x9b"
+    member = Member(odd, odd, odd, "127.0.0.1", ((odd, 0),))
+    found = [Group(odd, "classic", "Stable", odd, odd, 1, (member,)), Group("", "classic", "Empty", "", "", 1, ())]
+    lags = [GroupLag(found[0], (PartitionLag(odd, 0, 1, 0, 2, 1, 0, member, ""),), None), GroupLag(found[0], (), odd)]
+    for lines in (table(found), details(found), text(lags)):
+        assert all(line.isprintable() for line in lines), lines
+        assert r"a\n\x1b[31m\u202eb\x9b" in lines[1] + lines[0]
+    assert table(found)[-1].startswith('""') and details(found)[-1].startswith('"": Empty')

@@ -14,7 +14,7 @@ from itertools import groupby
 from typing import Any
 
 from fiducial.cli.cluster import Cluster, Node, Unanswered
-from fiducial.cli.screen import NOTHING, columns, counted, show
+from fiducial.cli.screen import NOTHING, columns, counted, printable, show
 from fiducial.conformance.codec import INT16, INT32, Malformed, Reader, Version, read_array, read_one
 from fiducial.conformance.symbols import error_name
 from fiducial.models import messages as m
@@ -57,6 +57,11 @@ class Group:
     coordinator: int
     members: tuple[Member, ...] | None
     problem: str | None = None
+
+    @property
+    def label(self) -> str:
+        """Its id; quotes, if it is empty."""
+        return self.group_id or '""'
 
 
 def groups(options: argparse.Namespace) -> int:
@@ -159,7 +164,7 @@ def member_data(member: Member) -> dict[str, Any]:
 def table(found: Iterable[Group]) -> list[str]:
     """A line for each group."""
     rows = [
-        (one.group_id, one.kind, one.state, protocol_of(one), None if one.members is None else len(one.members), one.coordinator)
+        (one.label, one.kind, one.state, protocol_of(one), None if one.members is None else len(one.members), one.coordinator)
         for one in found
     ]
     return columns(("GROUP", "TYPE", "STATE", "PROTOCOL", " MEMBERS", " COORDINATOR"), rows) if rows else ["no groups"]
@@ -181,7 +186,7 @@ def title(group: Group) -> str:
     members = f"members not told{f' ({group.problem})' if group.problem else ''}" if group.members is None else counted(len(group.members), "member")
     protocol = protocol_of(group)
     parts = (group.state, group.kind, *([protocol] if protocol else []), members, f"coordinator {group.coordinator}")
-    return f"{group.group_id}: {', '.join(parts)}"
+    return printable(f"{group.label}: {', '.join(parts)}")
 
 
 def protocol_of(group: Group) -> str | None:

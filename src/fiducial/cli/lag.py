@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 from fiducial.cli.cluster import Cluster
 from fiducial.cli.groups import Group, Member
 from fiducial.cli.groups import seen as seen_groups
-from fiducial.cli.screen import columns, counted, duration, show
+from fiducial.cli.screen import columns, counted, duration, printable, show
 from fiducial.conformance.batches import Stored, Unreadable, held_in, stored_batches
 from fiducial.conformance.symbols import error_name
 from fiducial.models import messages as m
@@ -318,9 +318,9 @@ def text(found: Sequence[GroupLag]) -> list[str]:
 def title(one: GroupLag) -> str:
     """A group in one line."""
     if one.problem is not None:
-        return f"{one.group.group_id}: its offsets are not told ({one.problem})"
+        return printable(f"{one.group.label}: its offsets are not told ({one.problem})")
     standing = told(total_of(one.partitions)) if one.partitions else "no committed offsets"
-    return f"{one.group.group_id}: {one.group.state}, {one.group.kind}, {standing}"
+    return printable(f"{one.group.label}: {one.group.state}, {one.group.kind}, {standing}")
 
 
 def told(total: Total) -> str:

@@ -71,7 +71,7 @@ def show_once(
 
 def columns(heads: Sequence[str], rows: Iterable[Sequence[Any]], indent: str = "") -> list[str]:
     """A table: what is under a head that begins with a blank stands to the right; None is a dash."""
-    cells = [[head.strip() for head in heads], *([NOTHING if cell is None else str(cell) for cell in row] for row in rows)]
+    cells = [[head.strip() for head in heads], *([NOTHING if cell is None else printable(str(cell)) for cell in row] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     is_right = [head.startswith(" ") for head in heads]
     lines = []
@@ -79,6 +79,11 @@ def columns(heads: Sequence[str], rows: Iterable[Sequence[Any]], indent: str = "
         parts = [cell.rjust(width) if right else cell.ljust(width) for cell, width, right in zip(row, widths, is_right, strict=True)]
         lines.append((indent + "  ".join(parts)).rstrip())
     return lines
+
+
+def printable(names: str) -> str:
+    """Names as they may be shown to people. Clients choose them: what would move the cursor, or do worse to a terminal, is escaped."""
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in names)
 
 
 def duration(time_ms: int | None) -> str | None:
