@@ -28,13 +28,17 @@ from typing import Any
 import fiducial
 import fiducial.models.log
 from fiducial.models.checkers.explore import explore
-from fiducial.models.checkers.main import everyday, refute
-from fiducial.models.checkers.relation import holds_on
+from fiducial.models.checkers.main import (
+    REGISTRIES,
+    every_walked,
+    everyday,
+    properties_of,
+    refute,
+    relation_of,
+)
 from fiducial.models.checkers.report import Screen
-from fiducial.models.checkers.universe import walked_universes
 from fiducial.models.checkers.walk import Choice, walk
 from fiducial.models.flaws import FLAWS
-from fiducial.models.properties import PROPERTIES
 from fiducial.models.values import changed
 
 #: What a step of a search goes through, and a request to a group. All other modules are there too, as they are.
@@ -257,22 +261,22 @@ def link_all_else(package: Path) -> None:
 
 def found() -> dict[str, Any]:
     """What the engines find in this process: of each run everything but the time, and the seconds and the count that make its speed."""
-    every = tuple(PROPERTIES.values())
     small = changed(everyday(), flaw_states_max=3_000, flaw_walk_steps=3_000)
     runs = {}
     for universe in small.searched_for_flaws:
-        seen = explore(universe, every, relation=holds_on)
+        seen = explore(universe, tuple(properties_of(universe).values()), relation=relation_of(universe))
         same = [seen.claim, seen.states, seen.steps, seen.depth, sorted(seen.witnessed), seen.violation]
         runs[f"search: {universe.name}"] = {"same": same, "states": seen.states, "steps": seen.steps, "seconds": seen.seconds}
-    for universe in walked_universes():
+    for universe in every_walked():
         for choice in Choice:
-            walked = walk(universe, every, seed=1, steps_max=30_000, choice=choice, relation=holds_on)
+            properties = tuple(properties_of(universe).values())
+            walked = walk(universe, properties, seed=1, steps_max=30_000, choice=choice, relation=relation_of(universe))
             reached = sorted((str(key), count) for key, count in (walked.actions + walked.outcomes).items())
             same = [walked.walks, walked.steps, reached, sorted(walked.witnessed), walked.violation]
             runs[f"walk: {universe.name}, {choice.value}"] = {"same": same, "states": None, "steps": walked.steps, "seconds": walked.seconds}
     began, refuted = process_time(), list[Any]()
     for one in FLAWS.values():
-        if one.violates in PROPERTIES:
+        if any(one.violates in registry for registry in REGISTRIES):
             rows = refute(one.id, small.searched_for_flaws, small)
             refuted.append([[one.id, row.engine, row.universe, row.depth, row.states, row.story] for row in rows])
     runs["flaws"] = {"same": refuted, "states": None, "steps": None, "seconds": process_time() - began}
