@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from threading import Lock
 
 from peers import kafkajs
 from peers.kafka import PeerUnavailable, jars, java, last_lines, need
@@ -16,6 +17,9 @@ from peers.kafka import PeerUnavailable, jars, java, last_lines, need
 HERE = Path(__file__).parent
 #: A member lives for seconds: no time to compile well, or for threads that collect garbage.
 SHORT_LIVED = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xms16m")
+
+#: Runs in several threads want it at once.
+COMPILING = Lock()
 
 Command = tuple[list[str], dict[str, str]]
 
@@ -88,7 +92,8 @@ def compiled() -> Path:
 def in_java() -> Command:
     """The Java client."""
     *command, main_class = java("Member", jvm=SHORT_LIVED)
-    command[command.index("-cp") + 1] += f":{compiled()}"
+    with COMPILING:
+        command[command.index("-cp") + 1] += f":{compiled()}"
     return [*command, main_class], {}
 
 
