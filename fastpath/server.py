@@ -30,6 +30,7 @@ from fiducial.fastpath.metrics import Exporter
 from fiducial.fastpath.node import Action, Node, Progress, Send
 from fiducial.fastpath.outbox import Outbox
 from fiducial.models import apis
+from fiducial.models.clock import Clock
 from fiducial.models.settings import Settings, advertised, parse
 from fiducial.models.state import Cluster
 
@@ -57,10 +58,7 @@ FLUSH_S, CHECKPOINT_S = 0.1, 60.0
 #: A start that takes longer than this is told of, as often (s).
 PATIENCE_S = 1.0
 
-
-def now_ms() -> int:
-    """The wall clock."""
-    return time.time_ns() // 1_000_000
+now_ms = Clock(time.time_ns, time.monotonic_ns).now_ms
 
 
 class Connection(asyncio.BufferedProtocol):

@@ -19,6 +19,7 @@ from collections.abc import Mapping
 from typing import cast
 
 from fiducial.models import apis
+from fiducial.models.clock import Clock
 from fiducial.models.groups import Alarm
 from fiducial.models.rules import rule
 from fiducial.models.settings import Settings, advertised, parse
@@ -32,10 +33,7 @@ QUEUED_BYTES_MAX = 1 << 20
 #: Connections that the kernel holds until they are accepted.
 BACKLOG = 1024
 
-
-def now_ms() -> int:
-    """The wall clock."""
-    return time.time_ns() // 1_000_000
+now_ms = Clock(time.time_ns, time.monotonic_ns).now_ms
 
 
 class Connection(asyncio.Protocol):
