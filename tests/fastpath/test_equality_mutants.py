@@ -1,4 +1,5 @@
-"""The check of equality can fail: each fault below mutants/equality, planted in a copy of the fast path, ends a history of the twins in a difference.
+"""The check of equality can fail: each fault below mutants/equality, and mutants/groups, planted in a copy of the fast path, ends a history of the
+twins in a difference.
 
 A patch says in its first line what is wrong. To make one: spoil a room, `git diff fastpath/ROOM.pyx` into a file there, and mend the room.
 """
@@ -17,7 +18,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PATCHES = sorted(Path(__file__).with_name("mutants").joinpath("equality").glob("*.patch"))
+#: Whose histories show the faults of a folder.
+MACHINES = {"equality": "fastpath.equality", "groups": "fastpath.group_histories"}
+PATCHES = [patch for folder in MACHINES for patch in sorted(Path(__file__).with_name("mutants").joinpath(folder).glob("*.patch"))]
 #: Those that are looked for in an everyday run: of each kind some that compile fast and are soon seen. All of them with FIDUCIAL_LONG=1.
 EVERYDAY = frozenset(
     {
@@ -27,6 +30,7 @@ EVERYDAY = frozenset(
         "the-append-time-is-not-told", "the-epoch-is-judged-after-the-sequence", "the-high-watermark-trails-by-one",
         "the-leader-epoch-is-not-stamped", "the-log-start-is-not-read", "the-range-is-judged-before-the-replica", "the-session-epoch-stays",
         "the-window-holds-four-batches", "when-a-producer-wrote-last-is-not-read",
+        "an-alarm-keeps-its-first-time", "who-is-gone-is-answered", "who-waits-for-records-is-answered-last", "what-was-not-written-is-told-as-done",
     }
 )  # fmt: skip
 CHOSEN = [patch for patch in PATCHES if os.environ.get("FIDUCIAL_LONG") or patch.stem in EVERYDAY]
@@ -76,10 +80,10 @@ def plant(patch: Path, tree: Path) -> None:
         raise Unfit(f"it does not compile: {built.stdout[-500:]}{built.stderr[-500:]}")
 
 
-def looked_for(tree: Path, steps_max: int) -> Seen | None:
+def looked_for(tree: Path, steps_max: int, machine: str = MACHINES["equality"]) -> Seen | None:
     """Histories asked of the reference and the fast path of this copy."""
     environment = {**os.environ, "PYTHONPATH": f"{tree / 'src'}:{ROOT / 'tests'}"}
-    command = [sys.executable, "-m", "fastpath.equality", str(steps_max)]
+    command = [sys.executable, "-m", machine, str(steps_max)]
     done = subprocess.run(command, cwd=tree / "src", env=environment, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     if done.returncode != 0:
         raise Unfit(f"the histories ended otherwise: {done.returncode}, {done.stderr[-1000:]}")
@@ -94,7 +98,7 @@ def hunted(patch: Path, folder: Path) -> Seen | str:
     try:
         tree = copied(folder)
         plant(patch, tree)
-        return looked_for(tree, STEPS_MAX) or f"not seen in {STEPS_MAX:,} steps"
+        return looked_for(tree, STEPS_MAX, MACHINES[patch.parent.name]) or f"not seen in {STEPS_MAX:,} steps"
     except (Unfit, subprocess.TimeoutExpired) as error:
         return str(error)
     finally:
@@ -115,8 +119,9 @@ def test_every_planted_fault_is_seen(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert not missed, "\n".join(missed)
 
 
-def test_a_copy_without_a_fault_shows_none(tmp_path: Path) -> None:
-    assert looked_for(copied(tmp_path), 2_000) is None
+@pytest.mark.parametrize("machine", MACHINES.values(), ids=list(MACHINES))
+def test_a_copy_without_a_fault_shows_none(tmp_path: Path, machine: str) -> None:
+    assert looked_for(copied(tmp_path), 2_000, machine) is None
 
 
 def test_a_patch_that_no_longer_applies_is_told(tmp_path: Path) -> None:
