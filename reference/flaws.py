@@ -23,6 +23,7 @@ from fiducial.models import (
     group_events,
     group_offsets,
     group_phases,
+    group_requests,
     groups,
     idempotence,
     kernels,
@@ -98,7 +99,7 @@ def unseen(reason: str, *names: str) -> None:
 unseen("one broker that stays up leads in one epoch only", "A2", "A6", "A7")
 unseen("nothing is written that is not committed at once: the high watermark is the log end", "A19", "C1", "C3", "C4", "C5", "X3", "X4")
 unseen("needs a log on disk", "A26")
-unseen("shows only after a restart", "X14")
+unseen("shows only after a restart", "X14", "X21")
 unseen("a fault of a client", "G7")
 unseen("shows only where nobody coordinates", "P40")
 unseen("needs transactions", "P50")
@@ -392,15 +393,11 @@ def loses_epochs(original: Around, *args: Any) -> Any:
     return changed(original(*args), leader_epoch=0)
 
 
-@around(group_offsets.commit, "P42", "WarpStream (librdkafka#4442)", "behind a leader epoch none can be committed any more", "GROUP-COMMIT-10")
-def wants_epochs(original: Around, turn: groups.Turn, asked: groups.Asked, topics_: Any) -> Any:
-    after = original(turn, asked, topics_)
-    return after if all(is_in_an_epoch(one) for topic in asked.body.topics for one in topic.partitions) else changed(after, records=())
-
-
-def is_in_an_epoch(one: m.OffsetCommitRequestPartition) -> bool:
-    """Does a commit name a leader epoch, or begin at the beginning?"""
-    return one.committed_leader_epoch >= 0 or one.committed_offset < 9
+@around(group_requests.with_offsets, "P42", "WarpStream (librdkafka#4442)", "behind a leader epoch none can be committed any more", "GROUP-COMMIT-10")
+def wants_epochs(original: Around, all_groups: group_requests.Groups, group_id: str, commits: Iterable[group_offsets.OffsetCommitted]) -> Any:
+    there = group_requests.offsets_of(all_groups, group_id)
+    epochs = {key: one.leader_epoch for key, one in there.items()}
+    return original(all_groups, group_id, [one for one in commits if one.committed.leader_epoch >= epochs.get((one.topic, one.partition), -1)])
 
 
 @around(group_events.replaces, "P43", "Redpanda (redpanda#23693), KAFKA-14009", "a static member that comes anew keeps its old session timeout", "GROUP-STATIC-2")
