@@ -26,23 +26,40 @@ from fiducial.conformance.batches import stored_batches
 from fiducial.conformance.client import Deadline, Unreachable
 from fiducial.conformance.exploration import reproducers, standalone, traces
 from fiducial.conformance.exploration.explorer import Budget, Counterexample, Explorer, budget_of
+from fiducial.conformance.exploration.group_histories import GroupHistories
 from fiducial.conformance.exploration.histories import NAMES, Histories
 from fiducial.conformance.exploration.pairs import Pair, Story, World, run
-from fiducial.conformance.exploration.steps import Raw, Spoilt, Step
+from fiducial.conformance.exploration.steps import OF_GROUPS, Raw, Spoilt, Step
 from fiducial.conformance.exploration.targets import Remote, talk
 from fiducial.conformance.exploration.traces import NoTrace, as_json, from_json
-from fiducial.conformance.symbols import Ago, Batch, IdOf, Name, OldIdOf, Record, Records, View
+from fiducial.conformance.founding import PROTOCOL, TYPE, join
+from fiducial.conformance.symbols import (
+    Ago,
+    Batch,
+    Generation,
+    GroupId,
+    IdOf,
+    Member,
+    Name,
+    OldIdOf,
+    Record,
+    Records,
+    View,
+)
 from fiducial.conformance.target import SetupRefused, Target
 from fiducial.models import messages as m
 from fiducial.models.apis import APIS
 from fiducial.models.config_requests import Resource
+from fiducial.models.errors import Error
 from fiducial.models.flaws import FLAWS, switched_on
 from fiducial.models.topics import is_valid_name
 from fiducial.models.values import changed
 
 SERVED = {api.key: range(api.min_version, api.max_version + 1) for api in APIS.values()}
-PRODUCE, FETCH, API_VERSIONS, CREATE_TOPICS, INIT_PRODUCER_ID = 0, 1, 18, 19, 22
-SEED = 1
+PRODUCE, FETCH, SYNC_GROUP, API_VERSIONS, CREATE_TOPICS, INIT_PRODUCER_ID = 0, 1, 14, 18, 19, 22
+SEED = 3
+#: A group does not wait for members before its first rebalance.
+AT_ONCE = {"group.initial.rebalance.delay.ms": "0"}
 Flaw = Callable[[], AbstractContextManager[None]]
 
 
@@ -54,7 +71,7 @@ def flaw(name: str) -> Flaw:
 @contextmanager
 def exploring(tamper: Tamper = honest, flaw: Flaw = nullcontext, **settings: str) -> Iterator[tuple[Explorer, Broker]]:
     """An explorer, and the broker that it explores."""
-    with serving(tamper, flaw=flaw, settings=settings) as broker:
+    with serving(tamper, flaw=flaw, settings=AT_ONCE | settings) as broker:
         explorer = Explorer(Target(broker.host, broker.port), SEED, lambda _: None)
         try:
             yield explorer, broker
@@ -88,6 +105,17 @@ def test_a_guest_asks_about_its_own_topics_and_changes_nothing_else() -> None:
     assert not asked & {m.ApiVersionsRequest, m.FindCoordinatorRequest, m.ListConfigResourcesRequest, m.DescribeLogDirsRequest, m.DescribeClusterRequest}
 
 
+def test_a_guest_asks_about_its_own_groups() -> None:
+    asked, others = set(), []
+    for seed in range(20):
+        for step in GroupHistories(seed, served=SERVED).steps(200):
+            asked.add(type(step.body))
+            keeps = isinstance(step.body, m.OffsetCommitRequest | m.OffsetDeleteRequest)
+            named = [step.body.group_id] if keeps else getattr(step.body, "groups_names", ())
+            others += [one for one in named if not isinstance(one, GroupId)]
+    assert set(OF_GROUPS) <= asked and m.ListGroupsRequest not in asked and not others
+
+
 def test_every_name_that_could_be_a_topics_is_one_of_ours() -> None:
     names = World({}, mentioned=NAMES, prefix="p-1").names
     assert {name for name in NAMES if is_valid_name(name)} == set(names)
@@ -102,7 +130,7 @@ def test_only_what_is_served_is_asked_in_versions_that_are_served() -> None:
 
 
 def test_topics_and_settings_of_others_are_as_they_were_and_ours_are_gone() -> None:
-    with serving() as broker:
+    with serving(settings=AT_ONCE) as broker:
         other = Remote("another client", broker.host, broker.port)
         (made,) = talk(other, CREATE_TOPICS, m.CreateTopicsRequest((m.CreatableTopic("plain", 2, 1), ), 1000)).topics
         records: Any = Batch().data(other.view)
@@ -121,7 +149,7 @@ def test_topics_and_settings_of_others_are_as_they_were_and_ours_are_gone() -> N
 def test_a_broker_that_cannot_be_explored_is_refused() -> None:
     with serving(without_api(CREATE_TOPICS)) as broker, pytest.raises(SetupRefused, match="not advertised"):
         Explorer(Target(broker.host, broker.port), SEED, lambda _: None)
-    with serving() as broker:
+    with serving(settings=AT_ONCE) as broker:
         target = Target(broker.host, broker.port)
         target.nodes = 3
         with pytest.raises(SetupRefused, match="stands alone; this one is of 3"):
@@ -131,13 +159,13 @@ def test_a_broker_that_cannot_be_explored_is_refused() -> None:
 def test_what_a_broker_does_not_serve_or_make_is_done_without() -> None:
     def makes_no_compacted_topics(api_key: int, version: int, message: Any) -> Any:
         if api_key == API_VERSIONS:
-            return without_api(INIT_PRODUCER_ID, 44)(api_key, version, message)
+            return without_api(INIT_PRODUCER_ID, SYNC_GROUP, 44)(api_key, version, message)
         if api_key != CREATE_TOPICS:
             return message
         return changed(message, topics=tuple(changed(topic, error_code=40) if "probe-compacted" in topic.name else topic for topic in message.topics))
 
     with exploring(makes_no_compacted_topics) as (explorer, _):
-        assert "compacted" not in explorer.topics and "plain" in explorer.topics
+        assert "compacted" not in explorer.topics and "plain" in explorer.topics and explorer.kind is Histories
         assert list(explorer.explore(Budget(requests=150))) == []
 
 
@@ -204,7 +232,7 @@ def test_a_broker_that_is_gone_is_unreachable_and_one_that_stumbles_is_asked_on(
         begun.append(api_key)
         return HANG_UP if begun.count(PRODUCE) > 20 else message
 
-    with serving(dies) as broker:
+    with serving(dies, settings=AT_ONCE) as broker:
         explorer = Explorer(Target(broker.host, broker.port), SEED, lambda _: None)
         with pytest.raises(Unreachable, match="does not answer any more"):
             list(explorer.explore(Budget(requests=2000)))
@@ -243,7 +271,7 @@ def test_a_budget_of_time_ends() -> None:
 
 def test_every_step_survives_json() -> None:
     for seed in range(8):
-        for step in Histories(seed, keeps_house=True).steps(150):
+        for step in (*Histories(seed, keeps_house=True).steps(150), *GroupHistories(seed).steps(150)):
             assert from_json(json.loads(json.dumps(as_json(step)))) == step
 
 
@@ -286,7 +314,7 @@ def assert_reproduced(found: Counterexample, plant: Flaw, file: Path) -> None:
     """The program of a counterexample sees the same at a broker with the flaw, not at one without, and leaves nothing behind."""
     file.write_text(reproducers.written(found, file.name))
     for flaw, is_there in ((plant, True), (nullcontext, False)):
-        with serving(flaw=flaw) as broker:
+        with serving(flaw=flaw, settings=AT_ONCE) as broker:
             status, said = program_says(file, broker)
             assert broker.topics == set()
         assert status == int(is_there), said
@@ -350,6 +378,61 @@ def test_a_program_sends_what_the_story_sends(name: str, tmp_path: Path) -> None
     assert status == 1 and "the same as then" in said
 
 
+GROUP: Any = GroupId()
+FIRST: Any = Member(0)
+SECOND: Any = Member(1)
+NOW: Any = Generation()
+
+
+def joins(member_id: Any) -> Step:
+    """A member joins the group that is there."""
+    return Step(join(GROUP, member_id), 9)
+
+
+def syncs(member_id: Any, *given: m.SyncGroupRequestAssignment) -> Step:
+    """A member syncs."""
+    return Step(m.SyncGroupRequest(GROUP, NOW, member_id, None, TYPE, PROTOCOL, given), 5)
+
+
+HEARTBEAT = Step(m.HeartbeatRequest(GROUP, NOW, SECOND), 4)
+GROUP_STORIES = {
+    "an answer at once": [HEARTBEAT],
+    "two wait, each on a connection of its own": [
+        joins(""), joins(SECOND), joins(FIRST), syncs(SECOND), syncs(FIRST, m.SyncGroupRequestAssignment(SECOND, b"s")), HEARTBEAT,
+    ],
+    "the last step ends what another waits for": [joins(""), joins(SECOND), joins(FIRST)],
+}  # fmt: skip
+
+
+def other_words(story: str) -> Tamper:
+    """What is answered last is another protocol, or another error."""
+
+    def tamper(api_key: int, version: int, message: Any) -> Any:
+        if "the last step" not in story:
+            return changed(message, error_code=Error.NOT_COORDINATOR) if api_key == HEARTBEAT.api_key else message
+        return changed(message, protocol_name="other") if api_key == joins(FIRST).api_key and message.error_code == Error.NONE else message
+
+    return tamper
+
+
+@pytest.mark.parametrize("name", GROUP_STORIES)
+def test_a_program_tells_a_story_of_a_group(name: str, tmp_path: Path) -> None:
+    """It founds the group anew; members go by the ids of now; with another last answer it is not as then."""
+    world = World({}, mentioned=NAMES, groups=("g", "h"))
+    with exploring(other_words(name)) as (explorer, broker):
+        found = explorer.told(Story(world, GROUP_STORIES[name], []), SEED, 1)
+        assert found.differences and len(found.asked) == len(GROUP_STORIES[name])
+        file, before = tmp_path / "repro.py", set(broker.core.broker.groups.live)
+        file.write_text(reproducers.written(found, file.name))
+        status, said = program_says(file, broker)
+        assert status == 1 and "the same as then" in said, said
+        assert set(broker.core.broker.groups.live) == before
+    with serving(settings=AT_ONCE) as broker:
+        status, said = program_says(file, broker)
+        assert not broker.core.broker.groups.live
+    assert status == 0 and "not the one of then" in said
+
+
 def test_times_go_with_the_clock_and_checksums_with_them() -> None:
     """A day later, the same batch is a day younger, and sound; one that was unsound stays so."""
     day_ms = 86_400_000
@@ -406,34 +489,34 @@ def command(*arguments: str, broker: Broker, folder: Path) -> int:
 
 def test_what_is_explored_is_reported_and_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder, html = tmp_path / "found", tmp_path / "page.html"
-    with serving(flaw=flaw("A21")) as broker:
+    with serving(flaw=flaw("A21"), settings=AT_ONCE) as broker:
         assert command("--explore", "300", "--html", str(html), broker=broker, folder=folder) == 1
         said = capsys.readouterr()
-        assert said.err == "" and said.out.startswith("fail  history 1, step 85, in short:\n    LOG-FETCH-8 · ")
-        assert said.out.endswith("300 requests in 2 histories, seed 1: 1 counterexample\n")
-        assert {file.name for file in folder.iterdir()} == {"1-1.json", "1-1.py", "1-1.mmd"}
+        assert said.err == "" and said.out.startswith("fail  history 3, step 173, in short:\n    LOG-FETCH-8 · ")
+        assert said.out.endswith("300 requests in 2 histories, seed 3: 1 counterexample\n")
+        assert {file.name for file in folder.iterdir()} == {"3-1.json", "3-1.py", "3-1.mmd"}
         assert "An asker that is ahead is refused" in html.read_text()
-        assert command("--replay", str(folder / "1-1.json"), broker=broker, folder=folder) == 1
+        assert command("--replay", str(folder / "3-1.json"), broker=broker, folder=folder) == 1
         assert capsys.readouterr().out.endswith("what differed then differs\n")
-    with serving() as broker:
-        assert command("--replay", str(folder / "1-1.json"), broker=broker, folder=folder) == 0
+    with serving(settings=AT_ONCE) as broker:
+        assert command("--replay", str(folder / "3-1.json"), broker=broker, folder=folder) == 0
         assert capsys.readouterr().out == "nothing differs\n"
 
 
 def test_what_is_explored_is_told_in_json_lines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with serving(flaw=flaw("A21")) as broker:
-        assert command("--explore", "100", "-o", "json", broker=broker, folder=tmp_path) == 1
+    with serving(flaw=flaw("A21"), settings=AT_ONCE) as broker:
+        assert command("--explore", "200", "-o", "json", broker=broker, folder=tmp_path) == 1
     head, found, foot = (json.loads(line) for line in capsys.readouterr().out.splitlines())
-    assert (head["explore"], head["seed"]) == ("100", SEED)
+    assert (head["explore"], head["seed"]) == ("200", SEED)
     assert (found["level"], found["rules"], found["verdict"]) == ("MUST", ["LOG-FETCH-8"], "fail")
-    assert foot == {"requests": 100, "histories": 2, "unfinished": 0, "found": 1, "exit_status": 1}
+    assert foot == {"requests": 200, "histories": 2, "unfinished": 0, "found": 1, "exit_status": 1}
 
 
 def test_a_broker_that_keeps_the_rules_is_explored_to_the_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with serving() as broker:
+    with serving(settings=AT_ONCE) as broker:
         assert command("--explore", "120", broker=broker, folder=tmp_path / "found") == 0
         assert broker.topics == set()
-    assert capsys.readouterr().out == "120 requests in 1 histories, seed 1: nothing differs\n" and not (tmp_path / "found").exists()
+    assert capsys.readouterr().out == "120 requests in 1 histories, seed 3: nothing differs\n" and not (tmp_path / "found").exists()
 
 
 @pytest.mark.parametrize(
@@ -462,14 +545,14 @@ def test_an_interrupted_exploration_leaves_no_topic(tmp_path: Path, monkeypatch:
 
     ask = Pair.ask
     monkeypatch.setattr(Pair, "ask", interrupted)
-    with serving() as broker:
+    with serving(settings=AT_ONCE) as broker:
         assert command("--explore", "100", broker=broker, folder=tmp_path) == 130
         assert broker.topics == set()
     assert capsys.readouterr().err == "\nfiducial conform: interrupted\n"
 
 
 def test_where_there_is_no_broker_there_is_nothing_to_explore(capsys: pytest.CaptureFixture[str]) -> None:
-    with serving() as broker:
+    with serving(settings=AT_ONCE) as broker:
         gone = f"{broker.host}:{broker.port}"
     assert main(["conform", gone, "--explore", "10"]) == 3
     with serving(lambda *_: HANG_UP) as broker:
@@ -484,12 +567,12 @@ def test_what_a_broker_was_asked_before_it_died_can_be_told_again(tmp_path: Path
         asked.append(api_key)
         return HANG_UP if asked.count(PRODUCE) > 20 else message
 
-    with serving(dies) as broker:
+    with serving(dies, settings=AT_ONCE) as broker:
         assert command("--explore", "500", broker=broker, folder=tmp_path) == 3
     said = capsys.readouterr()
-    assert "does not answer any more" in said.err and f"what it was asked last is in {tmp_path}/1-gone.json" in said.err
-    assert re.search(r"[0-9]+ requests in [0-9]+ histories, 1 of them unfinished, seed 1: ", said.out)
-    _, steps = traces.read((tmp_path / "1-gone.json").read_text())
+    assert "does not answer any more" in said.err and f"what it was asked last is in {tmp_path}/3-gone.json" in said.err
+    assert re.search(r"[0-9]+ requests in [0-9]+ histories, 1 of them unfinished, seed 3: ", said.out)
+    _, steps = traces.read((tmp_path / "3-gone.json").read_text())
     assert steps and all(isinstance(step, Step) for step in steps)
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from fiducial.conformance.exploration.histories import Histories
 from fiducial.conformance.exploration.pairs import Pair, Story, World, run
 from fiducial.conformance.exploration.shrinking import shrunk
-from fiducial.conformance.exploration.targets import Models, Target
+from fiducial.conformance.exploration.targets import Models, Patient
 from fiducial.models.settings import parse
 from fiducial.models.topics import INTERNAL, METADATA_TOPIC
 
@@ -39,7 +39,7 @@ def requests_given(everyday: int, long: int) -> int:
 class Campaign:
     """Histories against one target; `tell` shows a line of progress, `again` is the command that asks the same."""
 
-    theirs: Target
+    theirs: Patient
     again: str
     tell: Callable[[str], None]
     is_strict: bool = False

@@ -5,13 +5,20 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable
+from typing import Any
 
 from fiducial.conformance.abstraction import wall_clock_ms
+from fiducial.conformance.cases import CLIENT_ID
+from fiducial.conformance.exploration.steps import answer_of, request_frame
 from fiducial.conformance.exploration.targets import ANSWER_TIMEOUT_S, Closed, Remote, talk
 from fiducial.conformance.exploration.tolerance import BARRIER
+from fiducial.conformance.founding import Founded, founded
+from fiducial.conformance.oracle import KEYS
 from fiducial.conformance.symbols import View
 from fiducial.models import messages as m
+from fiducial.models.apis import APIS
 from fiducial.models.config_requests import Operation, Resource
+from fiducial.models.groups import Alarm
 from fiducial.models.settings import parse
 from fiducial.models.state import Cluster
 from fiducial.reference.core import Action, Core, Hangup, Send, Wake
@@ -35,11 +42,13 @@ class Model:
         self.beside, self.has_begun = -1, False
         self.answers: dict[int, bytes] = {}  # by connection, those not fetched yet
         self.refused: tuple[str, ...] = ()
+        self.alarms: dict[Alarm, int] = {}
 
     def ask(self, frame: bytes, expects_answer: bool) -> bytes | None:
+        self.ring()
         actions = self.core.frame(self.connection, frame, self.clock())
         self.refused = (*(self.refused if self.has_begun else ()), *self.core.rules)
-        waits = [action.ticket for action in actions if isinstance(action, Wake) and action.at_ms is not None]
+        waits = [action.ticket for action in actions if isinstance(action, Wake) and action.at_ms is not None and isinstance(action.ticket, int)]
         for ticket in waits:  # nobody else asks: the deadline may as well come at once
             actions += self.core.wake(ticket, self.clock())
             self.refused += self.core.rules
@@ -61,9 +70,38 @@ class Model:
         data = self.answers.pop(self.beside, None)
         return data[4:] if data is not None else None
 
+    def found(self, group: str) -> Founded:
+        (there,) = founded(Voice(self), [group])
+        return there
+
+    def start(self, frame: bytes) -> int:
+        number = next(self.connections)
+        self.core.connected(number, self.host)
+        self.ring()
+        self.take(self.core.frame(number, frame, self.clock()))
+        return number
+
+    def heard(self, number: int, patience_s: float) -> bytes | None:
+        self.ring()
+        if any(waiting.connection == number for waiting in self.core.waiting.values()):
+            return None
+        if number not in self.answers:
+            raise Closed
+        return self.answers.pop(number)[4:]
+
+    def ring(self) -> None:
+        """Every alarm whose time has come, the earliest first."""
+        while due := [(at_ms, str(alarm), alarm) for alarm, at_ms in self.alarms.items() if at_ms <= self.clock()]:
+            at_ms, _, alarm = min(due)
+            del self.alarms[alarm]
+            self.take(self.core.ring(alarm, at_ms))
+
     def take(self, actions: list[Action]) -> None:
         """Keep what is sent, until it is asked for."""
         for action in actions:
+            if isinstance(action, Wake) and isinstance(action.ticket, Alarm):
+                self.alarms.pop(action.ticket, None)
+                self.alarms |= {} if action.at_ms is None else {action.ticket: action.at_ms}
             if isinstance(action, Send):
                 self.answers[action.connection] = action.data
             if isinstance(action, Hangup):
@@ -80,6 +118,28 @@ class Model:
 
     def close(self) -> None:
         pass
+
+
+class Voice:
+    """The reference broker, asked by whoever founds a group there."""
+
+    gives_ids = True
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self.begun: dict[int, tuple[int, int]] = {}  # by whoever asks: the connection, and the API
+
+    def begin(self, connection: int, request: Any) -> None:
+        """Ask, in the newest version."""
+        key = KEYS[type(request)]
+        self.begun[connection] = self.model.start(request_frame(key, APIS[key].max_version, request, CLIENT_ID)), key
+
+    def end(self, connection: int) -> Any:
+        """The answer, which is there."""
+        number, key = self.begun.pop(connection)
+        data = self.model.heard(number, 0)
+        assert data is not None
+        return answer_of(data, key, APIS[key].max_version)
 
 
 class ApacheKafka(Remote):

@@ -15,13 +15,13 @@ from peers.kafka import Kafka
 from differential.targets import ApacheKafka
 from fiducial.conformance.exploration.pairs import Pair, World
 from fiducial.conformance.exploration.steps import Step
-from fiducial.conformance.exploration.targets import Models, Target
+from fiducial.conformance.exploration.targets import Models, Patient
 from fiducial.conformance.symbols import Ago, Batch, IdOf, Record, Records, SessionEpoch, SessionId
 from fiducial.models import messages as m
 from fiducial.models.apis import APIS
 from fiducial.models.config_requests import Operation, Resource
 from fiducial.models.errors import Error
-from fiducial.models.values import changed
+from fiducial.models.values import ZERO_UUID, changed
 
 OK = "NONE"
 PART_BYTES = 1 << 20
@@ -249,6 +249,14 @@ case("what the cluster set is shown as it was written", "WIRE-TOPIC-17", "WIRE-C
     (describe((Resource.TOPIC, "later", ("preallocate", "cleanup.policy"))), {OK}),
 )
 
+# Groups
+
+UNNAMED = (m.OffsetCommitRequestTopic("", ZERO_UUID, (m.OffsetCommitRequestPartition(0, 1),)),)
+case("a topic without a name is no topic without an id", "GROUP-COMMIT-4", "GROUP-COMMIT-7")(
+    (changed(newest(m.OffsetCommitRequest("nobody's", topics=UNNAMED)), api_version=9), {"UNKNOWN_TOPIC_OR_PARTITION"}),
+    (newest(m.OffsetCommitRequest("nobody's", topics=UNNAMED)), {"UNKNOWN_TOPIC_ID"}),
+)
+
 # Configurations
 
 case("one resource of an unknown type spoils a description", "WIRE-CONFIG-10", "WIRE-CONFIG-17")(
@@ -295,7 +303,7 @@ def told(pair: Pair, step: Step) -> set[str]:
     return {what.removeprefix("error ") for what in pair.reached - before if what.startswith("error ") or what in words}
 
 
-def play(one: Case, theirs: Target) -> None:
+def play(one: Case, theirs: Patient) -> None:
     """Ask the model and another, who must agree, and hear from the model what the case says."""
     pair = Pair(Models(), theirs, World(one.topics), is_strict=isinstance(theirs, Models))
     for number, (step, expected) in enumerate(one.story, 1):

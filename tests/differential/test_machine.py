@@ -7,12 +7,15 @@ import itertools
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
+from functools import partial
 
 import pytest
 
 from differential.targets import Model
+from fiducial.conformance.exploration.group_histories import GroupHistories
 from fiducial.conformance.exploration.histories import Histories
 from fiducial.conformance.exploration.pairs import Pair, Story, World, prepare, run
 from fiducial.conformance.exploration.shrinking import shrunk
@@ -20,6 +23,7 @@ from fiducial.conformance.exploration.steps import TimePasses
 from fiducial.conformance.exploration.targets import Closed, Models
 from fiducial.models.flaws import FLAWS, rung_removed, switched_on
 from fiducial.models.rules import LADDERS
+from fiducial.models.settings import parse
 
 #: Flaws of the registry that show in what one broker answers.
 FLAWS_SEEN = ("A2", "A3", "A9", "A13", "A21", "D1", "D2", "D5", "D7", "D9", "D11", "X1", "X2", "X5", "X6", "X7", "X8", "X9")
@@ -28,9 +32,16 @@ RUNGS_SEEN = (
     "LOG-BATCH-9", "LOG-BATCH-18", "LOG-BATCH-20", "LOG-BATCH-21", "LOG-PRODUCE-8", "LOG-READ-1", "LOG-SESSION-3", "LOG-DELETE-1", "LOG-TIME-6",
     "IDEM-EPOCH-1", "IDEM-SEQ-2", "WIRE-TOPIC-6", "WIRE-CONFIG-27",
 )  # fmt: skip
+#: The same of groups, whose histories must come upon these refusals.
+OF_GROUPS_SEEN = ("GROUP-COMMIT-7", "GROUP-DELETE-1", "GROUP-JOIN-5", "GROUP-MEMBER-2", "GROUP-MEMBER-7", "GROUP-STATE-4")
+#: A group does not wait for members before its first rebalance.
+AT_ONCE = {"group.initial.rebalance.delay.ms": "0"}
 #: A flaw must be found within so many histories of so many steps, and be told in so many.
 HISTORIES, STEPS, TOLD = 40, 250, 8
 TRANSCRIPT_STEPS = 400
+#: So often a shorter story of groups is tried: each waits for what a broker does by itself.
+GROUP_TRIES = 300
+NO_SETTINGS: Mapping[str, str] = {}
 
 
 def transcript(seed: int) -> Iterator[bytes]:
@@ -92,6 +103,18 @@ def test_the_models_and_the_reference_broker_differ_in_nothing() -> None:
         assert run(Pair(Models(), Model(seed=2), histories.world, is_strict=True), histories.steps(STEPS)) is None
 
 
+def test_histories_of_groups_differ_in_nothing_either() -> None:
+    """Members wait on connections of their own; both are asked by the clock on the wall."""
+    reached = Counter[str]()
+    for seed in range(4):
+        for theirs in (Models(settings=parse(AT_ONCE), seed=2), Model(AT_ONCE, seed=2)):
+            histories = GroupHistories(seed)
+            pair = Pair(Models(settings=parse(AT_ONCE)), theirs, histories.world, is_strict=True)
+            assert run(pair, histories.steps(STEPS)) is None
+            reached += pair.reached
+    assert reached["answered later"] > 50 and {f"rule {rule}" for rule in OF_GROUPS_SEEN} <= set(reached)
+
+
 # Planted faults
 
 Plant = Callable[[], AbstractContextManager[None]]
@@ -100,8 +123,8 @@ Plant = Callable[[], AbstractContextManager[None]]
 class Flawed(Models):
     """A model that has a fault whenever it is asked; what it cannot cope with costs the connection, as it does the broker."""
 
-    def __init__(self, plant: Plant) -> None:
-        super().__init__(seed=2)
+    def __init__(self, plant: Plant, settings: Mapping[str, str] = NO_SETTINGS) -> None:
+        super().__init__(settings=parse(settings), seed=2)
         self.plant = plant
         self.is_planted = False
 
@@ -115,6 +138,10 @@ class Flawed(Models):
     def begin(self, frame: bytes, *, is_answered: bool) -> bool:
         with self.plant():
             return super().begin(frame, is_answered=is_answered)
+
+    def start(self, frame: bytes) -> int:
+        with self.plant():
+            return super().start(frame)
 
     def pass_time(self) -> None:
         with self.plant():
@@ -157,6 +184,19 @@ def test_planted_faults_are_found_and_told_in_few_steps(capsys: pytest.CaptureFi
         rows.append(f"{name:<16} {asked:>6} {len(short.steps):>6}")
     with capsys.disabled():
         print("\n" + "\n".join(["fault             steps  story", *rows]))
+
+
+@pytest.mark.parametrize("rule", ["GROUP-COMMIT-7", "GROUP-COMMIT-9"])
+def test_a_planted_fault_of_groups_is_found_and_told_in_few_steps(rule: str) -> None:
+    (plant,) = (partial(rung_removed, ladder, rung) for ladder in LADDERS.values() for rung in ladder.rungs if rung.rule == rule)
+
+    def fresh(world: World) -> Pair:
+        return Pair(Models(settings=parse(AT_ONCE)), Flawed(plant, AT_ONCE), world, is_strict=True)
+
+    histories = (GroupHistories(seed) for seed in range(HISTORIES))
+    story = next(filter(None, (run(fresh(one.world), one.steps(STEPS)) for one in histories)))
+    short = shrunk(story, fresh, GROUP_TRIES)
+    assert short.is_steady and len(short.steps) <= TOLD, short
 
 
 def assert_minimal(story: Story, fresh: Callable[[World], Pair]) -> None:

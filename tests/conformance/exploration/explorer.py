@@ -10,7 +10,7 @@ import itertools
 import struct
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from copy import copy
 from dataclasses import dataclass, field, replace
@@ -20,14 +20,16 @@ from fiducial.conformance import codec
 from fiducial.conformance.abstraction import Difference
 from fiducial.conformance.cases import Topic
 from fiducial.conformance.client import Entry, Unreachable
+from fiducial.conformance.exploration.group_histories import GroupHistories
 from fiducial.conformance.exploration.histories import CONFIGS, Histories
 from fiducial.conformance.exploration.pairs import Mark, Pair, Story, World, clear, run
 from fiducial.conformance.exploration.shrinking import shrunk
 from fiducial.conformance.exploration.steps import Step
 from fiducial.conformance.exploration.targets import Closed, Models, Remote
+from fiducial.conformance.founding import Founded, NotFounded, founded
 from fiducial.conformance.running import Judge
 from fiducial.conformance.symbols import View
-from fiducial.conformance.target import PAUSE_S, SETUP_TIMEOUT_S, SetupFailed, SetupRefused, Target
+from fiducial.conformance.target import PAUSE_S, SETUP_TIMEOUT_S, SetupFailed, SetupRefused, Target, Voice
 from fiducial.models import messages as m
 from fiducial.models.apis import APIS
 from fiducial.models.config_requests import Operation, Resource
@@ -36,10 +38,14 @@ from fiducial.models.state import Cluster
 
 #: So many requests make a history, and so many counterexamples are enough.
 HISTORY_STEPS, FOUND_MAX = 250, 20
+#: So many groups are founded at once: it takes a broker as long as one (GROUP-JOIN-10), and their members do not stay for ever.
+FOUNDED_AT_ONCE = 20
 #: So long an answer may take.
 PATIENCE_S = 5.0
 PRODUCE, FETCH, METADATA, CREATE_TOPICS, DELETE_TOPICS, INIT_PRODUCER_ID, DESCRIBE_CONFIGS, ALTER_CONFIGS = 0, 1, 3, 19, 20, 22, 32, 44
-#: What no history can do without.
+FIND_COORDINATOR, JOIN_GROUP, LEAVE_GROUP, SYNC_GROUP, DESCRIBE_GROUPS = 10, 11, 13, 14, 15
+#: What no history can do without, and none of groups.
+NEEDED_FOR_GROUPS = (FIND_COORDINATOR, JOIN_GROUP, LEAVE_GROUP, SYNC_GROUP, DESCRIBE_GROUPS)
 NEEDED = (PRODUCE, FETCH, METADATA, CREATE_TOPICS, DELETE_TOPICS)
 
 
@@ -53,6 +59,7 @@ class Counterexample:
     rules: tuple[str, ...]
     entries: tuple[Entry, ...]  # what was said when it was told for the last time
     asked: tuple[tuple[Step, View], ...]  # each step, and what the broker had given out before it
+    later: Mapping[int, int]  # of steps that waited, counted from 1: during which they were answered
 
     @property
     def differences(self) -> list[Difference]:
@@ -106,12 +113,35 @@ class Noted(Pair):
 class Host(Remote):
     """The broker at which we are guests. That a change is carried out is seen by a topic of ours that is changed after it."""
 
-    def __init__(self, there: Target, barrier: str) -> None:
+    def __init__(self, there: Target, barrier: str, group_names: Iterator[str]) -> None:
         super().__init__(f"{there.host}:{there.port}", there.host, there.port, PATIENCE_S)
         self.there = there
+        self.group_names = group_names
+        self.founded: list[Founded] = []  # groups that no history has yet
         self.barrier = barrier if there.serves(DESCRIBE_CONFIGS) and there.serves(ALTER_CONFIGS) else ""
         self.changes = itertools.count(1)
         self.view = replace(self.view, node_id=there.node_id, versions=there.versions, is_shared=True)
+
+    def found(self, group: str) -> Founded:
+        self.remove_groups(self.view.groups.values())
+        if not self.founded:
+            with Voice(self.there) as voice:
+                self.founded += founded(voice, self.there.coordinated(self.group_names, FOUNDED_AT_ONCE))
+        return self.founded.pop()
+
+    def remove_groups(self, group_ids: Iterable[str]) -> None:
+        """Groups of ours away, with their members."""
+        self.there.remove_groups([*group_ids])
+
+    def has_groups(self) -> bool:
+        """Can groups be had here?"""
+        if not all(map(self.there.serves, NEEDED_FOR_GROUPS)):
+            return False
+        try:
+            self.founded.append(self.found(""))
+        except (NotFounded, SetupFailed, SetupRefused):
+            return False
+        return True
 
     def settle(self) -> None:
         """Changes are carried out in order, some of them together; one that shows while one before it has shown is of a later round."""
@@ -151,8 +181,9 @@ class Explorer:
         self.prefixes = (f"{self.judge.prefix}-{number}" for number in itertools.count(1))
         self.topics = self.to_be_had()
         self.barrier = f"{self.judge.prefix}-barrier"
-        self.host = Host(there, self.barrier)
+        self.host = Host(there, self.barrier, self.judge.group_names)
         there.make_topics({self.barrier: Topic()})
+        self.kind = GroupHistories if self.host.has_groups() else Histories
         self.known: frozenset[Mark] = frozenset()
         self.reached: Counter[str] = Counter()
         self.asked = self.histories = self.unfinished = 0
@@ -184,7 +215,7 @@ class Explorer:
 
     def history(self, seed: int, steps: int, budget: Budget) -> Counterexample | None:
         """One history, and what it came to. A broker that falls silent while it is set up is asked anew, if it is still there."""
-        histories = Histories(seed, served=self.there.versions, topics=self.topics)
+        histories = self.kind(seed, served=self.there.versions, topics=self.topics)
         self.histories += 1
         try:
             pair = self.pair(histories.world)
@@ -224,7 +255,7 @@ class Explorer:
         asked: list[tuple[Step, View]] = []
         again = run(pair, recorded(story.steps, pair, asked))
         final = replace(story, is_steady=False) if again is None else replace(again, is_steady=story.is_steady)
-        return Counterexample(seed, length, final, tuple(dict.fromkeys(pair.rules)), decoded(self.host.transcript.entries), tuple(asked))
+        return Counterexample(seed, length, final, tuple(dict.fromkeys(pair.rules)), decoded(self.host.transcript.entries), tuple(asked), dict(pair.later))
 
     def replay(self, world: World, steps: Sequence[Step]) -> Counterexample | None:
         """A story that was told before; None if nothing differs now."""
@@ -235,7 +266,8 @@ class Explorer:
         """Take away what is ours."""
         with suppress(AssertionError, Closed, TimeoutError, Unreachable):  # the broker does not let us, or is gone
             clear(self.host)
-        self.host.close()
+        self.host.begin_anew()
+        self.host.remove_groups([*self.host.view.groups.values(), *(one.group_id for one in self.host.founded)])
         self.there.remove_topics([self.barrier])
 
 
@@ -243,7 +275,7 @@ def recorded(steps: Sequence[Step], pair: Pair, asked: list[tuple[Step, View]]) 
     """The steps; each is noted with what the broker had given out before it."""
     for step in steps:
         view = pair.theirs.view
-        kept: dict[str, Any] = {name: copy(getattr(view, name)) for name in ("topic_ids", "old_ids", "producer_ids", "sessions", "epochs")}
+        kept: dict[str, Any] = {name: copy(getattr(view, name)) for name in ("topic_ids", "old_ids", "producer_ids", "sessions", "epochs", "members")}
         asked.append((step, replace(view, **kept)))
         yield step
 

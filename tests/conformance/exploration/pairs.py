@@ -16,8 +16,18 @@ from fiducial.conformance.abstraction import Difference, differences, wall_clock
 from fiducial.conformance.codec import Malformed
 from fiducial.conformance.exploration.reading import CloseReading, Reading
 from fiducial.conformance.exploration.steps import Raw, Step, TimePasses, answer_of
-from fiducial.conformance.exploration.targets import ANSWER_TIMEOUT_S, WOKEN_S, Closed, Remote, Target, talk
-from fiducial.conformance.exploration.tolerance import COORDINATORS_TOPICS, TOLERATED
+from fiducial.conformance.exploration.targets import (
+    ANSWER_TIMEOUT_S,
+    ARRIVAL_S,
+    WOKEN_S,
+    Closed,
+    Models,
+    Patient,
+    Remote,
+    Target,
+    talk,
+)
+from fiducial.conformance.exploration.tolerance import COORDINATORS_TOPICS, TOLERATED, UNANSWERED, is_other_leader
 from fiducial.conformance.oracle import allowed_instead
 from fiducial.models import messages as m
 from fiducial.models.apis import API_VERSIONS, APIS
@@ -25,14 +35,18 @@ from fiducial.models.config_requests import Operation, Resource
 from fiducial.models.errors import Error
 from fiducial.models.settings import DYNAMIC
 from fiducial.models.topics import is_valid_name
+from fiducial.models.values import changed
 
 #: So long a broker is listened to that should go on waiting.
 SILENCE_S = 0.05
-
+#: So near to the time at which something happens to a group by itself, before and behind it, nothing is asked: no two clocks are one.
+RING_MS = 300
+#: So long a broker is given until what it tells of groups is what was answered; between two times that it is asked.
+CATCH_UP_S, PAUSE_S = 2.0, 0.005
 
 #: A topic's name has so many characters at most.
 NAME_MAX = 249
-FIND_COORDINATOR = 10
+FIND_COORDINATOR, DESCRIBE_GROUPS = 10, 15
 
 
 @dataclass(frozen=True)
@@ -45,6 +59,7 @@ class World:
     resized: frozenset[str] = frozenset()  # the topics whose batches a broker may compress itself
     unsized: frozenset[str] = frozenset()  # those of whose logs a broker may let go a part at any time
     mentioned: tuple[str, ...] = ()  # every name that steps may speak of
+    groups: tuple[str, ...] = ()  # those that steps may speak of; the first has one member
     prefix: str = ""  # of the names of topics where others are too; empty: the broker is ours alone
 
     @property
@@ -55,9 +70,11 @@ class World:
         return {name: f"{self.prefix}-{name}"[:NAME_MAX] for name in (*self.topics, *self.mentioned) if is_valid_name(name)}
 
     def of(self, steps: Iterable[Step]) -> World:
-        """The same world with only those topics that the steps speak of."""
-        told = "\n".join(map(str, steps))
-        return replace(self, topics={name: config for name, config in self.topics.items() if name in told})
+        """The same world with only those topics that the steps speak of, and groups only if they speak of any."""
+        kept = tuple(steps)
+        told = "\n".join(map(str, kept))
+        groups = self.groups if any(step.is_of_groups for step in kept) else ()
+        return replace(self, topics={name: config for name, config in self.topics.items() if name in told}, groups=groups)
 
 
 @dataclass
@@ -70,7 +87,9 @@ class Story:
     is_steady: bool = True
 
     def __str__(self) -> str:
-        topics = [f"there is {name} {config or ''}".rstrip() for name, config in self.world.of(self.steps).topics.items()]
+        world = self.world.of(self.steps)
+        topics = [f"there is {name} {config or ''}".rstrip() for name, config in world.topics.items()]
+        topics += [f"there is group {group} of one member" for group in world.groups[:1]]
         told = [f"{number}. {step}" for number, step in enumerate(self.steps, 1)]
         places = [f"at {one.place or 'the answer'}:\n  expected {one.expected!r}\n  got      {one.got!r}" for one in self.found]
         doubt = [] if self.is_steady else ["It did not happen again when the same was asked anew."]
@@ -120,13 +139,23 @@ class Asker(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Waiting:
+    """A step that waits, since it was asked as so many-th, on these connections."""
+
+    number: int
+    step: Step
+    ours: int
+    theirs: int
+
+
 @dataclass
 class Pair:
     """Two targets that are asked the same. `is_strict`: what a rule allows a peer is not allowed the second. `is_close`: how
     the answers are read (see `reading`)."""
 
-    ours: Target
-    theirs: Target
+    ours: Models
+    theirs: Patient
     world: World
     is_strict: bool = False
     is_close: bool = True
@@ -136,11 +165,15 @@ class Pair:
     is_answered: bool = False  # was the last fetch that should have waited answered at once?
     asked: int = 0
     reached: Counter[str] = field(default_factory=Counter)
+    waiting: list[Waiting] = field(default_factory=list)
+    later: dict[int, int] = field(default_factory=dict)  # which step waited -> during which it was answered
+    behind: set[str] = field(default_factory=set)  # groups of which the second does not tell as the first does
 
     def __post_init__(self) -> None:
         begun_ms = wall_clock_ms()
         for target in (self.ours, self.theirs):
             prepare(target, self.world, begun_ms)
+            found_groups(target, self.world)
 
     def ask(self, step: Step) -> list[Difference]:
         """Ask both; where they differ."""
@@ -149,11 +182,19 @@ class Pair:
             self.ours.pass_time()
             self.theirs.pass_time()
             return []
+        self.let_ring()
+        if step.may_wait:
+            self.rules = ()
+            self.count(step, ())
+            self.waiting.append(Waiting(self.asked, step, self.ours.start(step.frame(self.ours.view)), self.theirs.start(step.frame(self.theirs.view))))
+            return self.news(step, self.heard())
         ours = self.answers(self.ours, step, patience_s=0)
         theirs = self.answers(self.theirs, step, patience_s=SILENCE_S if ours[0] is None else WOKEN_S)
         self.count(step, ours)
         self.align()
         found = [one for mine, other in zip(ours, theirs, strict=True) for one in self.compared(step, mine, other)]
+        if step.is_of_groups:
+            found += self.heard()
         topics = self.await_topics()
         return self.news(step, found if self.has_parted else found + topics)
 
@@ -167,6 +208,9 @@ class Pair:
 
     def compared(self, step: Step, ours: Any, theirs: Any) -> list[Difference]:
         """Where two answers differ, but for what is allowed."""
+        if not self.is_strict and is_other_leader(ours, theirs):
+            self.has_parted = True
+            return []
         if self.is_strict or not (isinstance(ours, dict) and isinstance(theirs, dict)):
             return [*differences(ours, theirs)]
         if tolerate := TOLERATED.get(ours[""]):
@@ -217,6 +261,58 @@ class Pair:
         reading = CloseReading if self.is_close else Reading
         return reading(target.view, self.world.resized, self.world.unsized).of(message)
 
+    def let_ring(self) -> None:
+        """What is about to happen to groups by itself has happened on both sides before anything is asked."""
+        while (due_ms := self.ours.due_ms()) is not None and due_ms - RING_MS < (now := wall_clock_ms()):
+            time.sleep((due_ms + RING_MS - now) / 1000)
+
+    def heard(self) -> list[Difference]:
+        """Where the answers to those who waited differ; nobody is answered by one of the two only."""
+        found: list[Difference] = []
+        for one in tuple(self.waiting):
+            ours = self.answer_of(self.ours, one.step, one.ours, 0)
+            rules = self.ours.rules() if ours is not None else ()
+            self.rules += rules
+            is_new = one.number == self.asked
+            may_be_silent = not self.is_strict and not UNANSWERED.isdisjoint(rules)
+            patience_s = ARRIVAL_S if is_new or may_be_silent else 0
+            theirs = self.answer_of(self.theirs, one.step, one.theirs, patience_s if ours is None or may_be_silent else WOKEN_S)
+            if may_be_silent and theirs is None:
+                self.waiting.remove(one)
+            elif ours is not None or theirs is not None:
+                self.waiting.remove(one)
+                self.later[one.number] = self.asked
+                self.reached.update([*error_names(ours), *(f"rule {rule}" for rule in rules), *([] if is_new else ["answered later"])])
+                place = "" if is_new else f"step {one.number}"
+                found += [replaced(different, place) for different in self.compared(one.step, ours, theirs)]
+        self.catch_up()
+        return found
+
+    def answer_of(self, target: Patient, step: Step, number: int, patience_s: float) -> Any:
+        """One target's answer to a step that may wait, abstracted; None while it waits."""
+        try:
+            data = target.heard(number, patience_s)
+        except Closed:
+            return "closed"
+        return None if data is None else self.read(target, step, data)
+
+    def catch_up(self) -> None:
+        """Wait until the second tells of groups as the first does: what it answers may show in what others are answered only a moment later."""
+        give_up = time.monotonic() + CATCH_UP_S
+        while groups := [one for one in self.world.groups if one not in self.behind]:
+            ours, theirs = (self.described(target, groups) for target in (self.ours, self.theirs))
+            if not [*differences(ours, theirs)]:
+                return
+            if time.monotonic() > give_up:
+                self.behind |= {group for group, mine, other in zip(groups, ours, theirs, strict=True) if [*differences(mine, other)]}
+            time.sleep(PAUSE_S)
+
+    def described(self, target: Target, groups: list[str]) -> list[Any]:
+        """What a target tells of these groups, abstracted, in this order."""
+        told = talk(target, DESCRIBE_GROUPS, m.DescribeGroupsRequest(tuple(target.view.groups[group] for group in groups)))
+        reading = Reading(target.view, self.world.resized, self.world.unsized)
+        return [reading.of(one) for one in told.groups]
+
     def align(self) -> None:
         """Forget what only one of them gave out, because a rule allows that."""
         views = self.ours.view, self.theirs.view
@@ -237,7 +333,7 @@ class Pair:
         ours.awaited, theirs.awaited = set(), set()
         return [*differences(sorted(ours.topic_ids), sorted(theirs.topic_ids), place="topics")]
 
-    def count(self, step: Step, answers: tuple[Any, Any]) -> None:
+    def count(self, step: Step, answers: tuple[Any, ...]) -> None:
         """What was reached."""
         name = "frame" if isinstance(step.body, Raw) or step.spoilt else step.action
         self.reached.update([f"request {name}", *(f"rule {rule}" for rule in self.rules)])
@@ -257,6 +353,11 @@ def error_names(answer: Any) -> set[str]:
         own = {f"error {answer['error_code']}"} if "error_code" in answer else set()
         return own.union(*map(error_names, answer.values()))
     return set()
+
+
+def replaced(found: Difference, place: str) -> Difference:
+    """The difference in an answer that somebody waited for."""
+    return changed(found, place=f"{place}.{found.place}".strip("."))
 
 
 # The beginning, and what is remembered
@@ -285,6 +386,17 @@ def prepare(target: Target, world: World, begun_ms: int) -> None:
             target.view.producer_ids.append(given.producer_id)
     if isinstance(target, Remote):
         target.begin_anew()
+
+
+def found_groups(target: Patient, world: World) -> None:
+    """The groups of a world: the first is there, of the others only the names are known."""
+    view = target.view
+    view.groups, view.members, view.generation = {}, [], 0
+    for group in world.groups[:1]:
+        there = target.found(group)
+        view.groups[group] = there.group_id
+        view.has_founded(there.members, there.generation)
+    view.groups |= {group: f"{view.groups[world.groups[0]]}-{group}" for group in world.groups[1:]}
 
 
 def await_coordinator(target: Target) -> None:

@@ -7,13 +7,22 @@ from __future__ import annotations
 
 from typing import Any
 
-from fiducial.conformance.abstraction import Abstraction
+from fiducial.conformance.abstraction import Abstraction, by_key
 from fiducial.conformance.batches import stored_batches
 from fiducial.conformance.symbols import View
 from fiducial.models import messages as m
 
 #: A time so near to ours is the broker's own "now", if it goes by our clock.
 NEAR_MS = 2_000
+
+
+def by_topic(topics: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What became of offsets, with the partitions of a topic in one entry, into however many they were put; none, if it has none."""
+    entries: dict[tuple[str, str], dict[str, Any]] = {}
+    for topic in topics:
+        entry = entries.setdefault((topic["name"], topic.get("topic_id", "")), topic | {"partitions": []})
+        entry["partitions"] = sorted([*entry["partitions"], *topic["partitions"]], key=by_key)
+    return sorted((entry for entry in entries.values() if entry["partitions"]), key=by_key)
 
 
 class Reading(Abstraction):
@@ -31,6 +40,8 @@ class Reading(Abstraction):
             found["partitions"] = [part | {"partition_size": "some"} for part in found["partitions"]]
         if isinstance(message, m.MetadataResponse):
             del found["topics in error"]  # of ids that nobody has Apache Kafka tells first, of names last
+        if isinstance(message, m.OffsetCommitResponse | m.OffsetDeleteResponse):
+            found["topics"] = by_topic(found["topics"])
         return found
 
 

@@ -5,6 +5,7 @@ Where in a frame an id or a time stands is found by making the frame once more w
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from importlib import resources
@@ -15,6 +16,7 @@ import attrs
 from crc32c import crc32c
 
 from fiducial.conformance.batches import CHECKED_FROM, PREFIX_BYTES, header_of, stored_batches
+from fiducial.conformance.cases import CLIENT_ID
 from fiducial.conformance.client import Entry
 from fiducial.conformance.exploration.explorer import (
     CREATE_TOPICS,
@@ -26,12 +28,19 @@ from fiducial.conformance.exploration.explorer import (
 )
 from fiducial.conformance.exploration.steps import Step, TimePasses, answer_of, request_frame
 from fiducial.conformance.exploration.targets import PROBE
-from fiducial.conformance.symbols import Records, View
+from fiducial.conformance.founding import PROTOCOL, TYPE, join
+from fiducial.conformance.oracle import KEYS
+from fiducial.conformance.symbols import Generation, GroupId, Member, Records, View
 from fiducial.models import messages as m
 from fiducial.models.apis import has_flexible_answer
 
+JOIN_GROUP = KEYS[m.JoinGroupRequest]
 #: Added to a time, this changes each of its bytes.
 SHIFT_MS = 0x0101010101010101
+#: The same for a generation.
+SHIFT = 0x01010101
+#: What a broker makes up for a member's id.
+UUID = re.compile(rb"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 #: Where an answer with tagged fields in its header gives out an id: behind the correlation id, these fields, the throttle time and the error.
 ID_AT = 4 + 1 + 4 + 2
 #: A place in a frame, how many bytes, what they are, and which.
@@ -65,6 +74,7 @@ def written(found: Counterexample, name: str) -> str:
 def story_of(found: Counterexample) -> dict[str, Any]:
     """The story as `standalone` takes it."""
     world, view = found.story.world, found.asked[0][1]
+    groups: list[Any] = [GroupId(group) for group in world.of(found.story.steps).groups]
     topics = tuple(
         m.CreatableTopic(view.names[name], world.partitions, 1, (), tuple(m.CreatableTopicConfig(*one) for one in config.items()))
         for name, config in world.of(found.story.steps).topics.items()
@@ -82,9 +92,31 @@ def story_of(found: Counterexample) -> dict[str, Any]:
         "producers": len(view.producer_ids),
         "init": request(view, INIT_PRODUCER_ID, m.InitProducerIdRequest(None, 0, -1, -1)) if view.producer_ids else "",
         "init_at": ID_AT,
+        "found": founding_of(groups[0], view) if groups else [],
+        "leave": leaving_of(groups, found.asked[-1][1]) if groups else [],
         "steps": steps_of(found),
         "expected_and_got": [f"at {one.place or 'the answer'}: expected {one.expected}, got {one.got}" for one in found.differences],
     }
+
+
+def founding_of(group: Any, view: View) -> list[dict[str, Any]]:
+    """How the group that is there gets its member: it looks for a coordinator, asks for an id, joins with it, and assigns."""
+    first: Any = Member(0)
+    generation: Any = Generation()
+    find = m.FindCoordinatorRequest(group, 0, (group,))
+    return asked_by_us(view, find, join(group), join(group, first), m.SyncGroupRequest(group, generation, first, None, TYPE, PROTOCOL))
+
+
+def leaving_of(groups: list[Any], view: View) -> list[dict[str, Any]]:
+    """How groups are gone: every member leaves each, and each is deleted."""
+    members: list[Any] = [Member(number) for number in range(len(view.members))]
+    leave = (m.LeaveGroupRequest(group, member, (m.MemberIdentity(member),)) for group in groups for member in members)
+    return asked_by_us(view, *leave, m.DeleteGroupsRequest(tuple(groups)))
+
+
+def asked_by_us(view: View, *bodies: Any) -> list[dict[str, Any]]:
+    """Requests around the story, in the newest version."""
+    return [step_of(Step(body, view.newest(KEYS[type(body)]), CLIENT_ID), view) for body in bodies]
 
 
 def request(view: View, api_key: int, message: Any) -> str:
@@ -96,14 +128,14 @@ def steps_of(found: Counterexample) -> list[dict[str, Any]]:
     """Each step with what was answered."""
     answers = answers_of(found.entries)
     steps = []
-    for step, view in found.asked:
+    for number, (step, view) in enumerate(found.asked, 1):
         if isinstance(step.body, TimePasses):
             continue
         beside = None if step.waiting is None else step_of(step.waiting, view)
-        steps.append(step_of(step, view) | {"waiting": beside})
+        steps.append(step_of(step, view) | {"number": number, "waiting": beside, "until": found.later.get(number, 0)})
         for one, asked in ((beside, step.waiting), (steps[-1], step)):
             if one is not None and asked is not None:
-                one["then"] = answers.get(frame_of(asked, view))
+                one["then"] = answers[frame_of(asked, view)].pop(0)
                 one["own"] = [*own_places(asked, bytes.fromhex(one["then"] or ""))]
     return steps
 
@@ -121,6 +153,8 @@ def step_of(step: Step, view: View) -> dict[str, Any]:
         "topics": step.api_key in (CREATE_TOPICS, DELETE_TOPICS),
         "gives": given_by(step),
         "waiting": None,
+        "may_wait": step.may_wait,  # on a connection of its own
+        "until": 0,  # during which step it was answered then, if it was
         "then": None,  # the answer that came
         "own": [],  # where in it each broker has bytes of its own
     }
@@ -132,30 +166,35 @@ def frame_of(step: Step, view: View) -> bytes:
 
 
 def given_by(step: Step) -> tuple[str, int, int] | None:
-    """Where in its answer an id is given out, and of how many bytes."""
+    """Where in its answer an id is given out, and of how many bytes; a member's, in which version it is said where."""
+    if step.api_key == JOIN_GROUP:
+        return "member", step.api_version, int(has_flexible_answer(JOIN_GROUP, step.api_version))
     if step.api_key not in (FETCH, INIT_PRODUCER_ID) or (step.api_key == FETCH and step.api_version < 7):
         return None
     place = ID_AT - 1 + has_flexible_answer(step.api_key, step.api_version)
     return ("session", place, 4) if step.api_key == FETCH else ("producer", place, 8)
 
 
-def answers_of(entries: tuple[Entry, ...]) -> dict[bytes, str | None]:
-    """By frame what was answered, as hexadecimal digits: empty for the end of the connection, None for nothing."""
-    found: dict[bytes, str | None] = {}
-    last: dict[int, bytes] = {}
+def answers_of(entries: tuple[Entry, ...]) -> dict[bytes, list[str | None]]:
+    """By frame what was answered, each time it was sent, as hexadecimal digits: empty for the end of the connection, None for nothing."""
+    found: dict[bytes, list[str | None]] = {}
+    last: dict[int, tuple[bytes, int]] = {}
     probed: set[int] = set()
     for entry in entries:
         at, frame = entry.connection, entry.data[4:]
         if frame == PROBE:
             probed.add(at)
         elif entry.what == "sent":
-            last[at], found[frame] = frame, None
+            found.setdefault(frame, []).append(None)
+            last[at] = frame, len(found[frame]) - 1
         elif entry.what == "received" and at in probed:
             probed.remove(at)
         elif entry.what == "received":
-            found[last[at]] = entry.data.hex()
+            sent, which = last[at]
+            found[sent][which] = entry.data.hex()
         elif at in last and entry.what.startswith("the broker ended"):
-            found[last[at]] = ""
+            sent, which = last[at]
+            found[sent][which] = ""
     return found
 
 
@@ -188,9 +227,11 @@ def records_in(body: Any) -> Iterator[Records]:
 
 
 def own_places(step: Step, answer: bytes) -> Iterator[tuple[int, int]]:
-    """Where an answer has a session's id, and in its batches checksums and producers."""
+    """Where an answer has a session's id, what was made up for members, and in its batches checksums and producers."""
+    if step.is_of_groups:
+        yield from (one.span() for one in UUID.finditer(answer))
     given = given_by(step)
-    if given is not None:
+    if given is not None and given[0] != "member":
         yield given[1], given[1] + given[2]
     if step.api_key == FETCH and answer:
         for topic in answer_of(answer, FETCH, step.api_version).responses:
@@ -226,7 +267,15 @@ def other_views(view: View) -> Iterator[tuple[str, Any, int, View]]:
         yield "producer", number, 8, replace(view, producer_ids=[~one if one == producer else one for one in view.producer_ids])
     for number, session in enumerate(view.sessions):
         yield "session", number, 4, replace(view, sessions=[~one if one == session else one for one in view.sessions], epochs=view.epochs | {~session: view.epochs[session]})
+    for number, member in enumerate(view.members):
+        yield "member", number, len(member.encode()), replace(view, members=[spelt_otherwise(one) if one == member else one for one in view.members])
+    yield "generation", view.generation, 4, replace(view, generation=view.generation + SHIFT)
     yield "time", 0, 8, replace(view, begun_ms=view.begun_ms + SHIFT_MS)
+
+
+def spelt_otherwise(text: str) -> str:
+    """It begins otherwise, and has as many bytes."""
+    return ("y" if text.startswith("x") else "x") * len(text.encode())
 
 
 def inverted(data: bytes) -> bytes:

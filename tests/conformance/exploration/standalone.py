@@ -1,6 +1,7 @@
 """Tells one story to one broker, with Python and nothing else: the very bytes, but for the ids and times that the broker gives at run time."""
 
 import secrets
+import select
 import socket
 import struct
 import sys
@@ -10,6 +11,7 @@ from typing import Any
 PATIENCE_S = 10.0
 #: So long a broker is given to take in a request whose answer is not awaited yet; so long something that waits may go on to wait.
 ARRIVAL_S, STILL_S = 0.05, 5.0
+MEMBER_ID_REQUIRED = 79
 #: A time so near is one that goes by the clock: no record of a story is older.
 NEAR_MS = 48 * 3_600_000
 
@@ -37,6 +39,8 @@ class Broker:
         self.topics: dict[str, list[bytes]] = {}  # of each topic every id that it had, the last it has
         self.producers: list[bytes] = []
         self.sessions: list[bytes] = []
+        self.members: list[bytes] = []
+        self.generation = 0
         self.ids: dict[bytes, bytes] = {}  # id now -> id then
         self.connection = self.connected()
 
@@ -45,7 +49,7 @@ class Broker:
         return socket.create_connection(self.address, timeout=PATIENCE_S)
 
     def set_up(self) -> None:
-        """The topics and the producers that the story begins with."""
+        """The topics, the producers and the group that the story begins with."""
         self.said(bytes.fromhex(self.story["create"]))
         for topic, was in self.story["topic_ids"].items():
             self.ids[self.id_of(topic)] = bytes.fromhex(was)
@@ -56,10 +60,21 @@ class Broker:
                 self.producers.append(answer[place : place + 8])
             else:
                 time.sleep(ARRIVAL_S)  # the broker may have to get a block of ids first
+        if self.story["found"]:
+            find, ask_for_id, *join = self.story["found"]
+            give_up = time.monotonic() + PATIENCE_S
+            while not self.members and time.monotonic() < give_up:
+                self.tell(find)
+                self.tell(ask_for_id)
+                time.sleep(ARRIVAL_S)  # the broker may have to become a coordinator first
+            for step in join:
+                self.tell(step)
 
     def tear_down(self) -> None:
-        """Its topics away."""
+        """Its topics and groups away."""
         self.said(bytes.fromhex(self.story["delete"]))
+        for step in self.story["leave"]:
+            self.tell(step)
 
     def id_of(self, topic: str) -> bytes:
         """The id that a topic has by now."""
@@ -94,8 +109,10 @@ class Broker:
             now = self.id_of(which)
             gone = [known for known in self.topics[which] if known != now]
             return gone[-1] if gone else was
-        known = self.producers if kind == "producer" else self.sessions
-        return known[which] if which < len(known) else was
+        if kind == "generation":
+            return struct.pack(">i", struct.unpack(">i", was)[0] - which + self.generation)
+        known = self.producers if kind == "producer" else self.members if kind == "member" else self.sessions
+        return known[which] if which < len(known) and len(known[which]) == len(was) else was
 
     # Asking
 
@@ -150,10 +167,45 @@ class Broker:
         if not step["gives"] or not answer:
             return
         kind, place, size = step["gives"]
+        if kind == "member":
+            self.joined(answer, version=place, has_tags=size)
+            return
         given = answer[place : place + size]
         known = self.producers if kind == "producer" else self.sessions
         if answer[place - 2 : place] == b"\x00\x00" and given.strip(b"\x00") and given not in known:
             known.append(given)
+
+    def joined(self, answer: bytes, version: int, has_tags: int) -> None:
+        """The id of a member, and its generation, from the answer to its JoinGroup."""
+        place = 4 + has_tags + 4 * (version >= 2)
+        error, generation = struct.unpack_from(">hi", answer, place)
+        texts = []
+        place += 6
+        for name in ("protocol type", "protocol", "leader", "member"):
+            if name != "protocol type" or version >= 7:
+                place += name == "member" and version >= 9
+                text, place = self.text(answer, place, is_compact=version >= 6)
+                texts.append(text)
+        if error in (0, MEMBER_ID_REQUIRED) and texts[-1] not in self.members:
+            self.members.append(texts[-1])
+        if error == 0:
+            self.generation = generation
+
+    def text(self, data: bytes, place: int, is_compact: bool) -> tuple[bytes, int]:
+        """A text, and where it ends."""
+        if not is_compact:
+            size, place = struct.unpack_from(">h", data, place)[0], place + 2
+        else:
+            size = shift = 0
+            while True:
+                byte, place = data[place], place + 1
+                size |= (byte & 0x7F) << shift
+                shift += 7
+                if byte < 0x80:
+                    break
+            size -= 1
+        end = place + max(size, 0)
+        return data[place:end], end
 
     def as_then(self, step: dict[str, Any], answer: bytes) -> bytes:
         """An answer with the names and ids of then."""
@@ -187,9 +239,16 @@ def main(story: dict[str, Any]) -> int:
     broker = Broker(sys.argv[1], story)
     broker.set_up()
     last, is_then = None, False
+    waiting: list[tuple[dict[str, Any], socket.socket]] = []
     try:
         for number, step in enumerate(story["steps"], 1):
             print(f"\n{number}. {step['told']}")
+            if step["may_wait"]:
+                waiting.append((step, broker.connected()))
+                broker.send(waiting[-1][1], broker.frame(step))
+                time.sleep(ARRIVAL_S)
+                is_then = heard_of(broker, waiting, step["number"])
+                continue
             beside = broker.connected() if step["waiting"] else None
             if beside:
                 broker.send(beside, broker.frame(step["waiting"]))
@@ -199,11 +258,23 @@ def main(story: dict[str, Any]) -> int:
             is_then = broker.is_as_then(step, last)
             if beside:
                 is_then = heard(broker, beside, step["waiting"]) and is_then
+            is_then = heard_of(broker, waiting, step["number"]) and is_then
     finally:
         broker.tear_down()
     print("\nexpected and got, then:", *story["expected_and_got"], sep="\n  ")
     print("\nthe last answer is", "the same as then" if is_then else "not the one of then")
     return 1 if is_then else 0
+
+
+def heard_of(broker: Broker, waiting: list[tuple[dict[str, Any], socket.socket]], number: int) -> bool:
+    """What comes of those who wait during a step; is nobody else answered than then, and each as then?"""
+    is_then = True
+    for step, connection in list(waiting):
+        is_early = step["until"] != number and bool(select.select([connection], [], [], 0)[0])
+        if is_early or step["until"] == number:
+            waiting.remove((step, connection))
+            is_then = heard(broker, connection, step) and not is_early and is_then
+    return is_then
 
 
 def heard(broker: Broker, beside: socket.socket, step: dict[str, Any]) -> bool:

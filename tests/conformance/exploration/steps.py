@@ -71,7 +71,14 @@ class Spoilt:
 ASKING = (
     m.ApiVersionsRequest, m.DescribeClusterRequest, m.DescribeConfigsRequest, m.DescribeLogDirsRequest, m.DescribeProducersRequest,
     m.DescribeTopicPartitionsRequest, m.FindCoordinatorRequest, m.InitProducerIdRequest, m.ListConfigResourcesRequest, m.ListOffsetsRequest, m.MetadataRequest,
-    m.OffsetForLeaderEpochRequest,
+    m.OffsetForLeaderEpochRequest, m.DescribeGroupsRequest, m.OffsetFetchRequest,
+)  # fmt: skip
+#: Requests that groups may let wait until others come.
+PATIENT = (m.JoinGroupRequest, m.SyncGroupRequest)
+#: Requests that a group is told by.
+OF_GROUPS = (
+    *PATIENT, m.HeartbeatRequest, m.LeaveGroupRequest, m.OffsetCommitRequest, m.OffsetFetchRequest, m.OffsetDeleteRequest, m.DescribeGroupsRequest,
+    m.DeleteGroupsRequest,
 )  # fmt: skip
 
 
@@ -101,6 +108,16 @@ class Step:
     def changes(self) -> bool:
         """May what later ones are answered depend on it?"""
         return not isinstance(self.body, ASKING) or self.waiting is not None
+
+    @property
+    def may_wait(self) -> bool:
+        """Is it asked on a connection of its own, and answered whenever a group has come so far?"""
+        return isinstance(self.body, PATIENT)
+
+    @property
+    def is_of_groups(self) -> bool:
+        """Is it about groups?"""
+        return isinstance(self.body, OF_GROUPS)
 
     @property
     def expects_answer(self) -> bool:

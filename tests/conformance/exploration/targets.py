@@ -12,7 +12,9 @@ from fiducial.conformance.abstraction import wall_clock_ms
 from fiducial.conformance.client import Closed as Ended
 from fiducial.conformance.client import Connection, Deadline, Silence, Transcript
 from fiducial.conformance.exploration.steps import answer_of, request_frame
+from fiducial.conformance.founding import Founded
 from fiducial.conformance.oracle import Expected, Oracle
+from fiducial.conformance.script import FOUNDED_MS, found
 from fiducial.conformance.symbols import View
 from fiducial.models import events
 from fiducial.models.apis import API_VERSIONS, APIS, has_flexible_answer
@@ -71,6 +73,22 @@ class Target(Protocol):
         ...
 
 
+class Patient(Target, Protocol):
+    """Somebody who also answers members of groups, each of whom may wait on a connection of its own."""
+
+    def found(self, group: str) -> Founded:
+        """A group of one member that is there and stable; `group`: what a story calls it."""
+        ...
+
+    def start(self, frame: bytes) -> int:
+        """Ask on a new connection; its number."""
+        ...
+
+    def heard(self, number: int, patience_s: float) -> bytes | None:
+        """The answer there, None if it still waits after `patience_s`. With an answer the connection ends; Closed if it ended without one."""
+        ...
+
+
 class Models:
     """The oracle, asked in frames."""
 
@@ -85,6 +103,7 @@ class Models:
         self.connections = itertools.count()
         self.connection = next(self.connections)
         self.beside: int | None = None
+        self.started: dict[int, bytes] = {}  # by connection, what waits there
         self.refused: tuple[str, ...] = ()
 
     def ask(self, frame: bytes, expects_answer: bool) -> bytes | None:
@@ -122,6 +141,31 @@ class Models:
         if answer is not None and answer.closes:
             raise Closed
         return None if answer is None else framed(answer, self.frame_beside)
+
+    def found(self, group: str) -> Founded:
+        return found(self.oracle, group, (), self.clock() - FOUNDED_MS)
+
+    def start(self, frame: bytes) -> int:
+        number = next(self.connections)
+        self.started[number] = frame
+        self.oracle.hear(frame, len(frame), now=self.clock(), connection=number)
+        return number
+
+    def heard(self, number: int, patience_s: float) -> bytes | None:
+        now = self.clock()
+        if not self.oracle.is_answered(number, now=now):
+            return None
+        answer, frame = self.oracle.awaited(number, now=now), self.started.pop(number)
+        self.refused = answer.rules
+        self.hang_up(number)
+        if answer.closes:
+            raise Closed
+        return framed(answer, frame)
+
+    def due_ms(self) -> int | None:
+        """When something happens to a group by itself, if something will; what should have happened by now has."""
+        self.oracle.time_passes(self.clock())
+        return min(self.oracle.alarms.values(), default=None)
 
     def hang_up(self, connection: int) -> None:
         """The connection is gone, and with it whatever waits on it."""
@@ -164,10 +208,14 @@ class Remote:
         self.connection: Connection | None = None
         self.beside: Connection | None = None
         self.early: bytes | None = None  # the answer to what was begun, if it came at once
+        self.started: dict[int, Connection] = {}  # those on which somebody waits
 
     def begin_anew(self) -> None:
-        """Nothing was said yet."""
+        """Nothing was said yet, and nobody waits."""
         self.close()
+        for connection in self.started.values():
+            connection.close()
+        self.started.clear()
         self.transcript = Transcript()
 
     def connected(self) -> Connection:
@@ -213,6 +261,25 @@ class Remote:
             return received(self.beside, patience_s)
         except TimeoutError:
             return None
+
+    def found(self, group: str) -> Founded:
+        raise NotImplementedError("only the host of an exploration has groups")
+
+    def start(self, frame: bytes) -> int:
+        connection = self.connected()
+        send(connection, frame)
+        self.started[connection.number] = connection
+        return connection.number
+
+    def heard(self, number: int, patience_s: float) -> bytes | None:
+        connection = self.started[number]
+        connection.deadline = Deadline(self.timeout_s)
+        if connection.is_silent(patience_s):
+            return None
+        try:
+            return received(connection, self.timeout_s)
+        finally:
+            self.started.pop(number).close()
 
     def settle(self) -> None:
         pass

@@ -10,6 +10,7 @@ from typing import Any
 
 from fiducial.models.config_requests import Resource
 from fiducial.models.configs import Source
+from fiducial.models.errors import Error
 
 #: A group that nobody is in: a referee's configuration of it is changed to see how far the referee has come.
 BARRIER = "settled"
@@ -19,6 +20,8 @@ ELR = "min.insync.replicas"
 COORDINATORS_TOPICS = frozenset({"__consumer_offsets", "__transaction_state"})
 
 
+#: Refusals that a peer may spare itself: who asked again on another connection hears nothing more on the earlier one.
+UNANSWERED = frozenset({"GROUP-STATE-4"})
 #: Settings that Apache Kafka has from elsewhere (the id of its node), or can change while it runs where we cannot.
 OWN = frozenset({"broker.id", "producer.id.expiration.ms"})
 #: Where clients find it, each broker is told.
@@ -86,3 +89,9 @@ TOLERATED: dict[str, Callable[[Any, Any], None]] = {
     "ListConfigResourcesResponse": own_resources,
     "MetadataResponse": coordinators_topics,
 }
+
+
+def is_other_leader(ours: Any, theirs: Any) -> bool:
+    """Whoever leads a group in place of a leader that is gone is for the broker to choose (GROUP-JOIN-9); from there on the two go apart."""
+    is_joined = all(isinstance(one, dict) and one[""] == "JoinGroupResponse" and one["error_code"] == Error.NONE.name for one in (ours, theirs))
+    return is_joined and ours["leader"] != theirs["leader"] and theirs["leader"].startswith("member ")
