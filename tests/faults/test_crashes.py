@@ -26,7 +26,8 @@ ACTIONS = (
 
 
 @pytest.mark.rule(
-    "LOG-RESTART-1", "LOG-RESTART-2", "LOG-RESTART-3", "LOG-RESTART-4", "LOG-RESTART-5", "LOG-RESTART-6", "LOG-RESTART-7", "LOG-RESTART-8", "LOG-RESTART-11"
+    "LOG-RESTART-1", "LOG-RESTART-2", "LOG-RESTART-3", "LOG-RESTART-4", "LOG-RESTART-5", "LOG-RESTART-6", "LOG-RESTART-7", "LOG-RESTART-8", "LOG-RESTART-11",
+    "GROUP-RECORD-2", "GROUP-RECORD-4", "GROUP-RECORD-12",
 )  # fmt: skip
 def test_what_is_found_after_any_crash_is_allowed(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
     campaign = Campaign(LONG if IS_LONG else EVERYDAY, work)
