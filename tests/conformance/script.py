@@ -29,9 +29,9 @@ from fiducial.models.apis import APIS
 from fiducial.models.errors import Error
 from fiducial.models.settings import Settings
 from fiducial.models.state import Cluster
+from fiducial.models.topics import OFFSETS_TOPIC
 
-FIND_COORDINATOR, DESCRIBE_GROUPS = APIS[10], APIS[15]
-CREATE_TOPICS, DELETE_TOPICS, INIT_PRODUCER_ID, INCREMENTAL_ALTER_CONFIGS = APIS[19], APIS[20], APIS[22], APIS[44]
+DESCRIBE_GROUPS, CREATE_TOPICS, DELETE_TOPICS, INIT_PRODUCER_ID, INCREMENTAL_ALTER_CONFIGS = APIS[15], APIS[19], APIS[20], APIS[22], APIS[44]
 #: The connection on which what a story needs is asked for.
 BEHIND_THE_SCENES = 0
 CORRELATION_ID = 1
@@ -82,7 +82,7 @@ class Script:
         for _ in range(case.producers):
             self.view.has_given(self.ask(m.InitProducerIdRequest(None), INIT_PRODUCER_ID.max_version))
         if case.groups:
-            self.ask(m.FindCoordinatorRequest("", 0, tuple(groups.values())), FIND_COORDINATOR.max_version)
+            self.ask(m.CreateTopicsRequest((m.CreatableTopic(OFFSETS_TOPIC, 1, 1),)), CREATE_TOPICS.max_version)
         for called, group in case.groups:
             if not group.is_absent:
                 there = found(self.oracle, groups[called], group.others, self.view.begun_ms - FOUNDED_MS)
