@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from fiducial.fastpath.batch import batches
@@ -18,21 +19,30 @@ if TYPE_CHECKING:
 log = logging.getLogger("fiducial")
 
 
-def replayed(core: Core, topics: Topics) -> Groups:
-    """What the records of all partitions come to."""
-    groups, shared = Groups(), set[int]()
+def keys_of(topics: Topics) -> list[tuple[Uuid, int]]:
+    """Every partition that records of groups are in."""
     topic = topics.by_name.get(OFFSETS_TOPIC)
-    for index in range(topic.partitions if topic is not None else 0):
-        assert topic is not None
-        records, has_others = read(core, topic.topic_id, index)
+    return [] if topic is None else [(topic.topic_id, index) for index in range(topic.partitions)]
+
+
+def size_bytes(core: Core, topics: Topics) -> int:
+    """How long these logs are."""
+    return sum(segment["size_bytes"] for key in keys_of(topics) for segment in core.segments(*key))
+
+
+def replayed(core: Core, topics: Topics, on_read: Callable[[int], None]) -> Groups:
+    """What the records of all partitions come to; `on_read` is told of the bytes of each segment."""
+    groups, shared = Groups(), set[int]()
+    for topic_id, index in keys_of(topics):
+        records, has_others = read(core, topic_id, index, on_read)
         groups = group_requests.evolved(groups, records)
         shared |= {index} if has_others else set()
     return changed(groups, shared=frozenset(shared))
 
 
-def read(core: Core, topic_id: Uuid, index: int) -> tuple[list[Any], bool]:
+def read(core: Core, topic_id: Uuid, index: int, on_read: Callable[[int], None]) -> tuple[list[Any], bool]:
     """The records of groups in one partition that count, in order: the last of each key. And is anything else there, which is passed over?"""
-    last, has_others = last_of_each_key(core, topic_id, index)
+    last, has_others = last_of_each_key(core, topic_id, index, on_read)
     records = []
     for key, (offset, value) in last.items():
         try:
@@ -47,7 +57,7 @@ def read(core: Core, topic_id: Uuid, index: int) -> tuple[list[Any], bool]:
     return records, has_others
 
 
-def last_of_each_key(core: Core, topic_id: Uuid, index: int) -> tuple[dict[bytes, tuple[int, bytes | None]], bool]:
+def last_of_each_key(core: Core, topic_id: Uuid, index: int, on_read: Callable[[int], None]) -> tuple[dict[bytes, tuple[int, bytes | None]], bool]:
     """Offset and value of the last record of each key, by offset. And is there anything that has no key, or is part of a transaction?"""
     last: dict[bytes, tuple[int, bytes | None]] = {}
     has_others = False
@@ -65,4 +75,5 @@ def last_of_each_key(core: Core, topic_id: Uuid, index: int) -> tuple[dict[bytes
                 elif stored.offset >= start:
                     last.pop(stored.key, None)  # its place is that of the last
                     last[stored.key] = stored.offset, stored.value
+        on_read(segment["size_bytes"])
     return last, has_others

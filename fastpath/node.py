@@ -28,6 +28,7 @@ from fiducial.fastpath.core import EVERYTHING, VERDICTS, Core, StorageFailed, id
 from fiducial.fastpath.data import CLEAN, DELETE, IDENTITY, LOG_STARTS, RECOVERY_POINTS, STRAY, DataFolder
 from fiducial.models import apis, broker, configs, events, restarts
 from fiducial.models.errors import Error
+from fiducial.models.group_requests import Groups
 from fiducial.models.groups import Alarm, SetAlarm
 from fiducial.models.log import LogConfig
 from fiducial.models.settings import Settings
@@ -80,12 +81,14 @@ class Waiting(NamedTuple):
 
 @dataclass
 class Progress:
-    """How far a start has come: partitions taken up, and bytes of logs gone through, of how many."""
+    """How far a start has come: partitions taken up, and bytes of logs gone through, of how many; then bytes of records of groups read."""
 
     partitions: int
     partitions_all: int
     read_bytes: int
     read_bytes_all: int
+    group_bytes: int = 0
+    group_bytes_all: int = 0
 
 
 class Node:
@@ -117,8 +120,8 @@ class Node:
             found, ids = metadata_log.replayed(self.core)
             view = cast(Any, PartitionsView(self.core))
             self.broker = changed(fresh, topics=found, producer_ids=ids, cluster=changed(cluster, cluster_id=cluster_id), partitions=view)
-            self.load(is_clean, now, progress)
-            kept = changed(self.broker, groups=group_log.replayed(self.core, found))
+            so_far = self.load(is_clean, now, progress)
+            kept = changed(self.broker, groups=self.load_groups(so_far, progress))
             self.broker, alarms = restarts.restarted(kept, now, view)
             for one in alarms:
                 self.alarms.set(one.alarm, one.at_ms)
@@ -134,7 +137,7 @@ class Node:
         self.core.make_folder(folder)
         self.core.open_metadata(folder, LogConfig(), self.data.log_files(METADATA_FOLDER)[0], now)
 
-    def load(self, is_clean: bool, now: int, progress: Callable[[Progress], None]) -> None:
+    def load(self, is_clean: bool, now: int, progress: Callable[[Progress], None]) -> Progress:
         """Every partition of every topic that the metadata log tells of. One without a folder was about to be made: it is empty."""
         log_starts, points = self.data.checkpoint(LOG_STARTS), self.data.checkpoint(RECOVERY_POINTS)
         epochs = restarts.leader_epochs(metadata_log.read(self.core))
@@ -163,6 +166,17 @@ class Node:
         for leftover in self.data.path.glob(f"*-{DELETE}"):
             shutil.rmtree(leftover)
         self.checkpoint()  # nothing in it of topics that are no more: one made anew has the same name
+        return so_far
+
+    def load_groups(self, so_far: Progress, progress: Callable[[Progress], None]) -> Groups:
+        """What the records of groups come to."""
+        so_far.group_bytes_all = group_log.size_bytes(self.core, self.broker.topics)
+
+        def read(size_bytes: int) -> None:
+            so_far.group_bytes += size_bytes
+            progress(so_far)
+
+        return group_log.replayed(self.core, self.broker.topics, read)
 
     def own_folders(self) -> set[str]:
         """The folders of partitions that there are. Others are out of the way: of a topic whose deletion a crash cut short they go, any

@@ -298,12 +298,14 @@ class Teller:
         self.has_told = False
 
     def __call__(self, progress: Progress) -> None:
-        is_done = progress.partitions == progress.partitions_all
+        is_done = progress.partitions == progress.partitions_all and progress.group_bytes in (0, progress.group_bytes_all)
         if time.monotonic() < self.due and not (is_done and self.has_told):
             return
         self.due = time.monotonic() + PATIENCE_S
         self.has_told = not is_done
         said = f"loading: {progress.partitions} of {progress.partitions_all} partitions, {progress.read_bytes >> 20} of {progress.read_bytes_all >> 20} MiB"
+        if progress.group_bytes:
+            said = f"reading groups: {progress.group_bytes >> 20} of {progress.group_bytes_all >> 20} MiB"
         print(f"\r{said}", end="\n" if is_done else "", file=sys.stderr, flush=True)
 
 

@@ -12,12 +12,26 @@ from typing import Any
 
 import pytest
 
-from fastpath.folders import copied, create, files_of, log_starts
-from fastpath.group_folders import OFFSETS, PARTITIONS, TOPIC, Company, Lines, await_coordinators, names, seen, started
+from fastpath.folders import NOW, copied, create, files_of, log_starts
+from fastpath.group_folders import (
+    NOW,
+    OFFSETS,
+    PARTITIONS,
+    TOPIC,
+    Company,
+    Lines,
+    await_coordinators,
+    names,
+    seen,
+    started,
+)
 from fiducial.fastpath.batch import batches, encode
+from fiducial.fastpath.node import Node, Progress
 from fiducial.models import group_records
 from fiducial.models.group_records import decoded
 from fiducial.models.group_requests import Groups, evolve, partition_of
+from fiducial.models.settings import parse
+from fiducial.models.state import Cluster
 
 
 @dataclass
@@ -116,6 +130,18 @@ def test_a_log_that_was_written_anew_has_all_that_counts(story: Story, tmp_path:
     assert [start > 250 for start in log_starts(tmp_path / "data").values()] == [True]
     with started(tmp_path / "data") as ours:
         assert seen(Lines(ours).open(), company.groups) == before
+
+
+def test_a_start_tells_how_much_of_the_groups_it_has_read(story: Story, tmp_path: Path) -> None:
+    told: list[tuple[int, int]] = []
+
+    def note(progress: Progress) -> None:
+        told.append((progress.group_bytes, progress.group_bytes_all))
+
+    folder = copied(story.stopped, tmp_path / "data")
+    size = sum(len(data) for path in folder.glob(f"{OFFSETS}-*") for data in files_of(path, ".log").values())
+    Node(folder, Cluster("fiducialfiducialfiduci", 1, "127.0.0.1", 9092), parse({}), 1, NOW, progress=note).close()
+    assert told == sorted(told) and told[0] == (0, 0) and told[-1] == (size, size) and len(set(told)) > 3
 
 
 NEWER_GROUP = b"\0\3\0\1n"  # the key of a group of KIP-848

@@ -225,6 +225,12 @@ def test_a_start_that_takes_long_says_so_once_a_second(monkeypatch: pytest.Monke
     assert capsys.readouterr().err == (
         "\rloading: 0 of 2 partitions, 110 of 300 MiB\rloading: 0 of 2 partitions, 220 of 300 MiB\rloading: 2 of 2 partitions, 300 of 300 MiB\n"
     )
+    progress.group_bytes_all = 30 * MIB
+    for second in (2.5, 3.5, 5):
+        now = 100.0 + second
+        progress.group_bytes = int(second * 6 * MIB)
+        teller(progress)
+    assert capsys.readouterr().err == "\rreading groups: 21 of 30 MiB\rreading groups: 30 of 30 MiB\n"
 
 
 def test_a_quick_start_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
