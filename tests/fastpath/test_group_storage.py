@@ -14,7 +14,6 @@ import pytest
 
 from fastpath.folders import NOW, copied, create, files_of, log_starts
 from fastpath.group_folders import (
-    NOW,
     OFFSETS,
     PARTITIONS,
     TOPIC,
