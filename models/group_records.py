@@ -112,10 +112,13 @@ def member_value(one: SavedMember) -> bytes:
 
 
 def text(string: str | None) -> bytes:
-    """A string behind its length."""
+    """A string behind its length. One that is too long is cut, as it is in answers: it can only be the name, or the id, of a client that calls
+    itself so, and nobody else is to suffer for it."""
     if string is None:
         return INT16.pack(-1)
     encoded_string = string.encode()
+    if len(encoded_string) > STRING_BYTES_MAX:
+        encoded_string = encoded_string[:STRING_BYTES_MAX].decode("utf-8", "ignore").encode()
     return INT16.pack(len(encoded_string)) + encoded_string
 
 

@@ -305,3 +305,10 @@ def test_the_longest_string_is_read_and_what_is_not_utf_8_is_replaced() -> None:
     long, odd = "a" * 32767, b"\0\2\0\1\xff"
     assert decoded(*encoded(committed(5, -1, long))).committed.metadata == long
     assert decoded(odd, None) == GroupForgotten("\ufffd")
+
+
+def test_a_client_whose_name_is_too_long_is_written_with_less_of_it() -> None:
+    name = "\N{REPLACEMENT CHARACTER}" * 20_000
+    group = changed(GROUP, members=(changed(A, client_id=name, member_id=f"x{name}"),))
+    (read,) = decoded(*encoded(group)).members
+    assert read == changed(A, client_id=name[:10_922], member_id=f"x{name[:10_922]}")
