@@ -48,6 +48,7 @@ MADE_UP = re.compile(r"(.*)-[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9
 
 #: What a refusal is told with.
 REFUSED_BATCH = ("base_offset", "log_append_time_ms", "log_start_offset", "record_errors", "error_message")
+REFUSED_JOIN = ("generation_id", "protocol_type", "protocol_name", "leader", "member_id", "members")
 REFUSED_FETCH = ("high_watermark", "last_stable_offset", "log_start_offset", "records")
 
 #: Lists whose order nobody promises.
@@ -286,6 +287,7 @@ BESIDE_AN_ERROR: Concerned = {
     **dict.fromkeys((("PartitionProduceResponse", one) for one in REFUSED_BATCH), frozenset({"LOG-BATCH-22"})),
     **dict.fromkeys((("PartitionData", one) for one in REFUSED_FETCH), frozenset({"LOG-READ-9"})),
     ("DeleteRecordsPartitionResult", "low_watermark"): frozenset({"LOG-DELETE-4"}),
+    **dict.fromkeys((("JoinGroupResponse", one) for one in REFUSED_JOIN), frozenset({"GROUP-JOIN-17"})),
 }
 ASIDE: Concerned = {
     ("PartitionProduceResponse", "log_append_time_ms"): frozenset({"LOG-APPEND-5", "LOG-APPEND-7", "LOG-BATCH-22", "IDEM-DUP-5"}),
@@ -293,7 +295,12 @@ ASIDE: Concerned = {
     ("PartitionData", "aborted_transactions"): frozenset({"LOG-READ-8"}),
     ("JoinGroupResponse", "made of"): frozenset({"GROUP-MEMBER-8"}),
     ("DescribedGroup", "authorized_operations"): frozenset({"GROUP-LIST-1"}),
+    ("DescribedGroup", "error_message"): frozenset({"GROUP-LIST-2"}),
     ("DescribedGroupMember", "client_host"): frozenset({"GROUP-MEMBER-9"}),
+    ("DescribedGroupMember", "member_assignment"): frozenset({"GROUP-LIST-1", "GROUP-SYNC-3"}),
+    ("DescribedGroupMember", "member_metadata"): frozenset({"GROUP-LIST-1"}),
+    ("OffsetFetchResponsePartition", "metadata"): frozenset({"GROUP-OFFSET-1", "GROUP-COMMIT-10"}),
+    ("OffsetFetchResponsePartitions", "metadata"): frozenset({"GROUP-OFFSET-1", "GROUP-COMMIT-10"}),
 }
 
 

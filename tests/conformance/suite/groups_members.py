@@ -253,6 +253,11 @@ JOINS = (
     joining("GROUP-JOIN-16/leader-and-follower", *rejoined(0, 1, protocols=(protocol("range", b"r"), protocol("sticky", b"s")))),
     joining("GROUP-JOIN-16/instances", *rejoined(0, 1), join(1), groups=STATIC),
     joining("GROUP-JOIN-17/refused", join(0, protocols=()), join(STRANGER), join(session=0), join(STRANGER, session=0)),
+    joining(
+        "GROUP-JOIN-17/too-many",
+        *PREPARING, join(instance="j", version=NAMED, waits=True), join(1), join(STRANGER, connection=ASIDE),
+        settings=(("group.max.size", 2),),
+    ),
     joining("GROUP-JOIN-17/given-an-id", join(), sweep_from=ID_FIRST),
 )  # fmt: skip
 
