@@ -58,9 +58,10 @@ def protocols_of(asked: Asked) -> Protocols:
     return tuple((protocol.name, protocol.metadata) for protocol in asked.body.protocols)
 
 
-@rule("GROUP-JOIN-7")
+@rule("GROUP-JOIN-7", "GROUP-DELETE-5")
 def with_new_member(turn: Turn, asked: Asked, member_id: str) -> Turn:
-    """One more, whose JoinGroup waits. The first of an empty group leads it, and says what type it is of."""
+    """One more, whose JoinGroup waits. The first of an empty group leads it, and says what type it is of. Before the first join phase has ended
+    nobody can tell what is read."""
     group, deadline = turn.group, turn.now + NEW_MEMBER_MS
     member = Member(
         member_id,
@@ -81,6 +82,7 @@ def with_new_member(turn: Turn, asked: Asked, member_id: str) -> Turn:
         pending=without(group.pending, member_id),
         joins=group.joins.set(member_id, Waiting(asked.ticket, asked.api_version)),
         grows=group.initial_until_ms is not None,
+        subscribed=None if group.generation == 0 else group.subscribed,
     )
     return alarmed(turn, Kind.SESSION, deadline, member_id)
 

@@ -351,8 +351,9 @@ def test_the_topics_of_a_consumer_are_read_or_unknown(metadata: bytes, topics: s
 @pytest.mark.rule("GROUP-OFFSET-6", "GROUP-DELETE-5")
 def test_a_group_reads_what_any_of_its_members_reads_as_of_the_last_join_phase() -> None:
     c = Coordinator()
+    assert c.commit(1) == 0 and errors_of(delete(c, ("t", 0), ("u", 0))) == [0, 0]
     a, b = c.joined(protocols={"range": subscription("t")}), c.joined(protocols={"range": subscription("u")})
-    assert errors_of(delete(c, ("t", 0), ("u", 0))) == [0, 0]
+    assert errors_of(delete(c, ("t", 0), ("u", 1))) == [86, 86]
     c.settles()
     assert errors_of(delete(c, ("t", 0), ("u", 0))) == [86, 86]
     c.join(a, protocols={"range": subscription()})
@@ -368,6 +369,19 @@ def test_a_group_reads_what_any_of_its_members_reads_as_of_the_last_join_phase()
     assert errors_of(delete(c, ("t", 0), ("u", 0))) == [86, 86]
     c.leave(pending)
     assert c.group().state is State.EMPTY and errors_of(delete(c, ("t", 0), ("u", 0))) == [0, 0]
+
+
+@pytest.mark.rule("GROUP-DELETE-5")
+def test_until_the_first_join_phase_has_ended_everything_counts_as_read() -> None:
+    c = Coordinator(initial_rebalance_delay_ms=3_000)
+    a = c.joined(protocols={"range": subscription("t")})
+    assert errors_of(delete(c, ("t", 0), ("u", 0))) == [86, 86]
+    c.leave(a)
+    assert c.group().state is State.PREPARING and errors_of(delete(c, ("t", 0), ("u", 0))) == [86, 86]
+    c.passes(3_000)
+    assert c.group().state is State.EMPTY and errors_of(delete(c, ("t", 0), ("u", 0))) == [0, 0]
+    c.joined(protocols={"range": subscription("t")})
+    assert c.group().state is State.PREPARING and errors_of(delete(c, ("t", 0), ("u", 0))) == [0, 0]
 
 
 @pytest.mark.rule("GROUP-OFFSET-8")
