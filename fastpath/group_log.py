@@ -31,13 +31,17 @@ def size_bytes(core: Core, topics: Topics) -> int:
 
 
 def replayed(core: Core, topics: Topics, on_read: Callable[[int], None]) -> Groups:
-    """What the records of all partitions come to; `on_read` is told of the bytes of each segment."""
-    groups, shared = Groups(), set[int]()
-    for topic_id, index in keys_of(topics):
+    """What the records of all partitions come to; `on_read` is told of the bytes of each segment. Records of a group that lie elsewhere than it does
+    now are older: there were fewer partitions then."""
+    own, older, shared = list[Any](), list[Any](), set[int]()
+    keys = keys_of(topics)
+    for topic_id, index in keys:
         records, has_others = read(core, topic_id, index, on_read)
-        groups = group_requests.evolved(groups, records)
-        shared |= {index} if has_others else set()
-    return changed(groups, shared=frozenset(shared))
+        here = {name: group_requests.partition_of(name, len(keys)) == index for name in {record.group_id for record in records}}
+        own += (record for record in records if here[record.group_id])
+        older += (record for record in records if not here[record.group_id])
+        shared |= {index} if has_others or not all(here.values()) else set()
+    return changed(group_requests.evolved(Groups(), [*older, *own]), shared=frozenset(shared))
 
 
 def read(core: Core, topic_id: Uuid, index: int, on_read: Callable[[int], None]) -> tuple[list[Any], bool]:

@@ -19,6 +19,7 @@ from fastpath.group_folders import (
     TOPIC,
     Company,
     Lines,
+    ask,
     await_coordinators,
     names,
     seen,
@@ -27,6 +28,7 @@ from fastpath.group_folders import (
 from fiducial.fastpath.batch import batches, encode
 from fiducial.fastpath.node import Node, Progress
 from fiducial.models import group_records
+from fiducial.models import messages as m
 from fiducial.models.group_records import decoded
 from fiducial.models.group_requests import Groups, evolve, partition_of
 from fiducial.models.settings import parse
@@ -167,6 +169,29 @@ def test_a_log_with_records_of_others_is_not_written_anew(story: Story, tmp_path
         ours.node.expiry(ours.now)
         ours.stop()
     assert bool(log_starts(tmp_path / "data")) is not is_left
+
+
+@pytest.mark.rule("GROUP-RECORD-4", "GROUP-RECORD-12")
+def test_what_a_group_wrote_before_it_lay_elsewhere_is_older(tmp_path: Path) -> None:
+    with started(tmp_path / "data") as ours:
+        line = Lines(ours).open()
+        create(ours, "t")
+        await_coordinators(line)
+        ask(line, commit(5), 9)
+        before = partition_of("g", PARTITIONS)
+        after = next(count for count in range(PARTITIONS + 1, 100) if partition_of("g", count) < before)
+        grown = m.CreatePartitionsRequest((m.CreatePartitionsTopic(OFFSETS, after, None),), 60_000)
+        assert ask(line, grown, 3).results[0].error_code == 0
+        ask(line, commit(6), 9)
+        ours.crash()
+    with started(tmp_path / "data") as ours:
+        assert ours.node.broker.groups.offsets["g"]["t", 0].offset == 6
+        assert ours.node.broker.groups.shared == {before}
+
+
+def commit(offset: int) -> m.OffsetCommitRequest:
+    """By nobody in particular."""
+    return m.OffsetCommitRequest("g", topics=(m.OffsetCommitRequestTopic("t", partitions=(m.OffsetCommitRequestPartition(0, offset),)),))
 
 
 @pytest.mark.rule("GROUP-RECORD-4")
