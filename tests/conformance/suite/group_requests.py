@@ -24,6 +24,8 @@ THREE = (("g", Group((None, None))),)
 STATIC = (("g", Group(("i",))),)
 
 RANGE, STICKY = PROTOCOLS
+#: Where the first join phase ends at once, nobody comes in it, and nothing can be asked meanwhile.
+TAKES_ITS_TIME = (("group.initial.rebalance.delay.ms", 3000),)
 #: The connection of a member without an id; and the one on which nobody waits.
 NEWCOMER, ASIDE = 9, 10
 #: The group of a story, and its generation.

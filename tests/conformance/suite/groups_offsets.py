@@ -11,8 +11,10 @@ from typing import Any
 from fiducial.conformance.cases import PLAIN, Case, MadeAnew, Removed, Step, TimePasses, Topic, awaited, case
 from fiducial.conformance.suite.group_requests import (
     ALONE,
+    AT_ONCE,
     NEW,
     STATIC,
+    TAKES_ITS_TIME,
     TWO,
     all_committed,
     beat,
@@ -225,6 +227,11 @@ FORGETTING = (
         join(0, *reading("a"), waits=True), join(1, waits=True), awaited(1), awaited(2), leave(0), delete_offsets(),
     ),
     forgetting("GROUP-DELETE-5/nobody-is-left", *READS_A, commit_of(0), leave(0), delete_offsets(), groups=ALONE),
+    forgetting(
+        "GROUP-DELETE-5/before-the-first-generation",
+        join(version=AT_ONCE, waits=True), delete_offsets(), awaited(9), delete_offsets(),
+        groups=NEW, at_least=TAKES_ITS_TIME,
+    ),
     forgetting("GROUP-DELETE-6/unknown-partitions", commit_of(0), delete_offsets(("a", 1, 0, -1), ("b", 0)), topics=topics("b", a=Topic())),
     forgetting("GROUP-DELETE-6/before-what-is-read", *READS_A, delete_offsets(("a", 1)), groups=ALONE),
     forgetting(

@@ -17,6 +17,7 @@ from fiducial.conformance.suite.group_requests import (
     NEW,
     RANGE,
     STATIC,
+    TAKES_ITS_TIME,
     about,
     beat,
     commit_of,
@@ -29,8 +30,6 @@ from fiducial.conformance.suite.group_requests import (
 )
 from fiducial.conformance.symbols import Session
 
-#: Without a delay nobody can come in time.
-TAKES_ITS_TIME = (("group.initial.rebalance.delay.ms", 3000),)
 #: Members that give each other so much time.
 SHORTLY: dict[str, Any] = {"rebalance_ms": 1500}
 
