@@ -81,6 +81,11 @@ def test_lists_whose_order_nobody_promises_are_sorted_and_others_are_not() -> No
     assert len(told_apart(answer(ours), answer(theirs))) == 2
 
 
+def test_bytes_are_told_in_digits_as_json_has_them() -> None:
+    differing = told_apart(m.SyncGroupResponse(assignment=b"again"), m.SyncGroupResponse(assignment=b""))
+    assert differing == [Difference("assignment", "616761696e", "")]
+
+
 def test_a_list_of_another_length_differs_as_a_whole() -> None:
     (found,) = told_apart(m.ProduceResponse(), answer(m.PartitionProduceResponse()))
     assert (found.place, found.expected) == ("responses", [])

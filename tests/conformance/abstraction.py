@@ -192,7 +192,7 @@ class Abstraction:
             return address(message)
         if name == "records" and message is not None:
             return self.records(message)
-        return message
+        return message.hex() if isinstance(message, bytes) else message
 
     def of_fields(self, message: Any) -> dict[str, Any]:
         """A message by its fields, and its class."""

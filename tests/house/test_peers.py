@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,10 +14,12 @@ from peers import __main__ as judging
 from peers import kafka, kafka_python, page, results, roster
 from peers.kafka import NOT_RUN, Kafka, PeerUnavailable
 from peers.reproductions import DEVIATIONS, Deviation, NotSeen
-from peers.results import Result
+from peers.results import Result, RunFailed
 from peers.roster import Peer, Settings
 
 from fiducial.cli.verify import PEER_UNAVAILABLE
+from fiducial.conformance import suite
+from fiducial.conformance.reports import MUST_FAILED
 
 
 def test_without_java_there_is_no_apache_kafka(
@@ -97,24 +101,51 @@ def test_a_failure_is_confirmed_only_if_all_of_it_is() -> None:
     assert not page.explained(told, {**known, "confirmed": {}})
 
 
-def test_a_broker_that_dies_of_a_case_is_judged_by_the_others_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    starts: list[str] = []
+class Frail:
+    """A peer that does not survive one case, and what was told to each of its brokers."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, deadly: str, *, found_out_by: str) -> None:
+        self.deadly, self.finder = deadly, found_out_by
+        self.told: list[Sequence[str]] = []
+        self.peer = Peer("frail", "Frail", lambda: "1", self.serving)
+        monkeypatch.setattr(results, "judged", self.judged)
 
     @contextmanager
-    def serving(_settings: Settings) -> Iterator[str]:
-        starts.append("started")
+    def serving(self, _settings: Settings) -> Iterator[str]:
         yield "127.0.0.1:1"
 
-    def judged(_address: str, cases: Sequence[str]) -> list[Result]:
-        """The second is deadly, which the third has to find out."""
-        told = [{"case": case, "verdict": "pass"} for case in cases]
-        return [told[0], told[1], {"case": cases[2], "verdict": "inconclusive"}] if "deadly" in cases else told
+    def judged(self, _address: str, cases: Sequence[str]) -> list[Result]:
+        """Nothing is told any more after the case that finds out that it died; that is the deadly one if it is alone."""
+        self.told.append(cases)
+        if self.deadly not in cases:
+            return [{"case": case, "verdict": "pass"} for case in cases]
+        found_by = self.finder if self.finder in cases else self.deadly
+        before = cases[: cases.index(found_by)]
+        return [*({"case": case, "verdict": "pass"} for case in before), {"case": found_by, "verdict": "inconclusive"}]
 
-    monkeypatch.setattr(results, "judged", judged)
-    peer = Peer("frail", "Frail", lambda: "1", serving)
-    found = judging.told_to(peer, ["first", "deadly", "third", "fourth"], {})
-    assert [(one["case"], one["verdict"]) for one in found] == [(case, "pass") for case in ("first", "deadly", "third", "fourth")]
-    assert starts == ["started"] * 2
+
+def test_a_broker_that_dies_of_a_case_is_judged_by_the_others_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    cases = [one.id for one in suite.every().values() if not one.groups][:4]
+    frail = Frail(monkeypatch, cases[1], found_out_by=cases[2])
+    found = judging.told_to(frail.peer, cases, {})
+    assert [(one["case"], one["verdict"]) for one in found] == [(case, "pass") for case in cases]
+    assert frail.told == [cases, cases[2:]]
+
+
+def test_of_stories_that_are_told_at_the_same_time_the_one_is_blamed_that_a_broker_dies_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    other, *cases = [*suite.every()][:1] + [one.id for one in suite.every().values() if one.groups][:3]
+    frail = Frail(monkeypatch, cases[2], found_out_by=cases[0])
+    found = judging.told_to(frail.peer, [*cases, other], {})
+    assert [(one["case"], one["verdict"]) for one in found] == [(other, "pass"), (cases[0], "pass"), (cases[1], "pass"), (cases[2], "inconclusive")]
+    assert frail.told == [[other], cases, *([case] for case in cases)]
+
+
+def test_a_run_that_a_fault_of_the_suite_ended_is_no_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python's status for that is the one of a MUST that failed."""
+    said = "\n".join(json.dumps(one) for one in ({"target": "127.0.0.1:1"}, {"case": "one", "verdict": "pass"}))
+    monkeypatch.setattr(subprocess, "run", lambda *_args, **_how: subprocess.CompletedProcess([], MUST_FAILED, said, "TypeError: oh"))
+    with pytest.raises(RunFailed, match="TypeError: oh"):
+        results.judged("127.0.0.1:1", ["one", "two"])
 
 
 def test_what_is_kept_of_a_failure_is_its_end_with_the_bytes_of_the_last_exchange() -> None:

@@ -37,8 +37,15 @@ def told(peer: Peer) -> tuple[list[Result], dict[str, str]]:
     return found, seen(peer)
 
 
-def told_to(peer: Peer, cases: list[str], settings: Settings) -> list[Result]:
-    """What comes of these cases; a broker that does not survive one is started anew for the rest."""
+def told_to(peer: Peer, cases: Sequence[str], settings: Settings) -> list[Result]:
+    """What comes of these cases; stories of groups come last."""
+    every = suite.every()
+    of_groups = [case for case in cases if every[case].groups]
+    return told_in_turn(peer, [case for case in cases if not every[case].groups], settings) + told_beside_each_other(peer, of_groups, settings)
+
+
+def told_in_turn(peer: Peer, cases: Sequence[str], settings: Settings) -> list[Result]:
+    """What comes of cases that are told one behind the other; a broker that does not survive one is started anew for the rest."""
     found: list[Result] = []
     while len(found) < len(cases):
         left = cases[len(found) :]
@@ -51,6 +58,18 @@ def told_to(peer: Peer, cases: list[str], settings: Settings) -> list[Result]:
             told_.pop()  # it may not be this one that it died of
         found += told_
     return found
+
+
+def told_beside_each_other(peer: Peer, cases: Sequence[str], settings: Settings) -> list[Result]:
+    """What comes of cases that are told at the same time. If a broker does not survive that, each is told to one of its own: so it shows which was to blame."""
+    if not cases:
+        return []
+    with peer.serving(settings) as address:
+        found = results.judged(address, cases)
+    if len(found) == len(cases):
+        return found
+    print(f"{peer.title} does not answer any more among stories of groups, which are told one by one", file=sys.stderr, flush=True)
+    return [one for case in cases for one in told_in_turn(peer, [case], settings)]
 
 
 def seen(peer: Peer) -> dict[str, str]:

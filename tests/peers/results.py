@@ -33,12 +33,13 @@ class RunFailed(Exception):
 
 
 def judged(address: str, cases: Iterable[str]) -> list[Result]:
-    """What comes of these cases; fewer, if the broker does not survive one. RunFailed if it cannot be judged at all."""
+    """What comes of these cases; fewer, but one at least, if the broker does not survive one. RunFailed if it cannot be judged at all, or not to the end."""
     chosen = [part for case in cases for part in ("--rule", case)]
     command = [sys.executable, "-m", "fiducial", "conform", address, "--allow-destructive", "-o", "json", *chosen]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=RUN_TIMEOUT_S)
     lines = [json.loads(line) for line in done.stdout.splitlines()]
-    if done.returncode not in (HELD, MUST_FAILED, UNREACHABLE) or not lines:
+    is_whole = len(lines) > 1 and "exit_status" in lines[-1]  # a fault of the suite has the status of a MUST that failed
+    if done.returncode not in (HELD, MUST_FAILED, UNREACHABLE) or not is_whole:
         raise RunFailed(last_lines(done.stderr) or f"exit status {done.returncode}")
     return [shortened(one) for one in lines[1:-1]]
 
