@@ -13,9 +13,11 @@ from __future__ import annotations
 import struct
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from secrets import token_hex
+from typing import NamedTuple
 
 from crc32c import crc32c
 from raw_client import RawClient
@@ -23,8 +25,9 @@ from raw_client import RawClient
 Address = tuple[str, int]
 
 PRODUCE, FETCH, METADATA, FIND_COORDINATOR, API_VERSIONS, CREATE_TOPICS, DELETE_RECORDS, INIT_PRODUCER_ID = 0, 1, 3, 10, 18, 19, 21, 22
-DESCRIBE_CONFIGS, INCREMENTAL_ALTER_CONFIGS, DESCRIBE_CLUSTER = 32, 44, 60
-NONE, CORRUPT_MESSAGE = 0, 2
+OFFSET_COMMIT, OFFSET_FETCH, JOIN_GROUP, HEARTBEAT, LEAVE_GROUP, SYNC_GROUP, DESCRIBE_GROUPS = 8, 9, 11, 12, 13, 14, 15
+DESCRIBE_CONFIGS, DELETE_GROUPS, INCREMENTAL_ALTER_CONFIGS, OFFSET_DELETE, DESCRIBE_CLUSTER = 32, 42, 44, 47, 60
+NONE, CORRUPT_MESSAGE, COORDINATOR_NOT_AVAILABLE, UNKNOWN_MEMBER_ID, GROUP_ID_NOT_FOUND = 0, 2, 15, 25, 69
 
 
 class NotSeen(Exception):
@@ -77,6 +80,11 @@ def see(what: str, *, rather_than: str, is_so: bool) -> str:
 def text(words: str | None) -> bytes:
     """A string behind its length; -1 for none."""
     return struct.pack(">h", -1) if words is None else struct.pack(">h", len(words)) + words.encode()
+
+
+def blob(data: bytes) -> bytes:
+    """Bytes behind their length."""
+    return struct.pack(">i", len(data)) + data
 
 
 def many(*entries: bytes) -> bytes:
@@ -200,6 +208,69 @@ def coordinator_of_no_kind(address: Address) -> tuple[int, int, int]:
     node, host = struct.unpack_from(">ih", answer, begin)
     (port,) = struct.unpack_from(">i", answer, begin + 6 + max(host, 0))
     return error, node, port
+
+
+def new_group(address: Address) -> str:
+    """The name of a group that is not there; a broker may have to make the topic of groups first."""
+    name = f"by-hand-{token_hex(4)}"
+    for _ in range(100):
+        (error,) = struct.unpack_from(">h", ask(address, FIND_COORDINATOR, 0, text(name)))
+        if error != COORDINATOR_NOT_AVAILABLE:
+            break
+        time.sleep(0.1)
+    assert error == NONE, f"FindCoordinator answers error {error}"
+    return name
+
+
+class Member(NamedTuple):
+    """A consumer in a group."""
+
+    group: str
+    generation: int
+    id: str
+
+
+def joined(address: Address, group: str, member_id: str = "", *, version: int = 1, rebalance_timeout_ms: int = 60_000) -> Member:
+    """A member, new or not, that tells nothing of what it reads, once the join phase has ended; JoinGroup v0 has no rebalance timeout."""
+    timeouts = struct.pack(">ii", 30_000, rebalance_timeout_ms)[: 4 * (version + 1)]
+    answer = ask(address, JOIN_GROUP, version, text(group) + timeouts + text(member_id) + text("consumer") + many(text("range") + blob(b"")))
+    error, generation, protocol = struct.unpack_from(">hih", answer)
+    assert error == NONE, f"JoinGroup answers error {error}"
+    (leader,) = struct.unpack_from(">h", answer, 8 + protocol)
+    begin = 8 + protocol + 2 + leader
+    (length,) = struct.unpack_from(">h", answer, begin)
+    return Member(group, generation, answer[begin + 2 : begin + 2 + length].decode())
+
+
+def synced(address: Address, member: Member) -> int:
+    """SyncGroup v0 of a leader, which gives itself a few bytes: the error."""
+    assignments = many(text(member.id) + blob(b"all"))
+    return int(struct.unpack_from(">h", ask(address, SYNC_GROUP, 0, text(member.group) + struct.pack(">i", member.generation) + text(member.id) + assignments))[0])
+
+
+def heartbeat(address: Address, member: Member) -> int:
+    """Heartbeat v0: the error."""
+    return int(struct.unpack_from(">h", ask(address, HEARTBEAT, 0, text(member.group) + struct.pack(">i", member.generation) + text(member.id)))[0])
+
+
+def committed(address: Address, group: str, topic: str, metadata: str = "") -> int:
+    """OffsetCommit v2 of offset 7 of partition 0, by nobody: the error."""
+    partition = struct.pack(">iq", 0, 7) + text(metadata)
+    answer = ask(address, OFFSET_COMMIT, 2, text(group) + struct.pack(">i", -1) + text("") + struct.pack(">q", -1) + many(text(topic) + many(partition)))
+    return int(struct.unpack(">h", answer[-2:])[0])
+
+
+def offset_of_nothing(address: Address, group: str, topic: str, index: int) -> tuple[int, int]:
+    """OffsetFetch v2 of a partition that has none: the error, and the length of the metadata if it is there, -1 for null."""
+    answer = ask(address, OFFSET_FETCH, 2, text(group) + many(text(topic) + many(struct.pack(">i", index))))
+    metadata, _, error = struct.unpack(">hhh", answer[-6:])
+    return error, metadata
+
+
+def offset_deleted(address: Address, group: str, topic: str) -> int:
+    """OffsetDelete v0 of partition 0: the partition's error."""
+    answer = ask(address, OFFSET_DELETE, 0, text(group) + many(text(topic) + many(struct.pack(">i", 0))))
+    return int(struct.unpack(">h", answer[-2:])[0])
 
 
 def lives(address: Address, frame: bytes) -> str:
@@ -497,6 +568,105 @@ def creates_elsewhere(address: Address) -> str:
 def serves_the_impatient(address: Address) -> str:
     error, _ = created(address, f"by-hand-{token_hex(4)}", timeout_ms=0)
     return see(f"CreateTopics with timeout 0: error {error}", rather_than="REQUEST_TIMED_OUT (7)", is_so=error == NONE)
+
+
+# kfake's groups
+
+
+@deviation(
+    "kfake",
+    "In JoinGroup v0 the rebalance timeout is 0: who joins is out again before it can sync",
+    "SyncGroup error_code: NONE → UNKNOWN_MEMBER_ID", "JoinGroup error_code: NONE → UNKNOWN_MEMBER_ID", "Heartbeat error_code: REBALANCE_IN_PROGRESS → UNKNOWN_MEMBER_ID",
+    "DescribeGroups group_state: CompletingRebalance → Empty", "DescribeGroups members: [[]{* → [[]]",
+)  # fmt: skip
+def forgets_who_joins_by_v0(address: Address) -> str:
+    member = joined(address, new_group(address), version=0)
+    time.sleep(0.3)
+    error = synced(address, member)
+    return see(f"JoinGroup v0 with a session of 30 s, SyncGroup 0.3 s later: error {error}", rather_than="NONE", is_so=error == UNKNOWN_MEMBER_ID)
+
+
+@deviation("kfake", "A follower that does not sync stays a member", "Heartbeat error_code: UNKNOWN_MEMBER_ID → NONE")
+def keeps_who_does_not_sync(address: Address) -> str:
+    group = new_group(address)
+    leader = joined(address, group, rebalance_timeout_ms=1500)
+    synced(address, leader)
+    with ThreadPoolExecutor() as beside:
+        comes = beside.submit(joined, address, group, rebalance_timeout_ms=1500)
+        while heartbeat(address, leader) == NONE:
+            time.sleep(0.01)
+        leader, follower = joined(address, group, leader.id, rebalance_timeout_ms=1500), comes.result()
+    synced(address, leader)
+    time.sleep(3)
+    error = heartbeat(address, follower)
+    return see(f"no SyncGroup for 3 s, where 1.5 s are allowed: Heartbeat answers error {error}", rather_than="UNKNOWN_MEMBER_ID (25)", is_so=error == NONE)
+
+
+@deviation("kfake", "OffsetFetch refuses a group that is not there", "OffsetFetch error_code: NONE → GROUP_ID_NOT_FOUND", "OffsetFetch topics: [[]{* → [[]]")
+def has_no_offsets_of_a_new_group(address: Address) -> str:
+    error, _ = offset_of_nothing(address, new_group(address), new_topic(address), 0)
+    return see(f"OffsetFetch v2 of a group that is not there: error {error}", rather_than="NONE", is_so=error == GROUP_ID_NOT_FOUND)
+
+
+@deviation("kfake", "Of what is not committed the metadata is null", "OffsetFetch metadata:  → None")
+def has_no_metadata(address: Address) -> str:
+    group, topic = new_group(address), new_topic(address, partitions=2)
+    committed(address, group, topic)
+    error, length = offset_of_nothing(address, group, topic, 1)
+    return see(f"partition 1, where only 0 is committed: error {error}, metadata of {length} bytes", rather_than="0", is_so=error == NONE and length == -1)
+
+
+@deviation("kfake", "Metadata of an offset may have any length", "OffsetCommit error_code: OFFSET_METADATA_TOO_LARGE → NONE")
+def keeps_long_metadata(address: Address) -> str:
+    error = committed(address, new_group(address), new_topic(address), "x" * 5000)
+    return see(f"5,000 characters: error {error}", rather_than="OFFSET_METADATA_TOO_LARGE (12)", is_so=error == NONE)
+
+
+@deviation("kfake", "Offsets of unknown partitions may be deleted", "OffsetDelete error_code: UNKNOWN_TOPIC_OR_PARTITION → NONE")
+def deletes_offsets_of_no_topic(address: Address) -> str:
+    group = new_group(address)
+    committed(address, group, new_topic(address))
+    error = offset_deleted(address, group, f"by-hand-{token_hex(4)}")
+    return see(f"OffsetDelete of a topic that is not there: error {error}", rather_than="UNKNOWN_TOPIC_OR_PARTITION (3)", is_so=error == NONE)
+
+
+@deviation("kfake", "A member whose subscription cannot be read reads nothing", "OffsetDelete error_code: GROUP_SUBSCRIBED_TO_TOPIC → NONE")
+def deletes_what_may_be_read(address: Address) -> str:
+    group, topic = new_group(address), new_topic(address)
+    synced(address, joined(address, group))
+    error = offset_deleted(address, group, topic)
+    return see(f"OffsetDelete while a consumer without a byte of metadata is there: error {error}", rather_than="GROUP_SUBSCRIBED_TO_TOPIC (86)", is_so=error == NONE)
+
+
+@deviation("kfake", "Who asks about a group that is not there is told so, a member too", *(f"{api} error_code: UNKNOWN_MEMBER_ID → GROUP_ID_NOT_FOUND" for api in ("Heartbeat", "SyncGroup", "LeaveGroup")))
+def names_the_group_that_is_missing(address: Address) -> str:
+    error = heartbeat(address, Member(new_group(address), 1, "nobody"))
+    return see(f"Heartbeat to a group that is not there: error {error}", rather_than="UNKNOWN_MEMBER_ID (25)", is_so=error == GROUP_ID_NOT_FOUND)
+
+
+@deviation("kfake", "A group without a name is one that is not there", *(f"{api} error_code: INVALID_GROUP_ID → GROUP_ID_NOT_FOUND" for api in ("Heartbeat", "SyncGroup", "LeaveGroup", "OffsetDelete")))
+def looks_for_a_group_without_a_name(address: Address) -> str:
+    new_group(address)
+    error = heartbeat(address, Member("", 1, "nobody"))
+    return see(f"Heartbeat to a group of no name: error {error}", rather_than="INVALID_GROUP_ID (24)", is_so=error == GROUP_ID_NOT_FOUND)
+
+
+@deviation("kfake", "A group that is deleted twice at once is answered twice", "DeleteGroups results: * → *'GROUP_ID_NOT_FOUND'}, {*")
+def deletes_twice(address: Address) -> str:
+    group = new_group(address)
+    committed(address, group, new_topic(address))
+    (count,) = struct.unpack_from(">i", ask(address, DELETE_GROUPS, 0, many(text(group), text(group))), 4)
+    return see(f"a group named twice: {count} results", rather_than="1", is_so=count == 2)
+
+
+@deviation("kfake", "A member's host has no slash, and a port", "DescribeGroups client_host: / and an address → *")
+def tells_a_port(address: Address) -> str:
+    group = new_group(address)
+    synced(address, joined(address, group))
+    told = ask(address, DESCRIBE_GROUPS, 0, many(text(group)))
+    begin = told.index(b"127.0.0.1")
+    (length,) = struct.unpack_from(">h", told, begin - 2)
+    return see(f"DescribeGroups tells {told[begin : begin + length].decode()}", rather_than="/127.0.0.1", is_so=told[begin - 1 : begin] != b"/")
 
 
 # librdkafka's mock broker
