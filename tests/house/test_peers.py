@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import Address
@@ -19,7 +20,7 @@ from peers.roster import Peer, Settings
 
 from fiducial.cli.verify import PEER_UNAVAILABLE
 from fiducial.conformance import suite
-from fiducial.conformance.reports import MUST_FAILED
+from fiducial.conformance.reports import HELD, MUST_FAILED, NOTHING_JUDGED, UNREACHABLE
 
 
 def test_without_java_there_is_no_apache_kafka(
@@ -140,12 +141,26 @@ def test_of_stories_that_are_told_at_the_same_time_the_one_is_blamed_that_a_brok
     assert frail.told == [[other], cases, *([case] for case in cases)]
 
 
+def ends(monkeypatch: pytest.MonkeyPatch, status: int, *lines: dict[str, Any]) -> None:
+    """A run of the suite prints this, complains, and ends with this status."""
+    said = "\n".join(map(json.dumps, lines))
+    monkeypatch.setattr(subprocess, "run", lambda *_args, **_how: subprocess.CompletedProcess([], status, said, "TypeError: oh"))
+
+
+PASSED = {"case": "one", "rules": ["LOG-SUM-1"], "level": "MUST", "verdict": "pass", "versions": []}
+
+
 def test_a_run_that_a_fault_of_the_suite_ended_is_no_result(monkeypatch: pytest.MonkeyPatch) -> None:
     """Python's status for that is the one of a MUST that failed."""
-    said = "\n".join(json.dumps(one) for one in ({"target": "127.0.0.1:1"}, {"case": "one", "verdict": "pass"}))
-    monkeypatch.setattr(subprocess, "run", lambda *_args, **_how: subprocess.CompletedProcess([], MUST_FAILED, said, "TypeError: oh"))
+    ends(monkeypatch, MUST_FAILED, {"target": "127.0.0.1:1"}, PASSED)
     with pytest.raises(RunFailed, match="TypeError: oh"):
         results.judged("127.0.0.1:1", ["one", "two"])
+
+
+def test_a_run_that_came_to_its_end_is_a_result_whatever_its_status(monkeypatch: pytest.MonkeyPatch) -> None:
+    for status in (HELD, MUST_FAILED, NOTHING_JUDGED, UNREACHABLE):
+        ends(monkeypatch, status, {"target": "127.0.0.1:1"}, PASSED, {"verdicts": {"pass": 1}, "exit_status": status})
+        assert results.judged("127.0.0.1:1", ["one"]) == [PASSED]
 
 
 def test_what_is_kept_of_a_failure_is_its_end_with_the_bytes_of_the_last_exchange() -> None:
