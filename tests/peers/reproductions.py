@@ -230,10 +230,19 @@ class Member(NamedTuple):
     id: str
 
 
+#: What a leader gives itself.
+ASSIGNMENT = b"all of it"
+
+
+def join(group: str, member_id: str, timeouts: bytes) -> bytes:
+    """A JoinGroup request, up to version 4."""
+    return text(group) + timeouts + text(member_id) + text("consumer") + many(text("range") + blob(b""))
+
+
 def joined(address: Address, group: str, member_id: str = "", *, version: int = 1, rebalance_timeout_ms: int = 60_000) -> Member:
     """A member, new or not, that tells nothing of what it reads, once the join phase has ended; JoinGroup v0 has no rebalance timeout."""
     timeouts = struct.pack(">ii", 30_000, rebalance_timeout_ms)[: 4 * (version + 1)]
-    answer = ask(address, JOIN_GROUP, version, text(group) + timeouts + text(member_id) + text("consumer") + many(text("range") + blob(b"")))
+    answer = ask(address, JOIN_GROUP, version, join(group, member_id, timeouts))
     error, generation, protocol = struct.unpack_from(">hih", answer)
     assert error == NONE, f"JoinGroup answers error {error}"
     (leader,) = struct.unpack_from(">h", answer, 8 + protocol)
@@ -243,8 +252,8 @@ def joined(address: Address, group: str, member_id: str = "", *, version: int = 
 
 
 def synced(address: Address, member: Member) -> int:
-    """SyncGroup v0 of a leader, which gives itself a few bytes: the error."""
-    assignments = many(text(member.id) + blob(b"all"))
+    """SyncGroup v0 of a leader, which has an assignment: the error."""
+    assignments = many(text(member.id) + blob(ASSIGNMENT))
     return int(struct.unpack_from(">h", ask(address, SYNC_GROUP, 0, text(member.group) + struct.pack(">i", member.generation) + text(member.id) + assignments))[0])
 
 
@@ -284,6 +293,16 @@ def lives(address: Address, frame: bytes) -> str:
             return "silence"
         except OSError:
             return "the end"
+
+
+def next_connection(address: Address) -> str:
+    """What comes of a new connection a moment later: "taken" or "refused"."""
+    time.sleep(0.3)
+    try:
+        with RawClient(*address):
+            return "taken"
+    except ConnectionRefusedError:
+        return "refused"
 
 
 # kfake
@@ -459,13 +478,8 @@ def takes_any_isolation(address: Address) -> str:
 def panics(address: Address) -> str:
     frame = struct.pack(">hhi", 12_345, 0, 1) + text("hand")
     lives(address, struct.pack(">i", len(frame)) + frame)
-    time.sleep(0.3)
-    try:
-        with RawClient(*address):
-            is_there = True
-    except ConnectionRefusedError:
-        is_there = False
-    return see(f"key 12345, then a new connection: {'taken' if is_there else 'refused'}", rather_than="taken", is_so=not is_there)
+    came = next_connection(address)
+    return see(f"key 12345, then a new connection: {came}", rather_than="taken", is_so=came == "refused")
 
 
 @deviation("kfake", "A length below 0 is waited upon", "ApiVersions the answer: the end of the connection → silence")
@@ -577,6 +591,7 @@ def serves_the_impatient(address: Address) -> str:
     "kfake",
     "In JoinGroup v0 the rebalance timeout is 0: who joins is out again before it can sync",
     "SyncGroup error_code: NONE → UNKNOWN_MEMBER_ID", "JoinGroup error_code: NONE → UNKNOWN_MEMBER_ID", "Heartbeat error_code: REBALANCE_IN_PROGRESS → UNKNOWN_MEMBER_ID",
+    "SyncGroup protocol_type: consumer → None", "SyncGroup protocol_name: range → None", "SyncGroup assignment: ?* → ",
     "DescribeGroups group_state: CompletingRebalance → Empty", "DescribeGroups members: [[]{* → [[]]",
 )  # fmt: skip
 def forgets_who_joins_by_v0(address: Address) -> str:
@@ -669,6 +684,53 @@ def tells_a_port(address: Address) -> str:
     return see(f"DescribeGroups tells {told[begin : begin + length].decode()}", rather_than="/127.0.0.1", is_so=told[begin - 1 : begin] != b"/")
 
 
+@deviation("kfake", "During a rebalance nobody is said to have an assignment", "DescribeGroups member_assignment: ?* → ")
+def hides_assignments(address: Address) -> str:
+    group = new_group(address)
+    leader = joined(address, group)
+    synced(address, leader)
+    with RawClient(*address) as another:
+        another.send(head(JOIN_GROUP, 1) + join(group, "", struct.pack(">ii", 30_000, 60_000)))
+        while heartbeat(address, leader) == NONE:
+            time.sleep(0.01)
+        told = ask(address, DESCRIBE_GROUPS, 0, many(text(group)))
+    return see(f"the leader's assignment is {'told' if ASSIGNMENT in told else 'not told'}", rather_than="told", is_so=ASSIGNMENT not in told)
+
+
+@deviation("kfake", "Of a group that is not there no message tells", "DescribeGroups error_message: a text → None")
+def describes_without_a_message(address: Address) -> str:
+    """Version 6, which has compact lengths: one group, operations no."""
+    group = new_group(address).encode()
+    with RawClient(*address) as client:
+        answer = client.ask(head(DESCRIBE_GROUPS, 6) + b"\x00\x02" + bytes([len(group) + 1]) + group + b"\x00\x00")
+    assert answer is not None
+    error, length = struct.unpack_from(">hB", answer, 4 + 1 + 4 + 1)
+    return see(f"error {error}, a message of {length - 1} bytes", rather_than="a text", is_so=error == GROUP_ID_NOT_FOUND and length == 0)
+
+
+@deviation("kfake", "To a group without members nobody commits with an instance id", "OffsetCommit error_code: NONE → UNKNOWN_MEMBER_ID")
+def refuses_an_instance(address: Address) -> str:
+    """Version 7: generation -1, no member id, instance "i"."""
+    partition = struct.pack(">iqi", 0, 7, -1) + text("")
+    topics = many(text(new_topic(address)) + many(partition))
+    answer = ask(address, OFFSET_COMMIT, 7, text(new_group(address)) + struct.pack(">i", -1) + text("") + text("i") + topics)
+    (error,) = struct.unpack(">h", answer[-2:])
+    return see(f"OffsetCommit v7 by an instance, no generation, to a group that is not there: error {error}", rather_than="NONE", is_so=error == UNKNOWN_MEMBER_ID)
+
+
+@deviation("kfake", "A pending id that is given back brings no rebalance", "Heartbeat error_code: REBALANCE_IN_PROGRESS → NONE")
+def goes_on_when_an_id_is_given_back(address: Address) -> str:
+    """JoinGroup v4 gives an id to whoever has none; it ends with it and a count of members, 0."""
+    group = new_group(address)
+    leader = joined(address, group)
+    synced(address, leader)
+    answer = ask(address, JOIN_GROUP, 4, join(group, "", struct.pack(">ii", 30_000, 60_000)))
+    pending = answer[answer.index(b"hand-") : -4].decode()
+    (left,) = struct.unpack(">h", ask(address, LEAVE_GROUP, 0, text(group) + text(pending)))
+    error = heartbeat(address, leader)
+    return see(f"an id is given and given back (error {left}), then a Heartbeat of the only member: error {error}", rather_than="REBALANCE_IN_PROGRESS (27)", is_so=left == error == NONE)
+
+
 # librdkafka's mock broker
 
 
@@ -744,3 +806,12 @@ def creates_any_name_by_metadata(address: Address) -> str:
     answer = ask(address, METADATA, 1, many(text("by hand/")))
     (error,) = struct.unpack_from(">h", answer, answer.index(b"by hand/") - 4)
     return see(f"Metadata for a name with a blank and a slash: error {error}", rather_than="INVALID_TOPIC_EXCEPTION (17)", is_so=error == NONE)
+
+
+@deviation("librdkafka-mock", "A JoinGroup that ends within its protocols ends the process")
+def frees_twice(address: Address) -> str:
+    """Version 0, a count of one protocol, and nothing behind it. No difference shows it: the case about that has no answer to be judged by."""
+    frame = head(JOIN_GROUP, 0) + text("hand") + struct.pack(">i", 30_000) + text("") + text("consumer") + struct.pack(">i", 1)
+    lives(address, struct.pack(">i", len(frame)) + frame)
+    came = next_connection(address)
+    return see(f"one protocol that is not there, then a new connection: {came}", rather_than="taken", is_so=came == "refused")
