@@ -200,7 +200,7 @@ FETCHES = (
     fetching("GROUP-OFFSET-7/not-yet", commit(retention_ms=3_600_000, version=2), Step(TimePasses(OFTEN_MS)), committed(until=True), settings=OFTEN),
     fetching(
         "GROUP-OFFSET-8/deleted",
-        commit(of_topic("a", offset()), of_topic("b", offset(8))), Step(Removed("a")), all_committed(),
+        commit(of_topic("a", offset()), of_topic("b", offset(8))), Step(Removed("a")), all_committed(until=True),
         topics=topics(a=Topic(), b=Topic()), sweep_from=2,
     ),
     fetching("GROUP-OFFSET-8/made-anew", commit(), Step(MadeAnew("a")), committed(), commit(offset(8)), committed()),
