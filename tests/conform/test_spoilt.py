@@ -56,7 +56,6 @@ IN_VAIN: Mapping[str, str] = {
     "IDEM-ID-5/no-coordinator": "the same",
     "IDEM-ID-5 init producer id": "the same",
     "GROUP-MEMBER-2 member": "who is in no list of members is refused as anybody else is (GROUP-MEMBER-5)",
-    "GROUP-OFFSET-8 group_offsets:has_lost_its_topic": "takes a crash",
     "LOG-FETCH-5 fetch": "a new topic is in its first leader epoch, below which a fetch asks for no check",
     "LOG-FETCH-1/no-time": "to wait for no time, and not to wait, is the same; noticed is who waits for ever",
     "WIRE-META-1/no-name-version-10": "who does not know the rule answers the same for another (WIRE-META-2)",

@@ -27,6 +27,10 @@ class NotFounded(Exception):
     """There is no such group to be had; the text says why."""
 
 
+class NobodyLetIn(NotFounded):
+    """Whoever was given an id is unknown when it comes with it."""
+
+
 class Voice(Protocol):
     """A way to ask whoever coordinates groups, on connections that are numbered."""
 
@@ -61,7 +65,7 @@ def founded(voice: Voice, group_ids: Sequence[str]) -> list[Founded]:
         voice.begin(number, join(group_id, given_id(voice, number, group_id)))
     answers = [voice.end(number) for number in range(len(group_ids))]
     if all(one.error_code == Error.UNKNOWN_MEMBER_ID for one in answers):
-        raise NotFounded("nobody is let into a new group")
+        raise NobodyLetIn("nobody is let into a new group")
     return [
         assigned(voice, group_id, (sound(one).member_id,), one.generation_id, number)
         for number, (group_id, one) in enumerate(zip(group_ids, answers, strict=True))

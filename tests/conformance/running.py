@@ -46,7 +46,7 @@ from fiducial.conformance.client import (
     Unreachable,
 )
 from fiducial.conformance.codec import INT32
-from fiducial.conformance.founding import Founded, NotFounded, founded, grown
+from fiducial.conformance.founding import Founded, NobodyLetIn, NotFounded, founded, grown
 from fiducial.conformance.oracle import KEYS, Expected
 from fiducial.conformance.others import without_others
 from fiducial.conformance.script import Script
@@ -65,6 +65,8 @@ THE_END, NOTHING, SILENCE, ANSWERED = "the end of the connection", "nothing", "s
 ARRIVAL_S, ARRIVAL_S_MAX = 0.05, 2.0
 #: So many groups are founded at once: it takes a broker as long as one (GROUP-JOIN-10).
 FOUNDED_AT_ONCE = 250
+#: So often others are founded, where nobody is let into any.
+FOUNDED_TRIES = 10
 #: So many stories of groups are told at the same time.
 BESIDE_EACH_OTHER = 24
 #: Between two times that the same is asked.
@@ -201,12 +203,19 @@ class Judge:
             try:
                 with self.founding:
                     if not self.founded:
-                        self.founded += founded(voice, self.target.coordinated(self.group_names, min(max(self.wanted, 1), FOUNDED_AT_ONCE)))
+                        self.founded += self.new_groups(voice, min(max(self.wanted, 1), FOUNDED_AT_ONCE))
                     self.wanted -= 1
                     group = self.founded.pop()
                 return grown(voice, group, wanted.others) if wanted.others else group
             except NotFounded as reason:
                 raise SetupRefused(str(reason)) from None
+
+    def new_groups(self, voice: Voice, count: int) -> list[Founded]:
+        """So many new groups; others, if nobody was let into any: a broker that often looks for what is empty may have forgotten them all."""
+        for _ in range(FOUNDED_TRIES):
+            with suppress(NobodyLetIn):
+                return founded(voice, self.target.coordinated(self.group_names, count))
+        raise NotFounded("nobody is let into a new group")
 
     # A case
 
