@@ -27,7 +27,7 @@ from fiducial.conformance.exploration.targets import (
     Target,
     talk,
 )
-from fiducial.conformance.exploration.tolerance import COORDINATORS_TOPICS, TOLERATED, UNANSWERED, is_other_leader
+from fiducial.conformance.exploration.tolerance import COORDINATORS_TOPICS, TOLERATED, UNANSWERED, coordinators_logs, is_other_leader
 from fiducial.conformance.oracle import allowed_instead
 from fiducial.models import messages as m
 from fiducial.models.apis import API_VERSIONS, APIS
@@ -211,6 +211,8 @@ class Pair:
         if not self.is_strict and is_other_leader(ours, theirs):
             self.has_parted = True
             return []
+        if isinstance(ours, dict) and isinstance(theirs, dict) and ours[""] == theirs[""] == "DescribeLogDirsResponse":
+            coordinators_logs(ours, theirs)
         if self.is_strict or not (isinstance(ours, dict) and isinstance(theirs, dict)):
             return [*differences(ours, theirs)]
         if tolerate := TOLERATED.get(ours[""]):
