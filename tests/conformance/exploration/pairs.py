@@ -27,7 +27,13 @@ from fiducial.conformance.exploration.targets import (
     Target,
     talk,
 )
-from fiducial.conformance.exploration.tolerance import COORDINATORS_TOPICS, TOLERATED, UNANSWERED, coordinators_logs, is_other_leader
+from fiducial.conformance.exploration.tolerance import (
+    COORDINATORS_TOPICS,
+    TOLERATED,
+    UNANSWERED,
+    coordinators_logs,
+    is_other_leader,
+)
 from fiducial.conformance.oracle import allowed_instead
 from fiducial.models import messages as m
 from fiducial.models.apis import API_VERSIONS, APIS
