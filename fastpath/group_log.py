@@ -11,7 +11,7 @@ from fiducial.models import group_records, group_requests
 from fiducial.models.batches import ATTRIBUTE_CONTROL, ATTRIBUTE_TRANSACTIONAL
 from fiducial.models.group_requests import Groups
 from fiducial.models.topics import OFFSETS_TOPIC, Topics
-from fiducial.models.values import Uuid, changed
+from fiducial.models.values import Uuid
 
 if TYPE_CHECKING:
     from fiducial.fastpath.core import Core
@@ -31,17 +31,8 @@ def size_bytes(core: Core, topics: Topics) -> int:
 
 
 def replayed(core: Core, topics: Topics, on_read: Callable[[int], None]) -> Groups:
-    """What the records of all partitions come to; `on_read` is told of the bytes of each segment. Records of a group that lie elsewhere than it does
-    now are older: there were fewer partitions then."""
-    own, older, shared = list[Any](), list[Any](), set[int]()
-    keys = keys_of(topics)
-    for topic_id, index in keys:
-        records, has_others = read(core, topic_id, index, on_read)
-        here = {name: group_requests.partition_of(name, len(keys)) == index for name in {record.group_id for record in records}}
-        own += (record for record in records if here[record.group_id])
-        older += (record for record in records if not here[record.group_id])
-        shared |= {index} if has_others or not all(here.values()) else set()
-    return changed(group_requests.evolved(Groups(), [*older, *own]), shared=frozenset(shared))
+    """What the records of all partitions come to; `on_read` is told of the bytes of each segment."""
+    return group_requests.found([read(core, *key, on_read) for key in keys_of(topics)])
 
 
 def read(core: Core, topic_id: Uuid, index: int, on_read: Callable[[int], None]) -> tuple[list[Any], bool]:

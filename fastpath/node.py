@@ -360,17 +360,17 @@ class Node:
 
     def decided(self, event: events.Event, now: int) -> list[Action]:
         """Let the model decide; then records to the disk, the core brought up to date, and the answers. StorageFailed if nothing came of it."""
-        after, effects = broker.step(self.broker, event, now)
+        before = self.broker
+        after, effects = broker.step(before, event, now)
         records = [effect.record for effect in effects if isinstance(effect, events.Persist)]
         has_changed = bool(records) or control.has_changed(after.partitions)
         if has_changed:
             self.core.check_storage()
             if records:
                 metadata_log.append(self.core, records, now)
-            before = changed(self.broker, topics=after.topics)
             self.settle(after, records, now)
         else:
-            before, self.broker = self.broker, after
+            self.broker = after
         effects, actions = self.append(before, effects, event, now)
         woken: list[Action] = []
         for effect in effects:

@@ -339,6 +339,24 @@ def without_offsets(before: Broker, outcome: Outcome, now: int) -> tuple[Broker,
     return broker, tuple(effects)
 
 
+def step_in_memory(broker: Broker, event: Event, now: int, batch_of: Callable[[Append], SentBatch]) -> tuple[Broker, tuple[Effect, ...]]:
+    """`step` for whoever's logs are the model's: the broker's own records are in them, by the batches that they are made into, before the other
+    effects are done."""
+    after, effects = step(broker, event, now)
+    done, failed, reason = list[Effect](), list[Append](), Error.NONE
+    for append in [effect for effect in effects if isinstance(effect, Append)]:
+        following, error, found = stored(after, append, batch_of(append), now)
+        if error is Error.NONE:
+            after = following
+            done += found
+        else:
+            failed.append(append)
+            reason = error
+    if failed:
+        after, effects = not_stored(broker, after, effects, failed, event, reason, now)
+    return after, (*done, *effects)
+
+
 def stored(broker: Broker, append: Append, batch: SentBatch, now: int) -> tuple[Broker, Error, tuple[Effect, ...]]:
     """The broker with records of its own in a log, by the batch that they were made into; who waited for more to read is answered. Or the error."""
     after, outcome, written = produce.append(broker, (append.topic_id, append.partition), batch, now)

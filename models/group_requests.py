@@ -175,6 +175,19 @@ def settled(groups: Groups, turns: Iterable[Turn]) -> tuple[Groups, tuple[Effect
     return groups, tuple(effects)
 
 
+@rule("GROUP-RECORD-4")
+def found(logs: Sequence[tuple[Sequence[Any], bool]]) -> Groups:
+    """What the logs of all partitions come to: of each its records, in order, and whether there is anything else in it. Records of a group that lie
+    elsewhere than it does now are older: there were fewer partitions then."""
+    own, older, shared = list[Any](), list[Any](), set[int]()
+    for index, (records, has_others) in enumerate(logs):
+        here = {name: partition_of(name, len(logs)) == index for name in {record.group_id for record in records}}
+        own += (record for record in records if here[record.group_id])
+        older += (record for record in records if not here[record.group_id])
+        shared |= {index} if has_others or not all(here.values()) else set()
+    return changed(evolved(Groups(), [*older, *own]), shared=frozenset(shared))
+
+
 @rule("GROUP-RECORD-12")
 def written_anew(groups: Groups, index: int, partitions: int) -> tuple[Any, ...]:
     """The fewest records that what is durable of the groups in one partition comes of."""
@@ -348,6 +361,7 @@ def nobody_coordinates(topics: Topics) -> bool:
 
 #: Arguments: the topics.
 COORDINATOR_CHECK = Ladder("coordinator of a group", [rung(nobody_coordinates, Error.NOT_COORDINATOR)])
+
 
 def refusal_of_form(asked: Asked, config: GroupConfig) -> Rung | None:
     """What a request is refused for before it is looked who coordinates."""

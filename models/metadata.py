@@ -220,7 +220,8 @@ def not_described(asked: Asked, refusal: Rung, with_operations: bool) -> Metadat
 @rule("WIRE-META-11")
 def created(broker: Broker, name: str, now: int) -> tuple[Broker, tuple[Effect, ...]]:
     """A topic made because it was asked for, with the broker's defaults; none if its name is too much like another's."""
-    wanted = offsets_topic(broker) if name == topics.OFFSETS_TOPIC else CreatableTopic(name, INTERNAL_PARTITIONS if topics.is_internal(name) else -1, -1)
+    count = INTERNAL_PARTITIONS if topics.is_internal(name) else -1
+    wanted = offsets_topic(broker) if name == topics.OFFSETS_TOPIC else CreatableTopic(name, count, -1)
     if topics.CREATE_CHECK.refusal(broker, Draft(wanted)) is not None:
         return broker, ()
     topic_id, chance = broker.chance.uuid()

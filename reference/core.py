@@ -11,7 +11,6 @@ from typing import Any
 
 from fiducial.models import apis, broker, events
 from fiducial.models.apis import Verdict
-from fiducial.models.errors import Error
 from fiducial.models.groups import Alarm, SetAlarm
 from fiducial.models.rules import rule
 from fiducial.models.settings import Settings
@@ -154,22 +153,11 @@ class Core:
 
     def step(self, event: events.Event, now: int) -> list[Action]:
         """Let the model decide, store what it writes down, and do what it says."""
-        before = self.broker
-        self.broker, effects = broker.step(before, event, now)
+        self.broker, effects = broker.step_in_memory(
+            self.broker, event, now, lambda append: records.parsed_batch(records.encoded(append.records, now))
+        )
         actions: list[Action] = []
-        failed, reason = list[events.Append](), Error.NONE
         self.rules = ()
-        for append in [effect for effect in effects if isinstance(effect, events.Append)]:
-            batch = records.parsed_batch(records.encoded(append.records, now))
-            after, error, found = broker.stored(self.broker, append, batch, now)
-            if error is not Error.NONE:
-                failed.append(append)
-                reason = error
-                continue
-            self.broker = after
-            self.perform(found, actions)
-        if failed:
-            self.broker, effects = broker.not_stored(before, self.broker, effects, failed, event, reason, now)
         self.perform(effects, actions)
         return actions
 

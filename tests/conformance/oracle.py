@@ -16,7 +16,6 @@ from fiducial.models import apis, broker, events
 from fiducial.models import messages as m
 from fiducial.models.apis import API_VERSIONS, APIS, Verdict
 from fiducial.models.batches import Slice
-from fiducial.models.errors import Error
 from fiducial.models.groups import Alarm, SetAlarm
 from fiducial.models.rules import LADDERS
 from fiducial.models.settings import Settings
@@ -150,20 +149,9 @@ class Oracle:
 
     def step(self, event: events.Event, now: int) -> None:
         """Let the model decide, store what it writes down, and do what it says."""
-        before = self.broker
-        self.broker, effects = broker.step(before, event, now)
-        failed, reason = list[events.Append](), Error.NONE
-        for append in [effect for effect in effects if isinstance(effect, events.Append)]:
-            batch = batches.sent_batch(batches.build([Item(now, *record) for record in append.records]))
-            after, error, found = broker.stored(self.broker, append, batch, now)
-            if error is not Error.NONE:
-                failed.append(append)
-                reason = error
-                continue
-            self.broker = after
-            self.perform(found)
-        if failed:
-            self.broker, effects = broker.not_stored(before, self.broker, effects, failed, event, reason, now)
+        self.broker, effects = broker.step_in_memory(
+            self.broker, event, now, lambda append: batches.sent_batch(batches.build([Item(now, *record) for record in append.records]))
+        )
         self.perform(effects)
 
     def perform(self, effects: Iterable[events.Effect]) -> None:

@@ -12,6 +12,7 @@ from fiducial.models import broker, group_records, group_requests
 from fiducial.models import messages as m
 from fiducial.models.errors import Error
 from fiducial.models.events import Append, Effect, Event, OffsetExpiry, Reply, Request, Ring, Trim
+from fiducial.models.group_offsets import CommittedOffset, OffsetCommitted
 from fiducial.models.group_requests import Groups, partition_of
 from fiducial.models.groups import Alarm, GroupConfig, Kind, SetAlarm, State
 from fiducial.models.restarts import restarted
@@ -408,6 +409,15 @@ def test_a_log_of_groups_that_cannot_be_written_anew_is_not_shortened() -> None:
     filled(bench, bench.id_of(OFFSETS_TOPIC), partition_of("g", 50), 1_000_000)
     filled(bench, bench.id_of(OFFSETS_TOPIC), partition_of("g", 50), 100_000)
     assert not_stored(bench, OffsetExpiry(), Error.KAFKA_STORAGE_ERROR) == ()
+
+
+@pytest.mark.rule("GROUP-RECORD-4", "GROUP-RECORD-12")
+def test_records_of_a_group_that_lies_elsewhere_by_now_are_older() -> None:
+    at = {partition_of("g", 3): 6, (partition_of("g", 3) + 1) % 3: 5}  # where it lies, and where it lay
+    of = {index: [OffsetCommitted("g", "t", 0, CommittedOffset(offset))] for index, offset in at.items()}
+    found = group_requests.found([(of.get(index, []), False) for index in range(3)])
+    assert found.offsets["g"]["t", 0].offset == 6 and found.shared == {index for index, offset in at.items() if offset == 5}
+    assert group_requests.found([([], True), ([], False)]).shared == {0}
 
 
 # Settings and restarts
