@@ -105,6 +105,12 @@ def hunted(patch: Path, folder: Path) -> Seen | str:
         shutil.rmtree(folder)
 
 
+@pytest.mark.parametrize("patch", PATCHES, ids=lambda patch: patch.stem)
+def test_every_patch_applies_also_those_that_only_a_long_run_looks_for(patch: Path) -> None:
+    done = subprocess.run(["git", "apply", "--check", str(patch)], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def test_every_planted_fault_is_seen(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     missed = []
     with ThreadPoolExecutor(os.cpu_count()) as pool, capsys.disabled():
