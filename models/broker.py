@@ -339,13 +339,15 @@ def without_offsets(before: Broker, outcome: Outcome, now: int) -> tuple[Broker,
     return broker, tuple(effects)
 
 
-def step_in_memory(broker: Broker, event: Event, now: int, batch_of: Callable[[Append], SentBatch]) -> tuple[Broker, tuple[Effect, ...]]:
-    """`step` for whoever's logs are the model's: the broker's own records are in them, by the batches that they are made into, before the other
-    effects are done."""
+def step_in_memory(
+    broker: Broker, event: Event, now: int, store: Callable[[Broker, Append], tuple[Broker, Error, tuple[Effect, ...]]]
+) -> tuple[Broker, tuple[Effect, ...]]:
+    """`step` for whoever's logs are the model's: the broker's own records are in them, by `store`, which is `stored` with the batch that they are
+    made into, before the other effects are done."""
     after, effects = step(broker, event, now)
     done, failed, reason = list[Effect](), list[Append](), Error.NONE
     for append in [effect for effect in effects if isinstance(effect, Append)]:
-        following, error, found = stored(after, append, batch_of(append), now)
+        following, error, found = store(after, append)
         if error is Error.NONE:
             after = following
             done += found

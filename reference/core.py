@@ -11,10 +11,11 @@ from typing import Any
 
 from fiducial.models import apis, broker, events
 from fiducial.models.apis import Verdict
+from fiducial.models.errors import Error
 from fiducial.models.groups import Alarm, SetAlarm
 from fiducial.models.rules import rule
 from fiducial.models.settings import Settings
-from fiducial.models.state import Cluster
+from fiducial.models.state import Broker, Cluster
 from fiducial.reference import codec, records
 from fiducial.reference.codec import INT16, INT32, Malformed, Reader
 from fiducial.reference.storage import Storage
@@ -153,13 +154,15 @@ class Core:
 
     def step(self, event: events.Event, now: int) -> list[Action]:
         """Let the model decide, store what it writes down, and do what it says."""
-        self.broker, effects = broker.step_in_memory(
-            self.broker, event, now, lambda append: records.parsed_batch(records.encoded(append.records, now))
-        )
+        self.broker, effects = broker.step_in_memory(self.broker, event, now, lambda before, append: self.stored(before, append, now))
         actions: list[Action] = []
         self.rules = ()
         self.perform(effects, actions)
         return actions
+
+    def stored(self, before: Broker, append: events.Append, now: int) -> tuple[Broker, Error, tuple[events.Effect, ...]]:
+        """The broker with records of its own in a log."""
+        return broker.stored(before, append, records.parsed_batch(records.encoded(append.records, now)), now)
 
     def perform(self, effects: Iterable[events.Effect], actions: list[Action]) -> None:
         """Do what the model says, and put down what others have to do."""

@@ -15,7 +15,7 @@ from fiducial.conformance.codec import Malformed
 from fiducial.models import apis, broker, events
 from fiducial.models import messages as m
 from fiducial.models.apis import API_VERSIONS, APIS, Verdict
-from fiducial.models.batches import Slice
+from fiducial.models.batches import SentBatch, Slice
 from fiducial.models.groups import Alarm, SetAlarm
 from fiducial.models.rules import LADDERS
 from fiducial.models.settings import Settings
@@ -150,7 +150,7 @@ class Oracle:
     def step(self, event: events.Event, now: int) -> None:
         """Let the model decide, store what it writes down, and do what it says."""
         self.broker, effects = broker.step_in_memory(
-            self.broker, event, now, lambda append: batches.sent_batch(batches.build([Item(now, *record) for record in append.records]))
+            self.broker, event, now, lambda before, append: broker.stored(before, append, as_batch(append, now), now)
         )
         self.perform(effects)
 
@@ -198,6 +198,11 @@ class Oracle:
             return None
         log = self.logs.get((wanted.topic_id, wanted.partition), [])
         return b"".join(data for base_offset, data in log if base_offset >= wanted.base_offset)[: wanted.size_bytes]
+
+
+def as_batch(append: events.Append, now: int) -> SentBatch:
+    """Records of the broker's own, as a batch."""
+    return batches.sent_batch(batches.build([Item(now, *record) for record in append.records]))
 
 
 def arrived(frame: bytes) -> codec.Request | Expected:

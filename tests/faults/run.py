@@ -33,6 +33,7 @@ from fiducial.models.apis import APIS
 from fiducial.models.batches import StoredBatch
 from fiducial.models.broker import new_broker
 from fiducial.models.errors import Error
+from fiducial.models.events import Append, Effect
 from fiducial.models.group_offsets import Offsets
 from fiducial.models.group_requests import Groups, partition_of
 from fiducial.models.groups import Alarm, GroupMetadata, State
@@ -129,6 +130,12 @@ class Watched(Core):
         super().__setattr__(name, value)
         if name == "broker":
             self.on_change(value)
+
+    def stored(self, before: Broker, append: Append, now: int) -> tuple[Broker, Error, tuple[Effect, ...]]:
+        """The broker with records of its own in a log, before it does more."""
+        after, error, effects = super().stored(before, append, now)
+        self.on_change(after)
+        return after, error, effects
 
 
 @dataclass

@@ -271,10 +271,16 @@ def test_only_a_member_without_an_id_draws_by_chance() -> None:
 def test_a_member_is_told_of_with_the_host_of_its_request() -> None:
     bench = led("t")
     protocols = (m.JoinGroupRequestProtocol("range", b""),)
-    join = Request(99, 1, "test", 3, m.JoinGroupRequest("g", 10_000, 10_000, "", None, "consumer", protocols), "/192.0.2.7")
+    join = Request(99, 1, "test", 3, m.JoinGroupRequest("g", 10_000, 10_000, "", None, "consumer", protocols), broker.client_host("192.0.2.7"))
     bench.happens(join)
     (described,) = bench.ask(m.DescribeGroupsRequest(("g",)), 5).groups
     assert [member.client_host for member in described.members] == ["/192.0.2.7"]
+
+
+@pytest.mark.rule("GROUP-MEMBER-9")
+@pytest.mark.parametrize(("address", "host"), [("::1", "/0:0:0:0:0:0:0:1"), ("fe80::a0:ff%eth0", "/fe80:0:0:0:0:0:a0:ff%eth0")])
+def test_an_address_is_written_as_java_writes_it(address: str, host: str) -> None:
+    assert broker.client_host(address) == host
 
 
 # Records that cannot be written
