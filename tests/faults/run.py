@@ -470,7 +470,7 @@ def says_failed(action: Action, key: int, version: int) -> bool:
         case m.OffsetCommitResponse():
             return bool(answer.topics[0].partitions[0].error_code == Error.NOT_COORDINATOR)
         case m.DeleteGroupsResponse():
-            return bool(answer.results[0].error_code == Error.NOT_COORDINATOR)
+            return any(one.error_code == Error.NOT_COORDINATOR for one in answer.results)
         case m.JoinGroupResponse() | m.SyncGroupResponse() | m.LeaveGroupResponse():
             return bool(answer.error_code == Error.NOT_COORDINATOR)
     return False
