@@ -82,12 +82,12 @@ def started(folder: Path, target: str, *options: str) -> subprocess.CompletedPro
     return subprocess.run([str(folder / target), *options], env=variables, cwd=folder, capture_output=True, text=True, errors="replace", check=False)
 
 
-def run(folder: Path, target: str, bounds: Bounds, grown: Path | None = None) -> Outcome:
-    """Mutate the corpus until a bound is reached, or something is found; what reaches something new goes to `grown`."""
-    FINDINGS.mkdir(parents=True, exist_ok=True)
+def run(folder: Path, target: str, bounds: Bounds, grown: Path | None = None, findings: Path = FINDINGS) -> Outcome:
+    """Mutate the corpus until a bound is reached, or something is found, which goes to `findings`; what reaches something new goes to `grown`."""
+    findings.mkdir(parents=True, exist_ok=True)
     folders = [str(one) for one in (grown, CORPUS / target) if one is not None and one.is_dir()]
     ends = [f"-runs={bounds.runs or -1}", f"-max_total_time={bounds.seconds}", f"-seed={bounds.seed}"]
-    reads = [f"-max_len={TARGETS[target]}", f"-artifact_prefix={FINDINGS}/{target}-", "-print_final_stats=1"]
+    reads = [f"-max_len={TARGETS[target]}", f"-artifact_prefix={findings}/{target}-", "-print_final_stats=1"]
     done = started(folder, target, *ends, *reads, *LIMITS, *folders)
     return outcome(target, done)
 

@@ -169,10 +169,21 @@ cdef class MemoryFiles:
 
     def __cinit__(self):
         self.disk = new Disk()
-        self.table = Files(
-            self.disk, memory_open, memory_close, memory_size, memory_modified_ms, memory_write_at, memory_read_at, memory_truncate, memory_sync,
-            memory_rename, memory_remove, memory_make_folder, memory_sync_folder, memory_map, memory_unmap,
-        )  # fmt: skip
+        self.table.context = self.disk
+        self.table.open = memory_open
+        self.table.close = memory_close
+        self.table.size = memory_size
+        self.table.modified_ms = memory_modified_ms
+        self.table.write_at = memory_write_at
+        self.table.read_at = memory_read_at
+        self.table.truncate = memory_truncate
+        self.table.sync = memory_sync
+        self.table.rename = memory_rename
+        self.table.remove = memory_remove
+        self.table.make_folder = memory_make_folder
+        self.table.sync_folder = memory_sync_folder
+        self.table.map = memory_map
+        self.table.unmap = memory_unmap
 
     def __dealloc__(self):
         cdef size_t fd
