@@ -1033,25 +1033,25 @@ NOTES = threads.notes
 @flaw(
     "T14",
     "PostgreSQL to 11 (fsyncgate)",
-    "after a flush that failed the next is tried, and believed",
+    "after a flush that failed another is tried, and believed",
     rules=("THREAD-COMMIT-4",),
     violates="CommittedIsOnDisk",
-    target=threads.takes_jobs,
+    target=threads.syncs,
 )
 def flushes_again(server: Server, me: int) -> Server:
-    return threads.takes_table(threads.with_thread(changed(server, queue=()), me, jobs=server.queue), me, At.NOTES)
+    return threads.takes_table(threads.flushed(server, me), me, At.RAISES)
 
 
 @flaw(
     "T15",
     "ours",
-    "when a flush fails, nobody who waits is told",
+    "a flush that failed is taken for one that went well",
     rules=("THREAD-COMMIT-3",),
-    violates="NoLostWakeup",
+    violates="CommittedIsOnDisk",
     target=threads.fails,
 )
 def fails_in_silence(server: Server, me: int) -> Server:
-    return threads.answers_jobs(threads.with_thread(changed(server, is_offline=True), me, has_failed=True), me)
+    return threads.takes_table(changed(server, is_offline=True), me, At.RAISES)
 
 
 @flaw(

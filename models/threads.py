@@ -8,7 +8,7 @@ Laws of this file
     A step is one critical section: what a thread does to what others see, under one lock or by one atomic access. Between two steps anybody may come.
     A lock that is held over several steps stands in the state. Where a partition's mutex is taken and let go within a step, nobody sees it held.
     Locks are taken in one order: table, fetches, a partition's, those of queues. What waits for one while it holds a later one is a deadlock to find.
-    What a thread does that no other sees (to parse, judge, encode) is no step. Time is a thread that may say at any moment that a deadline has come.
+    What a thread does that no other sees (to parse, judge, encode) is no step. There is no clock: a deadline may come at any moment.
 """
 
 from __future__ import annotations
@@ -170,6 +170,7 @@ class At(Enum):
     UNREGISTERS = "takes a registration back"
     PUTS = "puts an answer into an inbox"
     RINGS = "looks whether a thread is asleep"
+    STIRS = "says that the other does not sleep"
     WRITES = "writes an eventfd"
     EXPIRES = "takes the mutex of fetches, to answer whose time is over"
     LOOKS_AGAIN = "looks into its inbox again"
@@ -219,7 +220,7 @@ class Server:
     is_offline: bool = False  # the log directory: a flush failed
 
 
-#: The mark of a partition that was deleted, that is offline, or whose record at the offset was dropped: a fetch of it is answered at once.
+#: The mark of a partition that was deleted, or whose record at the offset was dropped: a fetch of it is answered at once.
 GONE = -1
 
 
@@ -434,6 +435,8 @@ def done(server: Server, move: Move) -> Done:
             return puts(server, me), ()
         case At.RINGS:
             return rings(server, me), ()
+        case At.STIRS:
+            return stirs(server, me), ()
         case At.WRITES:
             return writes(server, me), ()
         case At.EXPIRES:
@@ -614,7 +617,7 @@ def read(server: Server, me: int, partition: int, offset: int) -> Server:
     """Under the partition's mutex: the high watermark, and a reference of the file that holds the offset."""
     here, thread = server.partitions[partition], server.threads[me]
     is_dropped = offset < len(here.files) and here.files[offset].is_dropped
-    mark = GONE if partition in thread.missing or server.is_offline or is_dropped else here.high_watermark
+    mark = GONE if partition in thread.missing or is_dropped else here.high_watermark
     server = with_thread(server, me, seen=(*thread.seen, mark))
     if not here.files or mark <= offset:
         return server
@@ -784,11 +787,9 @@ def dirty(thread: Thread) -> list[int]:
     return sorted({job.partition for job in thread.jobs})
 
 
-@rule("THREAD-COMMIT-4")
 def takes_jobs(server: Server, me: int) -> Server:
-    """Under the queue's mutex: all that there are. Where a flush has failed, none is tried again."""
-    server = with_thread(changed(server, queue=()), me, jobs=server.queue, has_failed=server.is_offline)
-    return answers_jobs(server, me) if server.is_offline else takes_table(server, me, At.NOTES)
+    """Under the queue's mutex: all that there are."""
+    return takes_table(with_thread(changed(server, queue=()), me, jobs=server.queue), me, At.NOTES)
 
 
 @rule("THREAD-LOCK-3")
@@ -803,19 +804,24 @@ def notes(server: Server, me: int) -> Server:
     return with_thread(without_table(server, me), me, noted=noted, at=At.SYNCS)
 
 
+@rule("THREAD-COMMIT-4")
 def syncs(server: Server, me: int) -> Server:
-    """What was noted is on the disk; what was appended since may lie in another file. Where a flush has failed, nothing more gets there, whatever is said."""
+    """Under the disk's mutex: what was noted is on the disk then; unless a flush has failed: then it is not tried."""
+    return fails(server, me) if server.is_offline else takes_table(flushed(server, me), me, At.RAISES)
+
+
+def flushed(server: Server, me: int) -> Server:
+    """What the system makes of it. What was appended since may lie in another file; where a flush has failed, nothing more gets to the disk."""
     for partition, end in server.threads[me].noted:
         if not server.is_offline:
             server = with_partition(server, partition, synced=max(server.partitions[partition].synced, end))
-    return takes_table(server, me, At.RAISES)
+    return server
 
 
 @rule("THREAD-COMMIT-3")
 def fails(server: Server, me: int) -> Server:
-    """The log directory is offline first; then all who wait are looked at."""
-    everywhere = frozenset(range(len(server.partitions)))
-    return takes_table(with_thread(changed(server, is_offline=True), me, has_failed=True, about=everywhere), me, At.WAKES)
+    """Under the disk's mutex: the log directory is offline, before anybody is told that the flush failed."""
+    return answers_jobs(with_thread(changed(server, is_offline=True), me, has_failed=True), me)
 
 
 @rule("THREAD-COMMIT-1", "THREAD-WAIT-2")
@@ -888,7 +894,7 @@ def looks_again(server: Server, me: int) -> Server:
 
 
 def awake(server: Server, me: int) -> Server:
-    """It says that it does not sleep."""
+    """It does not sleep, as far as others see."""
     return with_inbox(server, me, is_asleep=False)
 
 
@@ -921,7 +927,12 @@ def left_for(server: Server, me: int, other: int, item: Answer) -> Server:
 def rings(server: Server, me: int) -> Server:
     """Atomic, after its inbox was filled: does the other say that it sleeps?"""
     first = server.threads[me].rings[0]
-    return with_thread(server, me, at=At.WRITES) if server.inboxes[first].is_asleep else rings_next(server, me)
+    return with_thread(server, me, at=At.STIRS) if server.inboxes[first].is_asleep else rings_next(server, me)
+
+
+def stirs(server: Server, me: int) -> Server:
+    """Atomic: the others need not ring too."""
+    return with_thread(awake(server, server.threads[me].rings[0]), me, at=At.WRITES)
 
 
 def writes(server: Server, me: int) -> Server:

@@ -130,6 +130,7 @@ def everyday() -> Effort:
             sharing_universe(),
             sleeping_universe(1),
             commit_universe(2),
+            commit_universe(1, flushers=2),
             deletion_universe(1),
             deletion_universe(1, commits=True, may_fail=True, may_leave=True),
             retention_universe(2),

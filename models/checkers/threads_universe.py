@@ -39,12 +39,12 @@ CALLED: dict[type, str] = {Fetch: "fetch", Produce: "produce", Ask: "ask the con
 class ThreadsUniverse:
     """Clients with these scripts, each served by a thread of its own or, with `threads`, by one of so many in turn."""
 
-    def __init__(self, name: str, *scripts: Script, threads: int = 0, partitions: int = 1, **more: Any) -> None:
+    def __init__(self, name: str, *scripts: Script, threads: int = 0, partitions: int = 1, flushers: int = 1, **more: Any) -> None:
         self.name = f"threads: {name}"
         threads = threads or len(scripts)
         kinds = [Kind.IO] * threads
         if more.get("commits"):
-            kinds.append(Kind.FLUSHER)
+            kinds += [Kind.FLUSHER] * flushers
         if more.get("deleted") or more.get("dropped") or any(isinstance(one, Ask) for script in scripts for one in script):
             kinds.append(Kind.CONTROL)
         owners = tuple(number % threads for number in range(len(scripts)))
@@ -78,12 +78,15 @@ class ThreadsUniverse:
         return f"{who(taken.step, event)} {deed(taken.step.before, event)}{f' → {after}' if after else ''}"
 
 
+FLUSHERS = ("no flusher", "a flusher", "two flushers")
+
+
 def bounds_of(cast: Cast) -> str:
     """Who takes part, and what may happen by chance."""
     asked = Counter(CALLED[type(one)] for script in cast.asked for one in script)
     requests = ", ".join(f"{count} to {name}" for name, count in sorted(asked.items()))
     may = {
-        f"a flusher{' that fails' if cast.may_fail else ''}": cast.commits,
+        f"{FLUSHERS[cast.threads.count(Kind.FLUSHER)]}{' that may fail' if cast.may_fail else ''}": cast.commits,
         f"{len(cast.deleted)} deleted": cast.deleted,
         f"{cast.dropped} segments dropped": cast.dropped,
         "sleep": cast.sleeps,
@@ -112,7 +115,8 @@ def who(step: Step, move: Move) -> str:
     """The thread, and whom it serves."""
     kind, thread = step.before.cast.threads[move.thread], step.before.threads[move.thread]
     serves = thread.waiting[0] if thread.waiting else move.connection if move.connection >= 0 else thread.connection
-    name = f"thread {move.thread}" if kind is Kind.IO else kind.value
+    is_one = step.before.cast.threads.count(kind) == 1 and kind is not Kind.IO
+    name = kind.value if is_one else f"thread {move.thread}"
     return f"{name}, for {client(serves)}," if serves >= 0 else name
 
 

@@ -392,27 +392,19 @@ def test_what_was_deleted_before_the_flush_is_answered_with_an_error() -> None:
 
 
 @pytest.mark.rule("THREAD-COMMIT-2", "THREAD-COMMIT-3")
-def test_a_flush_that_fails_is_told_to_all_who_wait() -> None:
+def test_a_flush_that_fails_takes_the_log_directory_offline() -> None:
+    """Reads go on: who fetches waits still."""
     story = Story((fetch((1, 0)),), (P,), (Q, Q), partitions=2, commits=True, may_fail=True)
     story.waits(A)
     story.begins(B, At.APPENDS, At.QUEUES)
     story.goes_on(story.flusher, At.READY, At.NOTES)
     story.take(Move(story.flusher, Deed.FAILS))
-    assert story.server.is_offline and story.server.threads[story.flusher].about == {0, 1}
-    story.goes_on(story.flusher, At.WAKES, At.LOOKS, At.UNREGISTERS, At.PUTS, At.PUTS)
-    assert [one.marks for one in story.goes_on(A, At.READY).outcome] == [(GONE,)]
+    assert story.server.is_offline and story.server.partitions[0] == Partition(end=1)
+    assert [one.is_good for one in story.begins(C, At.APPENDS).outcome] == [False]
+    story.goes_on(story.flusher, At.PUTS)
+    assert story.server.connections[A].status is Status.PARKED
     assert [one.is_good for one in story.goes_on(B, At.READY).outcome] == [False]
     assert [one.is_good for one in story.begins(C, At.APPENDS).outcome] == [False]
-
-
-@pytest.mark.rule("THREAD-COMMIT-3")
-def test_a_flusher_that_failed_takes_the_table_before_it_looks() -> None:
-    story = Story((P,), commits=True, may_fail=True, deleted=(0,))
-    story.begins(A, At.TABLE, At.APPENDS, At.QUEUES)
-    story.goes_on(story.flusher, At.READY, At.TABLE, At.NOTES)
-    story.take(Move(story.flusher, Deed.FAILS))
-    story.goes_on(story.flusher, At.TABLE)
-    assert story.at(story.flusher) is At.WAKES and story.server.readers == {story.flusher}
 
 
 @pytest.mark.rule("THREAD-COMMIT-4")
@@ -425,9 +417,9 @@ def test_a_flush_that_failed_is_not_tried_again() -> None:
     story.goes_on(story.flusher, At.NOTES)
     story.take(Move(story.flusher, Deed.FAILS))
     story.goes_on(B, At.QUEUES)
-    story.goes_on(story.flusher, At.WAKES, At.PUTS, At.READY)
-    assert story.at(story.flusher) is At.PUTS and story.server.queue == ()
-    story.goes_on(story.flusher, At.PUTS)
+    story.goes_on(story.flusher, At.PUTS, At.READY, At.NOTES)
+    assert Move(story.flusher, Deed.FAILS) not in moves(story.server)
+    story.goes_on(story.flusher, At.SYNCS, At.PUTS)
     assert [[one.is_good for one in story.goes_on(client, At.READY).outcome] for client in (A, B)] == [[False], [False]]
     assert story.server.partitions[0] == Partition(end=2)
 
@@ -503,8 +495,8 @@ def test_who_sleeps_is_rung_for() -> None:
     story.waits(A)
     story.goes_on(A, At.READY, At.LOOKS_AGAIN)
     story.begins(B, At.APPENDS, At.WAKES, At.LOOKS, At.UNREGISTERS, At.PUTS, At.RINGS)
-    assert story.at(B) is At.WRITES and not may_go_on(story.server, A)
-    story.goes_on(B, At.WRITES)
+    assert story.at(B) is At.STIRS and not may_go_on(story.server, A)
+    story.goes_on(B, At.STIRS, At.WRITES)
     assert story.server.inboxes[A].is_rung and story.at(B) is At.READY
     story.goes_on(A, At.SLEEPS)
     assert story.server.inboxes[A] == changed(Inbox(), items=story.server.inboxes[A].items)
@@ -521,7 +513,7 @@ def test_each_of_several_is_rung_for_if_it_sleeps() -> None:
         story.goes_on(client, At.READY, At.LOOKS_AGAIN)
     story.goes_on(story.control, At.READY, At.LOOKS_AGAIN, At.EMPTIES, At.PUTS, At.PUTS, At.PUTS)
     assert story.server.threads[story.control].rings == (A, B, C)
-    story.goes_on(story.control, At.RINGS, At.RINGS, At.WRITES, At.RINGS, At.WRITES)
+    story.goes_on(story.control, At.RINGS, At.RINGS, At.STIRS, At.WRITES, At.RINGS, At.STIRS, At.WRITES)
     assert [one.is_rung for one in story.server.inboxes] == [False, True, True, False]
     assert story.server.threads[story.control] == Thread()
 
