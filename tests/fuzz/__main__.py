@@ -32,7 +32,6 @@ def fuzzed(folder: Path, targets: Sequence[str], seconds: int) -> list[Outcome]:
     """Each target, beside one another; what they find new is kept for the next time."""
 
     def of(target: str) -> Outcome:
-        (GROWN / target).mkdir(parents=True, exist_ok=True)
         return run(folder, target, Bounds(seconds=seconds) if seconds else Bounds(runs=RUNS[target]), GROWN / target)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -40,12 +39,12 @@ def fuzzed(folder: Path, targets: Sequence[str], seconds: int) -> list[Outcome]:
 
 
 def keep(folder: Path, targets: Sequence[str]) -> None:
-    """The smallest corpus that reaches what the seeds, and all that was found since, reach."""
+    """The smallest corpus that reaches what the seeds, and all that was found since, reach. Messages have too many layouts for that: the seeds alone."""
     for target in targets:
         seeded, kept = GROWN.with_name("seeds") / target, GROWN.with_name("kept") / target
         seeds.write(target, seeded)
         shutil.rmtree(kept, ignore_errors=True)
-        merged(folder, target, kept, [one for one in (CORPUS / target, seeded, GROWN / target) if one.is_dir()])
+        merged(folder, target, kept, [seeded] if target == "messages" else [CORPUS / target, seeded, GROWN / target])
         shutil.rmtree(CORPUS / target, ignore_errors=True)
         shutil.copytree(kept, CORPUS / target)
         print(f"{target}: {sum(1 for _ in kept.iterdir())} inputs")

@@ -1,7 +1,7 @@
 """libFuzzer over the rooms: it is built with them into build/sanitized/fuzz, and each target runs in a process of its own.
 
     folder = built()
-    run(folder, "frames", Bounds(runs=100_000))
+    run(folder, "frames", Bounds(runs=100_000), GROWN / "frames")
 
 An input that ends a process lies in build/fuzz/findings, and `reproduced` says what it does.
 """
@@ -82,13 +82,13 @@ def started(folder: Path, target: str, *options: str) -> subprocess.CompletedPro
     return subprocess.run([str(folder / target), *options], env=variables, cwd=folder, capture_output=True, text=True, errors="replace", check=False)
 
 
-def run(folder: Path, target: str, bounds: Bounds, grown: Path | None = None, findings: Path = FINDINGS) -> Outcome:
+def run(folder: Path, target: str, bounds: Bounds, grown: Path, findings: Path = FINDINGS) -> Outcome:
     """Mutate the corpus until a bound is reached, or something is found, which goes to `findings`; what reaches something new goes to `grown`."""
-    findings.mkdir(parents=True, exist_ok=True)
-    folders = [str(one) for one in (grown, CORPUS / target) if one is not None and one.is_dir()]
+    for one in (grown, findings):
+        one.mkdir(parents=True, exist_ok=True)
     ends = [f"-runs={bounds.runs or -1}", f"-max_total_time={bounds.seconds}", f"-seed={bounds.seed}"]
     reads = [f"-max_len={TARGETS[target]}", f"-artifact_prefix={findings}/{target}-", "-print_final_stats=1"]
-    done = started(folder, target, *ends, *reads, *LIMITS, *folders)
+    done = started(folder, target, *ends, *reads, *LIMITS, str(grown), str(CORPUS / target))
     return outcome(target, done)
 
 
@@ -118,8 +118,9 @@ def reproduced(folder: Path, target: str, paths: Sequence[Path]) -> Outcome:
 
 def merged(folder: Path, target: str, into: Path, sources: Sequence[Path]) -> None:
     """Of the inputs in `sources`, the smallest that reach together what all of them reach."""
-    into.mkdir(parents=True, exist_ok=True)
-    done = started(folder, target, "-merge=1", "-use_counters=0", f"-max_len={TARGETS[target]}", *LIMITS, str(into), *map(str, sources))
+    for one in (into, *sources):
+        one.mkdir(parents=True, exist_ok=True)
+    done = started(folder, target, "-set_cover_merge=1", "-use_counters=0", f"-max_len={TARGETS[target]}", *LIMITS, str(into), *map(str, sources))
     if done.returncode != 0:
         raise RuntimeError(shortened(done.stderr))
 

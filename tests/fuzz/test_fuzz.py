@@ -47,12 +47,12 @@ def spoilt(patch: Path, folder: Path, room: Path) -> Outcome:
     shutil.copytree(ROOT / "fastpath", tree / "fastpath", ignore=lambda _, names: [one for one in names if Path(one).suffix not in (*SOURCES, ".py")])
     subprocess.run(["git", "apply", str(patch)], cwd=tree, check=True)
     shutil.copytree(folder, copy, symlinks=True)
-    return run(built(tree, copy), patch.parent.name, Bounds(seconds=SEEN_WITHIN_S, seed=1), findings=room)
+    return run(built(tree, copy), patch.parent.name, Bounds(seconds=SEEN_WITHIN_S, seed=1), room / "grown", room)
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_nonsense_finds_nothing(folder: Path, target: str) -> None:
-    outcome = run(folder, target, Bounds(seconds=SECONDS[target], seed=1))
+def test_nonsense_finds_nothing(folder: Path, tmp_path: Path, target: str) -> None:
+    outcome = run(folder, target, Bounds(seconds=SECONDS[target], seed=1), tmp_path)
     assert not outcome.report, outcome.report
     assert outcome.inputs > sum(1 for _ in (CORPUS / target).iterdir()), "it did not get beyond the corpus"
 
