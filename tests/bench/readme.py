@@ -79,8 +79,9 @@ def footprints(found: Found) -> Iterator[str]:
 def goals(found: Found) -> Iterator[str]:
     """How many are met; and which are not, with what was found."""
     rows = list(rows_of(found, "Goals"))
-    missed = [f"{row['figure']}: {of(row['found'])} ({row['goal'].partition(':')[0]})" for row in rows if row["goal"].endswith("missed")]
-    yield f"Of {len(rows)} goals {len(rows) - len(missed)} are met" + (f". Missed, with the profile in the results: {'; '.join(missed)}." if missed else ".")
+    missed = [f"- {row['figure']}: {of(row['found'])} ({row['goal'].partition(':')[0]})" for row in rows if row["goal"].endswith("missed")]
+    yield f"Of {len(rows)} goals {len(rows) - len(missed)} are met" + (". Missed, each with a profile in the results that shows why:" if missed else ".")
+    yield from ["", *missed] if missed else []
 
 
 def section(name: str) -> str:
