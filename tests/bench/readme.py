@@ -80,8 +80,13 @@ def goals(found: Found) -> Iterator[str]:
     """How many are met; and which are not, with what was found."""
     rows = list(rows_of(found, "Goals"))
     missed = [f"- {row['figure']}: {of(row['found'])} ({row['goal'].partition(':')[0]})" for row in rows if row["goal"].endswith("missed")]
-    yield f"Of {len(rows)} goals {len(rows) - len(missed)} are met" + (". Missed, each with a profile in the results that shows why:" if missed else ".")
+    yield f"Of {len(rows)} goals {len(rows) - len(missed)} are met" + (". Missed (the results have profiles that show why):" if missed else ".")
     yield from ["", *missed] if missed else []
+
+
+def busy(found: Found) -> bool:
+    """Did others want a processor when the run began?"""
+    return float(found["load"].split()[0]) > 1
 
 
 def section(name: str) -> str:
@@ -101,7 +106,7 @@ def section(name: str) -> str:
         f"![records per CPU-second and acknowledgements, beside Apache Kafka](tests/bench/results/{Path(name).stem}.svg)",
         "",
         f"{found['machine']}; {found['date']}; load average {found['load']}; TCP on loopback by {found['tcp']}; `{found['command']}`, which is `make bench`;",
-        f"[all figures](tests/bench/results/{name}).",
+        f"[all figures](tests/bench/results/{name}).{' The machine had other work meanwhile: absolute figures are of little worth.' if busy(found) else ''}",
         END,
     ]
     return "\n".join(lines)
