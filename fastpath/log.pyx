@@ -21,6 +21,7 @@ from libcpp.vector cimport vector
 from fiducial.fastpath.batch cimport checksum
 from fiducial.fastpath.bigendian cimport load16, load32, load64, store32, store64
 from fiducial.fastpath.files cimport replace_file, write_file
+from fiducial.fastpath.threads cimport OpenFile, held, let_go_of
 
 cdef enum:
     NO_TIMESTAMP = -1
@@ -77,6 +78,7 @@ cdef Segment new_segment(int64_t base_offset, int64_t now) noexcept nogil:
     segment.offsets = no_index()
     segment.times = no_index()
     segment.fd = -1
+    segment.file = NULL
     segment.is_unsynced = False
     segment.unsynced_ms = now
     return segment
@@ -84,14 +86,19 @@ cdef Segment new_segment(int64_t base_offset, int64_t now) noexcept nogil:
 
 cdef int made(Log* log, Segment* segment) noexcept nogil:
     """The segment's file, empty; its descriptor, or -errno."""
-    segment.fd = log.files.open(log.files.context, path_of(log, segment.base_offset, b".log").c_str(), True)
-    return segment.fd
+    return took(log, segment, True)
 
 
 cdef int opened(Log* log, Segment* segment) noexcept nogil:
     """The descriptor of the segment's file, opened if it was not; or -errno."""
-    if segment.fd < 0:
-        segment.fd = log.files.open(log.files.context, path_of(log, segment.base_offset, b".log").c_str(), False)
+    return segment.fd if segment.fd >= 0 else took(log, segment, False)
+
+
+cdef int took(Log* log, Segment* segment, bint create) noexcept nogil:
+    """Open the segment's file: its descriptor, or -errno."""
+    segment.fd = log.files.open(log.files.context, path_of(log, segment.base_offset, b".log").c_str(), create)
+    if segment.fd >= 0:
+        segment.file = new OpenFile(segment.fd)
     return segment.fd
 
 
@@ -100,7 +107,8 @@ cdef void begin(Log* log, const char* folder, Files* files, int64_t offset, int6
     log.folder = string(folder)
     log.files = files
     log.start = log.high_watermark = log.end = offset
-    log.size_bytes = log.unflushed_messages = 0
+    log.forced_below = offset
+    log.size_bytes = 0
     log.are_epochs_saved = False
     log.segments.clear()
     log.epochs.clear()
@@ -269,7 +277,6 @@ cdef int append(
     grow(log, active, position, size_bytes, log.end + count - 1, max_timestamp, config, now)
     log.end += count
     log.size_bytes += size_bytes
-    log.unflushed_messages += count
     if not active.is_unsynced:
         active.is_unsynced = True
         active.unsynced_ms = now
@@ -466,7 +473,7 @@ cdef int readable(Log* log, int64_t offset, int64_t below, int64_t max_bytes, bi
     cdef size_t segment = log.segments.size() - 1, end_segment = segment
     cdef Stored first, last
     cdef int result, has_first
-    place.fd = -1
+    place.file = NULL
     place.position = place.size_bytes = span.lies_bytes = 0
     place.base_offset = offset
     has_first = find(log, offset, &segment, &first)
@@ -483,7 +490,7 @@ cdef int readable(Log* log, int64_t offset, int64_t below, int64_t max_bytes, bi
     cdef int64_t size_bytes = min(span.lies_bytes, max(max_bytes, first.size_bytes))
     if size_bytes < first.size_bytes:
         return 1
-    place.fd = log.segments[segment].fd
+    place.file = held(log.segments[segment].file)
     place.position = first.position
     place.size_bytes = size_bytes
     place.base_offset = first.base_offset
@@ -593,8 +600,41 @@ cdef int sync(Log* log) noexcept nogil:
             if result < 0:
                 return result
             log.segments[index].is_unsynced = False
-    log.unflushed_messages = 0
+    log.forced_below = log.end
     return 0
+
+
+cdef int64_t unflushed(Log* log) noexcept nogil:
+    """How many records no sync was asked for."""
+    return log.end - log.forced_below
+
+
+cdef int hold_unsynced(Log* log, vector[Unsynced]* found) noexcept nogil:
+    """What must be forced to the disk so that all of the log is there, held open; or -errno."""
+    cdef Unsynced one
+    cdef size_t index
+    cdef int result
+    for index in range(log.segments.size()):
+        if log.segments[index].is_unsynced:
+            result = opened(log, &log.segments[index])
+            if result < 0:
+                return result
+            one = Unsynced(held(log.segments[index].file), log.segments[index].base_offset, log.segments[index].size_bytes)
+            found.push_back(one)
+    return 0
+
+
+cdef void synced(Log* log, int64_t base_offset, int64_t size_bytes) noexcept nogil:
+    """A segment was forced to the disk as it was when it had `size_bytes`."""
+    cdef size_t index
+    for index in range(log.segments.size()):
+        if log.segments[index].base_offset == base_offset and log.segments[index].size_bytes == size_bytes:
+            log.segments[index].is_unsynced = False
+
+
+cdef void forced_to(Log* log, int64_t offset) noexcept nogil:
+    """Everything below `offset` was forced to the disk."""
+    log.forced_below = max(log.forced_below, min(offset, log.end))
 
 
 cdef int64_t synced_below(Log* log) noexcept nogil:
@@ -617,8 +657,15 @@ cdef void close_segment(Log* log, Segment* segment) noexcept nogil:
     close_index(log, &segment.offsets)
     close_index(log, &segment.times)
     if segment.fd >= 0:
-        log.files.close(log.files.context, segment.fd)
+        let_go_file(log.files, segment.file)
         segment.fd = -1
+
+
+cdef void let_go_file(Files* files, OpenFile* file) noexcept nogil:
+    """One who held an open file does so no more; the last one closes it."""
+    cdef int fd
+    if let_go_of(file, &fd):
+        files.close(files.context, fd)
 
 
 cdef int finish(Log* log) noexcept nogil:

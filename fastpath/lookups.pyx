@@ -60,7 +60,7 @@ cdef void look_up_one(
     elif partition == NULL:
         answer.error_code = UNKNOWN_TOPIC_OR_PARTITION
     else:
-        look_up(partition, asked.timestamp, request.isolation_level, request.replica_id, asked.current_leader_epoch, &turn.work, &found)
+        look_up(partition, asked.timestamp, request.isolation_level, request.replica_id, asked.current_leader_epoch, &turn.work, turn.now, &found)
         answer.error_code = found.error
         answer.timestamp, answer.offset, answer.leader_epoch = found.timestamp, found.offset, found.leader_epoch
 

@@ -380,7 +380,7 @@ class Node:
                 case SetAlarm(alarm, at_ms):
                     self.alarms.set(alarm, at_ms)
                 case events.Trim(topic_id, index, start):
-                    self.core.raise_start(topic_id, index, start)
+                    self.core.raise_start(topic_id, index, start, now)
                     self.write_starts()
                 case events.Forget(topic_id):
                     self.core.forget_topic(topic_id, now)

@@ -43,10 +43,11 @@ from fiducial.fastpath.codec_structs cimport (
     default_topic_produce_response,
     encode_produce_response,
 )
-from fiducial.fastpath.partition cimport Partition, Produced, limits_of
+from fiducial.fastpath.log cimport LogConfig
+from fiducial.fastpath.partition cimport Partition, Produced, copied_config, limits_of
 from fiducial.fastpath cimport partition as partition_room
 from fiducial.fastpath.table cimport Table, id_from, id_named, is_identified, key_of, partition_of, span_of, text_of
-from fiducial.fastpath.turn cimport MALFORMED, REFUSED, REPLIED, SILENT, begin_answer, end_answer
+from fiducial.fastpath.turn cimport MALFORMED, REFUSED, REPLIED, SILENT, Appended, begin_answer, end_answer
 from fiducial.fastpath.wire cimport UUID_BYTES, Frame, Span, allocate
 
 cdef enum:
@@ -206,20 +207,22 @@ cdef void produce_to(Turn* turn, Target* target, const ProduceRequest* request, 
     answer.error_code = produced.error
     if produced.error != 0:
         if produced.error not in (CORRUPT_MESSAGE, MESSAGE_TOO_LARGE, RECORD_LIST_TOO_LARGE):
-            answer.log_start_offset = partition.log.start
+            answer.log_start_offset = produced.log_start
         if produced.refusal == KEY_IS_MISSING or produced.refusal == SOME_RECORD_HAS_BAD_TIME:
             tell_faults(turn, partition, &sent, answer)
         return
     answer.base_offset = produced.base_offset
     answer.log_append_time_ms = produced.append_time_ms
-    answer.log_start_offset = partition.log.start
-    if not produced.is_duplicate:
-        turn.appended.push_back(partition)
+    answer.log_start_offset = produced.log_start
+    if produced.is_due or not produced.is_duplicate:
+        turn.appended.push_back(Appended(partition, produced.end, produced.is_due, produced.is_watched))
 
 
 cdef void tell_faults(Turn* turn, Partition* partition, const Sent* sent, PartitionProduceResponse* answer) noexcept nogil:
     """LOG-BATCH-22: every record that is at fault, with its text, and a summary."""
-    cdef Limits limits = limits_of(&partition.config)
+    cdef LogConfig config
+    copied_config(partition, &config)
+    cdef Limits limits = limits_of(&config)
     cdef int64_t count = record_faults(&sent.first, &limits, turn.now, NULL, 0), index
     cdef Fault* faults = <Fault*>allocate(&turn.arena, count * sizeof(Fault))
     cdef BatchIndexAndErrorMessage* errors = <BatchIndexAndErrorMessage*>allocate(&turn.arena, count * sizeof(BatchIndexAndErrorMessage))
