@@ -199,7 +199,7 @@ def test_slices_of_every_size_arrive_whole(here: Served) -> None:
     sizes = [100, 5_000, 40_000, 300_000, 900_000]
     with here.connect() as client:
         assert client.ask(request_frame(CREATE_TOPICS, 7, m.CreateTopicsRequest((m.CreatableTopic("many", len(sizes), 1),)))) is not None
-        batches = [build([Item(1_700_000_000_000, content=bytes([65 + index]) * size)]) for index, size in enumerate(sizes)]
+        batches: list[Any] = [build([Item(1_700_000_000_000, content=bytes([65 + index]) * size)]) for index, size in enumerate(sizes)]
         data: Any = tuple(m.PartitionProduceData(index, batch) for index, batch in enumerate(batches))
         answer = client.ask(request_frame(PRODUCE, 12, m.ProduceRequest(None, -1, 10_000, (m.TopicProduceData("many", partition_data=data),))))
         assert answer is not None
