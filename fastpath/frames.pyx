@@ -88,7 +88,7 @@ cdef Verdict take_frames(
         verdict = decide(plane, turn, &row, connection, at + LENGTH_BYTES, frame_bytes)
         if verdict != COLD:
             at += LENGTH_BYTES + frame_bytes
-        if row.is_full or not is_produce(plane, at, end):
+        if row.is_full or row.requests.empty() or not is_produce(plane, at, end):
             append_row(turn, &row, connection)
             verdict = settled(plane, turn, verdict)
             reset_arena(&turn.arena)
