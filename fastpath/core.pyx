@@ -37,7 +37,6 @@ from fiducial.fastpath.threads cimport OpenFile, held
 from fiducial.fastpath.turn cimport COLD, FAILED, MALFORMED, PARKED, REFUSED, REPLIED, SILENT, Answer, Appended, Verdict
 from fiducial.fastpath.wire cimport Gap, Reader, Writer, read_int16, read_int32, reader_of, skip_tags, take
 
-import os
 from base64 import urlsafe_b64encode
 
 from fiducial.fastpath.control import plain
@@ -648,7 +647,7 @@ cdef class Core:
         self.made(self.plane.files.sync_folder(self.plane.files.context, path.rpartition(b"/")[0]))
 
     def unsynced(self, int64_t now) -> list[tuple[bytes, int, int, int, int]]:
-        """(topic id, partition, base offset, size in bytes, a descriptor to sync and close) of each segment whose time has come: a sealed one at
+        """(topic id, partition, base offset, size in bytes, a file for `sync`) of each segment whose time has come: a sealed one at
         once, an active one `flush.ms` after its first unsynced batch. Another thread may do it; then `synced` is told."""
         cdef pair[string, Partition*] entry
         cdef vector[Unsynced] files
@@ -659,18 +658,19 @@ cdef class Core:
             with nogil:
                 partition_room.hold_old(entry.second, now, &files)
             for at in range(files.size()):
-                found.append((bytes(entry.second.topic_id), entry.second.index, files[at].base_offset, files[at].size_bytes, os.dup(files[at].file.fd)))
-                log_room.let_go_file(&self.plane.files, files[at].file)
+                found.append((bytes(entry.second.topic_id), entry.second.index, files[at].base_offset, files[at].size_bytes, <size_t>files[at].file))
         return found
 
-    def sync(self, list descriptors) -> int:
-        """Force files to the disk and close them, in any thread: the errno if one could not be, else 0."""
-        cdef int fd, result, failed = 0
-        for fd in descriptors:
+    def sync(self, list held_files) -> int:
+        """Force the files of `unsynced` to the disk and let go of them, in any thread: the errno if one could not be, else 0."""
+        cdef int result, failed = 0
+        cdef OpenFile* file
+        for address in held_files:
+            file = <OpenFile*><size_t>address
             with nogil:
-                result = self.plane.files.sync(self.plane.files.context, fd)
+                result = log_room.sync_file(&self.plane.files, file)
+                log_room.let_go_file(&self.plane.files, file)
             failed = failed or -result
-            os.close(fd)
         return failed
 
     def synced(self, bytes topic_id, int index, int64_t base_offset, int64_t size_bytes) -> None:

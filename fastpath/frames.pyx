@@ -257,7 +257,7 @@ cdef int force(Plane* plane, vector[Due]* dues) noexcept nogil:
             result = dues[0][index].result
         for at in range(dues[0][index].files.size()):
             if result == 0:
-                result = plane.files.sync(plane.files.context, dues[0][index].files[at].file.fd)
+                result = log_room.sync_file(&plane.files, dues[0][index].files[at].file)
             log_room.let_go_file(&plane.files, dues[0][index].files[at].file)
     return result
 

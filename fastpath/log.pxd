@@ -137,6 +137,7 @@ cdef int64_t unflushed(Log* log) noexcept nogil
 cdef int hold_unsynced(Log* log, vector[Unsynced]* found) noexcept nogil
 cdef void synced(Log* log, int64_t base_offset, int64_t size_bytes) noexcept nogil
 cdef void forced_to(Log* log, int64_t offset) noexcept nogil
+cdef int sync_file(Files* files, OpenFile* file) noexcept nogil
 cdef void let_go_file(Files* files, OpenFile* file) noexcept nogil
 cdef int64_t synced_below(Log* log) noexcept nogil
 cdef int finish(Log* log) noexcept nogil

@@ -633,7 +633,9 @@ cdef int sync(Log* log) noexcept nogil:
     cdef int result
     for index in range(log.segments.size()):
         if log.segments[index].is_unsynced:
-            result = log.files.sync(log.files.context, opened(log, &log.segments[index]))
+            result = opened(log, &log.segments[index])
+            if result >= 0:
+                result = sync_file(log.files, log.segments[index].file)
             if result < 0:
                 return result
             log.segments[index].is_unsynced = False
@@ -696,6 +698,17 @@ cdef void close_segment(Log* log, Segment* segment) noexcept nogil:
     if segment.fd >= 0:
         let_go_file(log.files, segment.file)
         segment.fd = -1
+
+
+cdef int sync_file(Files* files, OpenFile* file) noexcept nogil:
+    """What was written to the file so far is on the disk; or -errno, from the first failure on."""
+    cdef int result
+    file.syncing.take()
+    if file.failed == 0:
+        file.failed = files.sync(files.context, file.fd)
+    result = file.failed
+    file.syncing.give()
+    return result
 
 
 cdef void let_go_file(Files* files, OpenFile* file) noexcept nogil:

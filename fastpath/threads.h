@@ -41,10 +41,13 @@ public:
     void leave() { pthread_rwlock_unlock(&lock); }
 };
 
-// An open file, closed when nobody holds it any more.
+// An open file, closed when nobody holds it any more. The kernel tells of data that it could not write once: who forces it to the disk after
+// that is told the same.
 struct OpenFile {
     std::atomic<int64_t> holders{1};
     int fd;
+    Lock syncing;
+    int failed{0};
 
     explicit OpenFile(int fd) : fd(fd) {}
 };

@@ -14,6 +14,8 @@ cdef extern from "threads.h" nogil:
 
     cppclass OpenFile:
         int fd
+        Lock syncing
+        int failed
         OpenFile(int fd)
 
     OpenFile* held(OpenFile* file)

@@ -197,7 +197,7 @@ cdef void* run_worker(void* worker) noexcept nogil:
 cdef int patience_ms(Worker* here) noexcept nogil:
     """How long nothing has to be done if nothing happens."""
     cdef int64_t until = here.accepts_again_ms if here.accepts_again_ms else FOR_EVER
-    if not here.ready.empty():
+    if not here.ready.empty() or (not here.hungry.empty() and has_room(here.front)):
         return 0
     if not here.deadlines.empty():
         until = earlier(until, dereference(here.deadlines.begin()).first)
@@ -467,11 +467,13 @@ cdef int64_t handle(Worker* here, Connection* connection, uint8_t* data, int64_t
     here.now = now_ms(&here.clock)
     verdict = take_frames(here.front.plane, here.turn, connection.id, data, size, here.now, &taken)
     hand_out(here, connection)
-    if connection.is_gone:
-        return size
-    if not here.turn.due.empty():
+    if not here.turn.due.empty():  # readers wait for it, also if nobody asks any more
         connection.is_unsettled = True
         wait_for_disk(&here.front.jobs, connection.id, &here.turn.due)
+    if connection.is_gone:
+        if verdict == PARKED and here.turn.parked_ticket:
+            forget_ticket(here.front.plane, here.turn, here.turn.parked_ticket)
+        return size
     if verdict == PARKED:
         if here.turn.parked_ticket:
             park(here, connection)
