@@ -308,7 +308,7 @@ def not_written(before: Groups, asked: Asked, error: Error, config: GroupConfig,
 
 @rule("GROUP-RECORD-6")
 def as_far_as_written(groups: Groups, records: Iterable[Any]) -> Groups:
-    """The groups before an event of which no more was written than these records, and all of it only says what is forgotten."""
+    """The groups before an event of which no more was written than these records, and all of it only says what is forgotten, or once more what is so."""
     live = groups.live
     for record in records:
         groups = evolve(groups, record)

@@ -160,14 +160,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name, text in run.found.items():
         if isinstance(text, str):
             print(f"{name:10}{text}")
-    for name, subject in SUBJECTS.items():
-        if not options.only or name in options.only:
-            subject(run)
-    if run.judged:
-        run.tell(goals.table(run.judged))
-    run.found["load at the end"] = load_average()
-    print(f"\n{time.monotonic() - begun:.0f} s; load average {run.found['load']} at the beginning, {run.found['load at the end']} at the end")
-    run.keep(KEPT if options.save else PASSING, options.only)
+    try:
+        for name, subject in SUBJECTS.items():
+            if not options.only or name in options.only:
+                subject(run)
+    finally:  # what a run that ends early has found is kept too
+        if run.judged:
+            run.tell(goals.table(run.judged))
+        run.found["load at the end"] = load_average()
+        print(f"\n{time.monotonic() - begun:.0f} s; load average {run.found['load']} at the beginning, {run.found['load at the end']} at the end")
+        run.keep(KEPT if options.save else PASSING, options.only)
     return 0
 
 

@@ -119,6 +119,7 @@ def circumstances(kafka_version: str) -> dict[str, str]:
         "python": platform.python_version(),
         "kafka": kafka_version or "NOT RUN",
         "java": first_line("java", "-version"),
+        "tcp": Path("/proc/sys/net/ipv4/tcp_congestion_control").read_text().strip(),
         "command": shlex.join(["python", "-m", "bench", *sys.argv[1:]]),
     }
 

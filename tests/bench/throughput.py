@@ -217,7 +217,7 @@ class Compared:
         """Its goals."""
         work = self.work
         figures = (
-            (work.cheaper_by, self.cheaper_by.median if self.cheaper_by else None, "records per CPU-second, Kafka's = 1"),
+            (work.cheaper_by, self.cheaper_by.median if self.cheaper_by else None, "times Kafka's records per CPU-second"),
             (work.speed, self.speed, "M records/s"),
             (work.gigabytes, self.gigabytes, "GB/s"),
         )

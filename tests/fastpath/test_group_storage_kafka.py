@@ -16,7 +16,7 @@ import re
 import shutil
 import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
@@ -65,10 +65,10 @@ NEWER = next(name for number in count() if partition_of(name := f"newer-{number}
 COMPLAINT = re.compile(r"\b(WARN|ERROR|FATAL)\b")
 
 
-def moved(folder: Path, into: Path, groups: dict[str, str]) -> None:
-    """The partitions of these groups, from one data folder into another, with their log starts."""
+def moved(folder: Path, into: Path, indexes: Iterable[int]) -> None:
+    """These partitions, from one data folder into another, with their log starts."""
     starts = log_starts(folder)
-    for index in partitions_of(groups):
+    for index in indexes:
         moved_in(folder / f"{OFFSETS}-{index}", into / f"{OFFSETS}-{index}")
         with_log_starts(into, {(OFFSETS, index): starts.get((OFFSETS, index), 0)})
 
@@ -172,7 +172,7 @@ def told(kafka: Kafka, path: Path) -> Story:
         ours.node.expiry(now)
         copied(path / "ours", path / "running")
 
-    moved(data, prepared(path / "adopted", now), KAFKA_S)
+    moved(data, prepared(path / "adopted", now), partitions_of(KAFKA_S))
     with started(path / "adopted", now) as ours:
         company = theirs.again(Lines(ours).open)
         story.said["Kafka's, by ours"] = seen(company.line, company.groups)
@@ -180,9 +180,9 @@ def told(kafka: Kafka, path: Path) -> Story:
         company.goes_on()
         story.said["Kafka's, gone on"] = seen(company.line, company.groups)
 
-    moved(path / "adopted", data, KAFKA_S)
+    moved(path / "adopted", data, partitions_of(KAFKA_S))
     assert log_starts(path / "ours"), "a log was written anew"
-    moved(path / "ours", data, OURS)
+    moved(path / "ours", data, partitions_of(OURS))
     with running(kafka) as opened:
         line = opened()
         story.said["Kafka's, gone on, by Kafka"] = seen(line, KAFKA_S)
@@ -194,12 +194,12 @@ def told(kafka: Kafka, path: Path) -> Story:
         kafka.kill()
     story.complaints["after a clean stop"] = complaints(kafka)
 
-    moved(data, prepared(path / "found", now), OURS)
+    moved(data, prepared(path / "found", now), partitions_of(OURS))
     (path / "found" / CLEAN).unlink()
     with started(path / "found", now) as ours:
         story.said["ours, gone on, by ours"] = seen(Lines(ours).open(), OURS)
 
-    moved(path / "running", data, OURS)
+    moved(path / "running", data, partitions_of(OURS))
     with running(kafka) as opened:
         story.said["ours, crashed, by Kafka"] = seen(opened(), OURS)
         kafka.shut_down()
@@ -265,3 +265,25 @@ def test_the_same_requests_write_the_same_batches(story: Story) -> None:
 @pytest.mark.parametrize("stop", ["after a clean stop", "after a crash"])
 def test_apache_kafka_loads_our_groups_without_a_word(story: Story, stop: str) -> None:
     assert not story.complaints[stop]
+
+
+@pytest.mark.rule("GROUP-RECORD-13")
+def test_apache_kafka_finds_groups_where_they_lie_since_there_are_more_partitions(tmp_path: Path) -> None:
+    now, more = time.time_ns() // 1_000_000, PARTITIONS + 3
+    with started(tmp_path / "ours", now) as ours:
+        create(ours, TOPIC, 2)
+        company = Company(Lines(ours).open, OURS)
+        await_coordinators(company.line)
+        said = come(company)
+        grown = m.CreatePartitionsRequest((m.CreatePartitionsTopic(OFFSETS, more, None),), 60_000)
+        assert ask(company.other, grown, 3).results[0].error_code == 0
+    try:
+        with Kafka(**{"offsets.topic.num.partitions": str(more)}) as kafka:
+            create(Connected(kafka.host, kafka.port), TOPIC, 2)
+            await_coordinators(RawClient(kafka.host, kafka.port))
+            kafka.shut_down()
+            moved(tmp_path / "ours", kafka.data_path, range(more))
+            with running(kafka) as opened:
+                assert seen(opened(), OURS) == said
+    except PeerUnavailable as reason:
+        not_run(f"Apache Kafka: {reason}")

@@ -122,7 +122,7 @@ def link(tree: Path, package: Path) -> None:
     for path in (tree / "fastpath").iterdir():
         if path.suffix in SOURCES:
             copy(path, rooms / path.name)
-        elif path.suffix == ".py":
+        elif path.suffix == ".py" or (path.is_dir() and path.name != "__pycache__"):
             relink(rooms / path.name, path)
     for path in rooms.iterdir():
         if path.suffix in (*SOURCES, ".py") and not (tree / "fastpath" / path.name).exists():
