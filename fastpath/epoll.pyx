@@ -1,6 +1,6 @@
 # distutils: language = c++
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
-"""The epoll driver, as the control plane has it: I/O threads and a flusher, which it starts, hears, answers and stops.
+"""The epoll driver, as the control plane has it: I/O threads and flushers, which it starts, hears, answers and stops.
 
     clients ◀──▶ I/O threads ──▶ notes ──▶ the control plane
                      ▲                          │
@@ -16,7 +16,7 @@ from libcpp.vector cimport vector
 from posix.unistd cimport close, getpid
 
 from fiducial.fastpath.core cimport Core
-from fiducial.fastpath.flusher cimport run_flusher
+from fiducial.fastpath.flusher cimport FLUSHERS, Flusher, run_flusher
 from fiducial.fastpath.frames cimport free_turn, new_turn
 from fiducial.fastpath.front cimport THREADS_MAX, Front, thread_of
 from fiducial.fastpath.mail cimport ANSWER, HANG_UP, Letter, Note, close_jobs, open_jobs, open_mailbox, post, ring, take_notes
@@ -40,6 +40,7 @@ cdef class Driver:
 
     cdef Front* front
     cdef vector[Worker*] workers
+    cdef vector[Flusher*] flushers
     cdef vector[pthread_t] threads
     cdef Core core
     cdef int owner  # the process that they run in
@@ -47,7 +48,6 @@ cdef class Driver:
     def __cinit__(self) -> None:
         self.front = new Front()
         self.front.mailbox.bell = self.front.jobs.bell = -1
-        self.front.flushing = NULL
         self.owner = getpid()
 
     def __init__(self, core: Core, listeners: list[int], threads: int, settings: object, ends: dict[int, str]) -> None:
@@ -63,7 +63,6 @@ cdef class Driver:
         self.front.ends.resize(max(ends) + 1)
         for verdict, reason in ends.items():
             self.front.ends[<int>verdict] = reason.encode()
-        self.front.flushing = new_turn(core.plane)
         if not open_mailbox(&self.front.mailbox) or not open_jobs(&self.front.jobs):
             raise OSError(errno, os.strerror(errno))
         for number in range(min(threads, THREADS_MAX)):
@@ -80,7 +79,11 @@ cdef class Driver:
         cdef int result
         sigfillset(&every)
         pthread_sigmask(SIG_SETMASK, &every, &before)  # what a thread is born with
-        result = self.run(run_flusher, self.front)
+        result = 0
+        for index in range(<size_t>FLUSHERS):
+            self.flushers.push_back(new Flusher())
+            self.flushers.back().front, self.flushers.back().turn = self.front, new_turn(self.front.plane)
+            result = result or self.run(run_flusher, self.flushers.back())
         for index in range(self.workers.size()):
             result = result or self.run(run_worker, self.workers[index])
         pthread_sigmask(SIG_SETMASK, &before, NULL)
@@ -104,7 +107,8 @@ cdef class Driver:
         self.front.is_stopping.set(1)
         for index in range(self.front.inboxes.size()):
             ring(self.front.inboxes[index].bell)
-        ring(self.front.jobs.bell)
+        for index in range(self.flushers.size()):
+            ring(self.front.jobs.bell)
         with nogil:
             for index in range(self.threads.size()):
                 pthread_join(self.threads[index], NULL)
@@ -113,13 +117,15 @@ cdef class Driver:
                 free_worker(self.workers[index])
             self.workers.clear()
             self.front.inboxes.clear()
+            for index in range(self.flushers.size()):
+                free_turn(self.flushers[index].turn)
+                del self.flushers[index]
+            self.flushers.clear()
 
     def __dealloc__(self) -> None:
         if getpid() != self.owner:
             return
         self.stop()
-        if self.front.flushing != NULL:
-            free_turn(self.front.flushing)
         close_jobs(&self.front.jobs)
         close(self.front.mailbox.bell)
         del self.front

@@ -1,3 +1,13 @@
-"""Group commit: one thread forces to the disk what all who wait have appended, while the I/O threads go on."""
+"""Group commit: see `flusher.pyx`."""
 
-cdef void* run_flusher(void* front) noexcept nogil
+from fiducial.fastpath.front cimport Front
+from fiducial.fastpath.turn cimport Turn
+
+cdef enum:
+    FLUSHERS = 16  # they only wait
+
+cdef cppclass Flusher:
+    Front* front
+    Turn* turn
+
+cdef void* run_flusher(void* flusher) noexcept nogil

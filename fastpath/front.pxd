@@ -17,8 +17,7 @@ cdef enum:
 cdef cppclass Front:
     Plane* plane
     vector[Inbox*] inboxes  # of the I/O threads
-    Jobs jobs  # of the flusher
-    Turn* flushing  # its turn
+    Jobs jobs  # of the flushers
     Mailbox mailbox  # of the control plane
     vector[int] listeners
     vector[string] ends  # why a verdict ends a connection

@@ -1,4 +1,4 @@
-"""What threads tell each other: I/O threads by inboxes, the control plane by its mailbox, the flusher by its jobs. Who writes rings, if the reader may be asleep.
+"""What threads tell each other: I/O threads by inboxes, the control plane by its mailbox, the flushers by their jobs. Who writes rings, if the reader may be asleep.
 
 Who reads an inbox says that it goes to sleep before it looks into it for the last time; who writes looks whether the other sleeps after it has
 written. The lock between makes one of the two see what the other did.
@@ -6,6 +6,7 @@ written. The lock between makes one of the two see what the other did.
 
 from libc.stdint cimport int64_t
 from libcpp.string cimport string
+from libcpp.unordered_set cimport unordered_set
 from libcpp.vector cimport vector
 
 from fiducial.fastpath.files cimport Files
@@ -75,17 +76,23 @@ cdef void tell(Mailbox* mailbox, Note* note) noexcept nogil  # whose text is gon
 cdef int64_t take_notes(Mailbox* mailbox, vector[Note]* notes) noexcept nogil  # how many lines for the log are not among them
 
 
-# To the flusher
+# To the flushers
+
+cdef cppclass Job:
+    int64_t connection  # that waits
+    vector[Due] dues  # for what
 
 cdef cppclass Jobs:
     Lock lock
-    vector[int64_t] connections  # that wait, in order
-    vector[Due] dues  # for what
-    int bell
+    vector[Job] waiting  # in order
+    unordered_set[string] busy  # the partitions that a flusher has in hand
+    int bell  # is rung once for each who is to look
 
 cdef bint open_jobs(Jobs* jobs) noexcept nogil  # false: there is no descriptor
 cdef void close_jobs(Jobs* jobs) noexcept nogil
 cdef void wait_for_disk(Jobs* jobs, int64_t connection, vector[Due]* dues) noexcept nogil  # which are gone then
+cdef void take_jobs(Jobs* jobs, vector[Job]* taken) noexcept nogil  # none, if all that wait are for partitions that somebody has in hand
+cdef void finish_jobs(Jobs* jobs, vector[Due]* dues) noexcept nogil  # nobody has these in hand any more
 
 
 # Bells

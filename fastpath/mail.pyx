@@ -3,12 +3,14 @@
 """Inboxes, the mailbox and their bells: see `mail.pxd`."""
 
 from libc.stdint cimport int64_t, uint64_t
+from libcpp.string cimport string
+from libcpp.unordered_set cimport unordered_set
 from libcpp.vector cimport vector
 from posix.unistd cimport close, read, write
 
 from fiducial.fastpath.files cimport Files
 from fiducial.fastpath.sending cimport release_pieces
-from fiducial.fastpath.system cimport EFD_CLOEXEC, EFD_NONBLOCK, eventfd
+from fiducial.fastpath.system cimport EFD_CLOEXEC, EFD_NONBLOCK, EFD_SEMAPHORE, eventfd
 
 cdef enum:
     LINES_MAX = 1000  # so many for the log wait at most
@@ -102,7 +104,7 @@ cdef int64_t take_notes(Mailbox* mailbox, vector[Note]* notes) noexcept nogil:
 
 cdef bint open_jobs(Jobs* jobs) noexcept nogil:
     """Nobody waits."""
-    jobs.bell = eventfd(0, EFD_CLOEXEC)
+    jobs.bell = eventfd(0, EFD_CLOEXEC | EFD_SEMAPHORE)
     return jobs.bell >= 0
 
 
@@ -113,16 +115,52 @@ cdef void close_jobs(Jobs* jobs) noexcept nogil:
 
 cdef void wait_for_disk(Jobs* jobs, int64_t connection, vector[Due]* dues) noexcept nogil:
     """The connection is told once they are on the disk."""
-    cdef bint was_idle
-    cdef size_t index
     jobs.lock.take()
-    was_idle = jobs.connections.empty()
-    jobs.connections.push_back(connection)
-    for index in range(dues.size()):
-        jobs.dues.push_back(dues[0][index])
+    jobs.waiting.resize(jobs.waiting.size() + 1)
+    jobs.waiting.back().connection = connection
+    jobs.waiting.back().dues.swap(dues[0])
     jobs.lock.give()
-    dues.clear()
-    if was_idle:
+    ring(jobs.bell)
+
+
+cdef void take_jobs(Jobs* jobs, vector[Job]* taken) noexcept nogil:
+    """The first whose partitions nobody has in hand, and all others that wait for no more than those."""
+    cdef unordered_set[string] none, own
+    cdef size_t index, at, kept = 0
+    jobs.lock.take()
+    for index in range(jobs.waiting.size()):
+        if own.empty() and are_within(&jobs.waiting[index].dues, &jobs.busy, &none):
+            for at in range(jobs.waiting[index].dues.size()):
+                own.insert(jobs.waiting[index].dues[at].key)
+                jobs.busy.insert(jobs.waiting[index].dues[at].key)
+        if not own.empty() and are_within(&jobs.waiting[index].dues, &none, &own):
+            taken.push_back(jobs.waiting[index])
+            continue
+        jobs.waiting[kept] = jobs.waiting[index]
+        kept += 1
+    jobs.waiting.resize(kept)
+    jobs.lock.give()
+
+
+cdef bint are_within(vector[Due]* dues, unordered_set[string]* others, unordered_set[string]* own) noexcept nogil:
+    """Is none of them among the `others`, and each among the `own`, if there are any?"""
+    cdef size_t index
+    for index in range(dues.size()):
+        if others.count(dues[0][index].key) or (not own.empty() and own.count(dues[0][index].key) == 0):
+            return False
+    return True
+
+
+cdef void finish_jobs(Jobs* jobs, vector[Due]* dues) noexcept nogil:
+    """Who waited for one of these may be taken now."""
+    cdef size_t index
+    cdef bint has_more
+    jobs.lock.take()
+    for index in range(dues.size()):
+        jobs.busy.erase(dues[0][index].key)
+    has_more = not jobs.waiting.empty()
+    jobs.lock.give()
+    if has_more:
         ring(jobs.bell)
 
 

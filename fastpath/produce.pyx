@@ -11,6 +11,7 @@ from libcpp.vector cimport vector
 
 from fiducial.fastpath.batch cimport (
     ATTRIBUTE_TRANSACTIONAL,
+    Batch,
     FAULT_TEXT_BYTES_MAX,
     KEY_IS_MISSING,
     NO_PRODUCER,
@@ -189,12 +190,15 @@ cdef void take_outcome(Turn* turn, Target* target) noexcept nogil:
     """What came of the append, as its answer."""
     cdef Produced* produced = &target.coming.produced
     cdef PartitionProduceResponse* answer = &target.answer
+    cdef Coming again
     answer.error_code = produced.error
     if produced.error != 0:
         if produced.error not in (CORRUPT_MESSAGE, MESSAGE_TOO_LARGE, RECORD_LIST_TOO_LARGE):
             answer.log_start_offset = produced.log_start
         if produced.refusal == KEY_IS_MISSING or produced.refusal == SOME_RECORD_HAS_BAD_TIME:
-            tell_faults(turn, target.partition, &target.sent, answer)
+            again.batch = target.sent.first  # others were judged since, in the same room: its records are read once more
+            partition_room.judge(target.partition, &again, &turn.work, turn.now)
+            tell_faults(turn, target.partition, &again.batch, answer)
         return
     answer.base_offset = produced.base_offset
     answer.log_append_time_ms = produced.append_time_ms
@@ -203,19 +207,19 @@ cdef void take_outcome(Turn* turn, Target* target) noexcept nogil:
         turn.appended.push_back(Appended(target.partition, produced.end, produced.is_due, produced.is_watched))
 
 
-cdef void tell_faults(Turn* turn, Partition* partition, const Sent* sent, PartitionProduceResponse* answer) noexcept nogil:
+cdef void tell_faults(Turn* turn, Partition* partition, const Batch* batch, PartitionProduceResponse* answer) noexcept nogil:
     """LOG-BATCH-22: every record that is at fault, with its text, and a summary."""
     cdef LogConfig config
     copied_config(partition, &config)
     cdef Limits limits = limits_of(&config)
-    cdef int64_t count = record_faults(&sent.first, &limits, turn.now, NULL, 0), index
+    cdef int64_t count = record_faults(batch, &limits, turn.now, NULL, 0), index
     cdef Fault* faults = <Fault*>allocate(&turn.arena, count * sizeof(Fault))
     cdef BatchIndexAndErrorMessage* errors = <BatchIndexAndErrorMessage*>allocate(&turn.arena, count * sizeof(BatchIndexAndErrorMessage))
     cdef char* text
     cdef Message message
     if faults == NULL or errors == NULL or count == 0:
         return
-    record_faults(&sent.first, &limits, turn.now, faults, count)
+    record_faults(batch, &limits, turn.now, faults, count)
     for index in range(count):
         text = <char*>allocate(&turn.arena, FAULT_TEXT_BYTES_MAX)
         if text == NULL:

@@ -26,6 +26,7 @@ cdef extern from "<sys/eventfd.h>" nogil:
     enum:
         EFD_CLOEXEC
         EFD_NONBLOCK
+        EFD_SEMAPHORE
     int eventfd(unsigned int value, int flags)
 
 cdef extern from "<sys/socket.h>" nogil:
