@@ -1,5 +1,5 @@
-"""`fiducial serve` as a process, the reference broker and the fast path: what it logs, how much memory it takes, how many connections, and how it
-stops."""
+"""`fiducial serve` as a process, the reference broker and the fast path by each of its drivers: what it logs, how much memory it takes, how many
+connections, and how it stops."""
 
 from __future__ import annotations
 
@@ -30,7 +30,9 @@ PRODUCE, FETCH, METADATA, VERSIONS, CREATE_TOPICS = 0, 1, 3, 18, 19
 STOP_TIMEOUT_S = LOG_TIMEOUT_S = 10
 MEGABYTE = 1 << 20
 VERSIONS_0 = struct.pack(">hhih", VERSIONS, 0, 7, -1)
-REFERENCE, FAST = "the reference", "the fast path"
+REFERENCE, FAST, LOOP = "the reference", "the fast path", "the fast path by asyncio"
+#: How each is started.
+OPTIONS = {REFERENCE: ["--reference"], FAST: [], LOOP: ["--driver", "asyncio"]}
 
 
 class Instance:
@@ -69,7 +71,7 @@ class Instance:
         return self.log_path.read_text()
 
 
-@pytest.fixture(scope="module", params=[REFERENCE, FAST])
+@pytest.fixture(scope="module", params=list(OPTIONS))
 def kind(request: pytest.FixtureRequest) -> str:
     """Which of our brokers."""
     return str(request.param)
@@ -77,7 +79,8 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 def command_of(kind: str, folder: Path) -> list[str]:
     """How a broker is started; one that keeps data keeps it in the folder."""
-    return [sys.executable, "-m", "fiducial", "serve", *(["--reference"] if kind == REFERENCE else ["--data", str(folder / "data")])]
+    data = [] if kind == REFERENCE else ["--data", str(folder / "data")]
+    return [sys.executable, "-m", "fiducial", "serve", *OPTIONS[kind], *data]
 
 
 @contextmanager
