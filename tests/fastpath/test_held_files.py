@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from faults.test_mutants import PATIENCE_S, copied, plant
 
 from fastpath.folders import NOW, Ours, batch_of, create, delete, delete_records, look_up, produce, stored
 from fiducial.conformance.exploration.steps import request_frame
@@ -18,6 +22,9 @@ from fiducial.models import messages as m
 if TYPE_CHECKING:
     from fiducial.fastpath.core import Slice
 
+ROOT = Path(__file__).parents[2]
+IS_LONG = os.environ.get("FIDUCIAL_LONG") == "1"
+MUTANTS = {mutant["name"]: mutant for mutant in tomllib.loads(Path(__file__).with_name("mutants").joinpath("files.toml").read_text())["mutant"]}
 FETCH = 1
 TOPIC = "a"
 #: A segment holds few batches, and each has an entry in the indexes.
@@ -32,9 +39,9 @@ def ours(tmp_path: Path) -> Iterator[Ours]:
         yield broker
 
 
-def fill(ours: Ours) -> None:
+def fill(ours: Ours, **config: str) -> None:
     """A topic of some segments."""
-    create(ours, TOPIC, **SMALL)
+    create(ours, TOPIC, **SMALL, **config)
     for number in range(9):
         produce(ours, TOPIC, batch_of([NOW + number] * 2))
 
@@ -93,9 +100,9 @@ def descriptors() -> int:
     return len(os.listdir("/proc/self/fd"))
 
 
-def everything(ours: Ours) -> Iterator[str]:
+def everything(ours: Ours, **config: str) -> Iterator[str]:
     """All that opens files, in a topic that comes and goes."""
-    fill(ours)
+    fill(ours, **config)
     yield "rolls"
     assert len({fetch(ours, offset)[0][0] for offset in range(18)}) > 3
     yield "reads of every segment"
@@ -125,9 +132,10 @@ def everything(ours: Ours) -> Iterator[str]:
     yield "a deletion"
 
 
-def test_whatever_was_opened_is_closed_when_the_topic_is_gone(ours: Ours) -> None:
+@pytest.mark.parametrize("config", [{}, {"flush_messages": "1"}], ids=["none", "commit"])
+def test_whatever_was_opened_is_closed_when_the_topic_is_gone(ours: Ours, config: dict[str, str]) -> None:
     before = descriptors()
-    open_after = {what: descriptors() for what in everything(ours)}
+    open_after = {what: descriptors() for what in everything(ours, **config)}
     assert open_after["reads of every segment"] > before + 3
     assert open_after["fetches that wait, are looked at again, and end"] == open_after["whole segments"] == open_after["syncs"]
     assert open_after["retention"] < open_after["syncs"]
@@ -143,3 +151,23 @@ def test_reads_leave_nothing_open_that_was_not(ours: Ours) -> None:
         fetch(ours, 17, max_wait_ms=1)
         assert ours.node.expire(ours.now + 1)
     assert descriptors() == before
+
+
+# That the tests above can fail
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_a_fault_can_be_planted(name: str) -> None:
+    mutant = MUTANTS[name]
+    assert (ROOT / "fastpath" / mutant["file"]).read_text().count(mutant["old"]) == 1
+
+
+@pytest.mark.skipif(not IS_LONG, reason="NOT RUN: compiles a room anew for each fault, minutes in all; FIDUCIAL_LONG=1 does")
+@pytest.mark.parametrize("name", MUTANTS)
+def test_a_planted_fault_is_seen(name: str, tmp_path: Path) -> None:
+    tree = copied(tmp_path / "tree")
+    plant(MUTANTS[name], tree)
+    paths = f"pythonpath={tree / 'src'} {ROOT / 'tests'}"
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-o", paths, "-k", "not planted", __file__]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    assert done.returncode == pytest.ExitCode.TESTS_FAILED, f"nobody saw that {name}:\n{done.stdout[-2000:]}"
