@@ -162,12 +162,23 @@ def test_a_fault_can_be_planted(name: str) -> None:
     assert (ROOT / "fastpath" / mutant["file"]).read_text().count(mutant["old"]) == 1
 
 
+def asked(tree: Path) -> tuple[int, str]:
+    """The tests above asked of a copy: pytest's exit code, and what it says."""
+    paths = f"pythonpath={tree / 'src'} {ROOT / 'tests'}"
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-o", paths, "-k", "not planted", __file__]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    return done.returncode, done.stdout[-2000:]
+
+
+def test_where_no_fault_is_planted_none_is_seen(tmp_path: Path) -> None:
+    code, told = asked(copied(tmp_path / "tree"))
+    assert code == pytest.ExitCode.OK, told
+
+
 @pytest.mark.skipif(not IS_LONG, reason="NOT RUN: compiles a room anew for each fault, minutes in all; FIDUCIAL_LONG=1 does")
 @pytest.mark.parametrize("name", MUTANTS)
 def test_a_planted_fault_is_seen(name: str, tmp_path: Path) -> None:
     tree = copied(tmp_path / "tree")
     plant(MUTANTS[name], tree)
-    paths = f"pythonpath={tree / 'src'} {ROOT / 'tests'}"
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-o", paths, "-k", "not planted", __file__]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
-    assert done.returncode == pytest.ExitCode.TESTS_FAILED, f"nobody saw that {name}:\n{done.stdout[-2000:]}"
+    code, told = asked(tree)
+    assert code == pytest.ExitCode.TESTS_FAILED, f"nobody saw that {name}: {told}"
