@@ -387,6 +387,16 @@ cdef class Core:
             for at in range(segments.size())
         ]
 
+    def watchers(self, bytes topic_id, int index) -> int:
+        """How many fetches wait for a partition, for whoever compares."""
+        cdef Partition* here = self.held(topic_id, index)
+        cdef int64_t count
+        with nogil:
+            here.lock.take()
+            count = here.watchers
+            here.lock.give()
+        return count
+
     def path(self, str topic, int index) -> bytes:
         """The folder of a partition."""
         return self.folder + f"/{topic}-{index}".encode()
