@@ -1,0 +1,1 @@
+"""The fast path under AddressSanitizer, UndefinedBehaviorSanitizer and ThreadSanitizer."""
