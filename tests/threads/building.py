@@ -1,0 +1,47 @@
+"""The hammer compiled, for the rooms as they are installed, or as they are built with threads that hesitate or with ThreadSanitizer."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from sanitized import rooms
+from sanitized.rooms import Sanitizer
+
+#: Threads hesitate wherever they take or give back a lock.
+CHAOS = Sanitizer("chaos", "g++", ("-DFIDUCIAL_CHAOS",), (), {})
+SOURCE = Path(__file__).with_name("hammer.pyx")
+FOLDER = rooms.ROOT / "build" / "threads"
+
+
+def installed() -> dict[str, str]:
+    """The environment in which Python finds the hammer, and the rooms as they are installed."""
+    with rooms.alone(FOLDER):
+        rooms.relink(FOLDER / "fiducial", rooms.ROOT / "src" / "fiducial")
+        compile_hammer(FOLDER, Sanitizer("installed", "g++", (), (), {}))
+    return {**os.environ, "PYTHONPATH": f"{FOLDER}:{rooms.ROOT / 'tests'}"}
+
+
+def built(sanitizer: Sanitizer, tree: Path = rooms.ROOT, folder: Path | None = None) -> dict[str, str]:
+    """The same with the rooms of a checkout built so."""
+    folder = rooms.built(sanitizer, tree, folder)
+    with rooms.alone(folder):
+        compile_hammer(folder, sanitizer)
+    return rooms.environment(sanitizer, folder)
+
+
+def compile_hammer(folder: Path, sanitizer: Sanitizer) -> None:
+    """Compile it in a folder of rooms, if it or any of them has changed."""
+    declared = [path for path in (folder / "fiducial" / "fastpath").iterdir() if path.suffix in (".pxd", ".h")]
+    rooms.copy(SOURCE, folder / SOURCE.name)
+    made = list(folder.glob("hammer.*.so"))
+    if made and made[0].stat().st_mtime > max(path.stat().st_mtime for path in (*declared, folder / SOURCE.name)):
+        return
+    flags = " ".join((*rooms.FLAGS, *sanitizer.flags, f"-I{folder / 'fiducial' / 'fastpath'}"))
+    tools = {"CC": sanitizer.compiler, "CXX": sanitizer.compiler, "CFLAGS": flags, "LDFLAGS": " ".join(sanitizer.flags), "PYTHONPATH": str(folder)}
+    command = [sys.executable, "-m", "Cython.Build.Cythonize", "-3", "-i", "-f", "-q", SOURCE.name]
+    done = subprocess.run(command, cwd=folder, env={**os.environ, **tools}, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise RuntimeError(f"{sanitizer.name}: {done.stdout[-3000:]}{done.stderr[-3000:]}")
