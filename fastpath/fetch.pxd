@@ -67,7 +67,7 @@ cdef cppclass Fetches:
     void* context
     int32_t (*draw_session_id)(void* context) noexcept nogil
 
-cdef Verdict answer_fetch(Turn* turn, Fetches* fetches, int64_t connection, int64_t ticket, const Header* header, Reader* reader) noexcept nogil
+cdef Verdict answer_fetch(Turn* turn, Fetches* fetches, int64_t connection, const Header* header, Reader* reader) noexcept nogil
 cdef void wake(Turn* turn, Fetches* fetches, vector[string]* keys) noexcept nogil
 cdef void wake_topic(Turn* turn, Fetches* fetches, const string& topic_id) noexcept nogil
 cdef void time_out(Turn* turn, Fetches* fetches, int64_t ticket) noexcept nogil

@@ -518,12 +518,14 @@ cdef void spoil(Turn* turn, int64_t connection, const Header* header, const Fetc
     end_answer(turn, &frame)
 
 
-cdef Verdict answer_fetch(Turn* turn, Fetches* fetches, int64_t connection, int64_t ticket, const Header* header, Reader* reader) noexcept nogil:
+cdef Verdict answer_fetch(Turn* turn, Fetches* fetches, int64_t connection, const Header* header, Reader* reader) noexcept nogil:
     """Answer, or park."""
     cdef FetchRequest request
     cdef Verdict verdict
+    cdef int64_t ticket
     if not decode_fetch_request(&request, reader, &turn.arena, header.api_version):
         return MALFORMED
+    ticket = turn.tickets.add(1)
     fetches.lock.take()
     verdict = answer_or_park(turn, fetches, connection, ticket, header, &request)
     fetches.lock.give()

@@ -35,6 +35,7 @@ cdef Turn* new_turn(Plane* plane) noexcept with gil:
     memset(&turn.work, 0, sizeof(turn.work))
     turn.table = &plane.table
     turn.files = &plane.files
+    turn.tickets = &plane.tickets
     turn.work.codecs = python_codecs()
     turn.work.storage_error = &plane.table.storage_error
     turn.defers = False
@@ -128,7 +129,7 @@ cdef Verdict decide(Plane* plane, Turn* turn, int64_t connection, const uint8_t*
     if header.api_key == 0:
         return answer_produce(turn, connection, &header, &reader)
     if header.api_key == 1:
-        return answer_fetch(turn, &plane.fetches, connection, plane.tickets.add(1), &header, &reader)
+        return answer_fetch(turn, &plane.fetches, connection, &header, &reader)
     return answer_list_offsets(turn, connection, &header, &reader)
 
 
@@ -253,8 +254,8 @@ cdef void note_due_here(Plane* plane, vector[Due]* dues) noexcept nogil:
 
 
 cdef int force(Plane* plane, vector[Due]* dues) noexcept nogil:
-    """Each file once; after the first that fails, none."""
-    cdef int result = 0
+    """Each file once; after the first that fails, none: a sync that is tried again would succeed, and lie."""
+    cdef int result = <int>plane.table.storage_error.get()
     cdef size_t index, at
     for index in range(dues.size()):
         if result == 0:

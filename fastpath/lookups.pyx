@@ -80,6 +80,7 @@ cdef Verdict answer_list_offsets(Turn* turn, int64_t connection, const Header* h
     cdef int32_t t, p
     if not decode_list_offsets_request(&request, reader, &turn.arena, header.api_version):
         return MALFORMED
+    turn.tickets.add(1)
     if request.isolation_level < 0 or request.isolation_level > 1:
         spoil(turn, connection, header, &request)
         return REPLIED

@@ -372,6 +372,7 @@ class Node:
         else:
             self.broker = after
         effects, actions = self.append(before, effects, event, now)
+        self.trim([effect for effect in effects if isinstance(effect, events.Trim)])
         woken: list[Action] = []
         for effect in effects:
             match effect:
@@ -379,9 +380,6 @@ class Node:
                     actions += self.answer(ticket, body, has_changed=has_changed)
                 case SetAlarm(alarm, at_ms):
                     self.alarms.set(alarm, at_ms)
-                case events.Trim(topic_id, index, start):
-                    self.core.raise_start(topic_id, index, start, now)
-                    self.write_starts()
                 case events.Forget(topic_id):
                     self.core.forget_topic(topic_id, now)
                     woken += self.answers()
@@ -404,6 +402,13 @@ class Node:
         if failed:
             self.broker, effects = broker.not_stored(before, self.broker, effects, failed, event, reason, now)
         return effects, woken
+
+    def trim(self, effects: list[events.Trim]) -> None:
+        """Logs that start later: all at once, for what one of them loses may stand in another; and each is on the disk before."""
+        for effect in effects:
+            self.core.raise_start(effect.topic_id, effect.partition, effect.start)
+        if effects:
+            self.write_starts()
 
     def answer(self, ticket: int, body: Any, *, has_changed: bool) -> list[Action]:
         """An answer as bytes, if anybody listens. If the disk failed, what was decided is so, but nobody can say for how long."""

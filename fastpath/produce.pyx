@@ -261,6 +261,7 @@ cdef Verdict answer_produce(Turn* turn, int64_t connection, const Header* header
     cdef bint is_refused = False
     if not decode_produce_request(&request, reader, &turn.arena, header.api_version):
         return MALFORMED
+    turn.tickets.add(1)
     targets_of(turn, &request, header.api_version, &targets)
     for_all = refusal_of_all(&request, &message)
     for index in range(targets.size()):

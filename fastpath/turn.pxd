@@ -8,6 +8,7 @@ from fiducial.fastpath.files cimport Files
 from fiducial.fastpath.log cimport Place, Unsynced
 from fiducial.fastpath.partition cimport Partition, Work
 from fiducial.fastpath.table cimport Table
+from fiducial.fastpath.threads cimport Shared
 from fiducial.fastpath.wire cimport Arena, Frame, Span, Writer
 
 cdef enum Verdict:
@@ -48,6 +49,7 @@ cdef cppclass Due:  # what must be on the disk before the answers that wait for 
 cdef cppclass Turn:
     Table* table
     Files* files
+    Shared* tickets  # all requests are numbered in one row, by whoever has read them
     Arena arena
     Work work
     Writer out

@@ -181,7 +181,7 @@ def handle(broker: Broker, request: Request, now: int) -> tuple[Broker, tuple[Ef
     answer: Effect = Reply(request.ticket, outcome.body, outcome.rules)
     if closes(request, outcome):
         answer = Close(request.ticket, outcome.rules)
-    after, of_groups = without_offsets(broker, outcome, now)
+    after, of_groups = with_groups_moved(broker, *without_offsets(broker, outcome, now))
     after, woken = wake(after, touched_by(outcome.effects))
     return after, (*outcome.effects, *of_groups, answer, *woken)
 
@@ -275,22 +275,36 @@ def coordinated(
     return changed(broker, groups=groups), (*appends, *others)
 
 
-@rule("GROUP-RECORD-12")
+@rule("GROUP-RECORD-13")
+def has_moved_groups(before: Broker, after: Broker) -> bool:
+    """Have partitions been added to the topic of offsets? Then groups lie elsewhere."""
+    was, topic = before.topics.by_name.get(OFFSETS_TOPIC), after.topics.by_name.get(OFFSETS_TOPIC)
+    return was is not None and topic is not None and topic.partitions > was.partitions
+
+
+def with_groups_moved(before: Broker, after: Broker, effects: tuple[Effect, ...]) -> tuple[Broker, tuple[Effect, ...]]:
+    """Groups that lie elsewhere since a request are written down there before it is answered."""
+    if not has_moved_groups(before, after):
+        return after, effects
+    return with_short_logs(changed(after, groups=changed(after.groups, scattered=True)), effects)
+
+
+@rule("GROUP-RECORD-12", "GROUP-RECORD-13")
 def with_short_logs(broker: Broker, effects: tuple[Effect, ...]) -> tuple[Broker, tuple[Effect, ...]]:
     """Where the log of a partition is longer than a segment, and more than twice as long as it need be, what counts is appended anew behind the
-    effects so far, and the log starts there."""
-    topic = broker.topics.by_name.get(OFFSETS_TOPIC)
+    effects so far, and the log starts there. Where records are scattered no log can do without another: all start anew together, or none does."""
+    topic, groups = broker.topics.by_name.get(OFFSETS_TOPIC), broker.groups
+    if topic is None or (groups.scattered and groups.shared):
+        return broker, effects
+    logs = {index: broker.partitions[topic.topic_id, index] for index in range(topic.partitions)}
+    due = [index for index, here in logs.items() if groups.scattered or (here.log.size_bytes > here.config.segment_bytes and index not in groups.shared)]
     found = list(effects)
-    for index in range(topic.partitions if topic is not None else 0):
-        assert topic is not None
-        here = broker.partitions[topic.topic_id, index]
-        if here.log.size_bytes <= here.config.segment_bytes or index in broker.groups.shared:
-            continue
-        records = [group_records.encoded(one) for one in group_requests.written_anew(broker.groups, index, topic.partitions)]
-        if here.log.size_bytes > 2 * sum(map(bytes_of, records)):
+    for index, counting in group_requests.written_anew(groups, due, topic.partitions).items():
+        records = [group_records.encoded(one) for one in counting]
+        if groups.scattered or logs[index].log.size_bytes > 2 * sum(map(bytes_of, records)):
             found += appends_of(broker, (topic.topic_id, index), records, BATCH_BYTES_MAX)
-            found.append(Trim(topic.topic_id, index, here.log.end))
-    return broker, tuple(found)
+            found.append(Trim(topic.topic_id, index, logs[index].log.end))
+    return changed(broker, groups=changed(groups, scattered=False)) if groups.scattered else broker, tuple(found)
 
 
 def appends_of(broker: Broker, key: tuple[Uuid, int], records: list[tuple[bytes, bytes | None]], bytes_max: int) -> list[Append]:
@@ -375,7 +389,9 @@ def not_stored(
     """What comes of an event, and its effects, if some of its records could not be appended: a request to groups is answered with the error, an
     alarm rings again later; for groups it is as if no more had happened than is in their logs, and a log that lacks something is not made short."""
     written = [record for append in effects if isinstance(append, Append) and append not in failed for record in append.records]
-    kept = changed(after, groups=group_requests.as_far_as_written(before.groups, (group_records.decoded(*record) for record in written)))
+    groups = group_requests.as_far_as_written(before.groups, (group_records.decoded(*record) for record in written))
+    is_scattered = groups.scattered or has_moved_groups(before, after)
+    kept = changed(after, groups=changed(groups, scattered=is_scattered))
     match event:
         case Request() if isinstance(event.body, GROUP_REQUESTS):
             asked, _ = asked_of(before, event)
@@ -384,7 +400,8 @@ def not_stored(
             return kept, (SetAlarm(alarm, now + RETRY_MS),)
         case _:
             lacking = {append.partition for append in failed}
-            return kept, tuple(one for one in effects if not isinstance(one, Append) and not (isinstance(one, Trim) and one.partition in lacking))
+            left = (one for one in effects if not isinstance(one, Append))
+            return kept, tuple(one for one in left if not isinstance(one, Trim) or not (is_scattered or one.partition in lacking))
 
 
 # Those who wait

@@ -106,7 +106,8 @@ class Append:
 
 @value
 class Trim:
-    """The log of a partition starts at `start` from here on: what lay below was appended anew, and that is in the log by now."""
+    """The log of a partition starts at `start` from here on: what lay below was appended anew, and that is in the log by now. Where one event has
+    more of these, all are done together, or none."""
 
     topic_id: Uuid
     partition: int

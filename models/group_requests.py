@@ -90,12 +90,14 @@ GROUP_OPERATIONS = 1 << 3 | 1 << 6 | 1 << 8 | 1 << 10 | 1 << 11
 
 @value
 class Groups:
-    """Durable: saved, offsets. Volatile: live, which holds every group that there is. Of the logs: which partitions have records of others."""
+    """Durable: saved, offsets. Volatile: live, which holds every group that there is. Of the logs: which partitions have records of others, and
+    whether records may lie where their group does not any more."""
 
     live: Map[str, Group] = EMPTY
     saved: Map[str, GroupMetadata] = EMPTY
     offsets: Map[str, Offsets] = EMPTY
     shared: frozenset[int] = frozenset()
+    scattered: bool = False
 
 
 Effect = Persist | Reply | SetAlarm
@@ -175,7 +177,7 @@ def settled(groups: Groups, turns: Iterable[Turn]) -> tuple[Groups, tuple[Effect
     return groups, tuple(effects)
 
 
-@rule("GROUP-RECORD-4")
+@rule("GROUP-RECORD-4", "GROUP-RECORD-13")
 def found(logs: Sequence[tuple[Sequence[Any], bool]]) -> Groups:
     """What the logs of all partitions come to: of each its records, in order, and whether there is anything else in it. Records of a group that lie
     elsewhere than it does now are older: there were fewer partitions then."""
@@ -184,21 +186,22 @@ def found(logs: Sequence[tuple[Sequence[Any], bool]]) -> Groups:
         here = {name: partition_of(name, len(logs)) == index for name in {record.group_id for record in records}}
         own += (record for record in records if here[record.group_id])
         older += (record for record in records if not here[record.group_id])
-        shared |= {index} if has_others or not all(here.values()) else set()
-    return changed(evolved(Groups(), [*older, *own]), shared=frozenset(shared))
+        shared |= {index} if has_others else set()
+    return changed(evolved(Groups(), [*older, *own]), shared=frozenset(shared), scattered=bool(older))
 
 
-@rule("GROUP-RECORD-12")
-def written_anew(groups: Groups, index: int, partitions: int) -> tuple[Any, ...]:
-    """The fewest records that what is durable of the groups in one partition comes of."""
-    saved = [one for _, one in sorted(groups.saved.items()) if partition_of(one.group_id, partitions) == index]
-    offsets = [
-        OffsetCommitted(group_id, *key, one)
-        for group_id, committed in sorted(groups.offsets.items())
-        if partition_of(group_id, partitions) == index
-        for key, one in sorted(committed.items())
-    ]
-    return (*saved, *offsets)
+@rule("GROUP-RECORD-12", "GROUP-RECORD-13")
+def written_anew(groups: Groups, indexes: Iterable[int], partitions: int) -> dict[int, list[Any]]:
+    """The fewest records that what is durable of the groups in these partitions comes of, by partition."""
+    records: dict[int, list[Any]] = {index: [] for index in indexes}
+    for group_id in sorted({*groups.saved, *groups.offsets}):
+        here = records.get(partition_of(group_id, partitions))
+        if here is None:
+            continue
+        if group_id in groups.saved:
+            here.append(groups.saved[group_id])
+        here += (OffsetCommitted(group_id, *key, one) for key, one in sorted(offsets_of(groups, group_id).items()))
+    return records
 
 
 @rule("GROUP-RECORD-2")

@@ -648,6 +648,12 @@ def new_assignment_is_bad(broker: Broker, growth: Growth) -> bool:
     )
 
 
+@rule("GROUP-RECORD-14")
+def groups_cannot_move(broker: Broker, growth: Growth) -> bool:
+    """The topic of offsets, whose logs are not in order yet, or hold what is not ours to move."""
+    return growth.wanted.name == OFFSETS_TOPIC and (broker.groups.scattered or bool(broker.groups.shared))
+
+
 #: Arguments: the broker, the growth.
 GROW_CHECK = Ladder(
     "create partitions",
@@ -657,6 +663,7 @@ GROW_CHECK = Ladder(
         rung(does_not_grow, Error.INVALID_PARTITIONS),
         rung(new_assignment_is_bad, Error.INVALID_REPLICA_ASSIGNMENT),
         rung(grows_too_much, Error.INVALID_PARTITIONS, also=(Error.UNKNOWN_SERVER_ERROR,)),
+        rung(groups_cannot_move, Error.INVALID_REQUEST),
     ],
 )
 

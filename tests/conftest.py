@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import NoReturn
@@ -38,6 +38,12 @@ def not_run(reason: str) -> NoReturn:
     if os.environ.get("CI") == "true":
         pytest.fail(f"NOT RUN: {reason}", pytrace=False)
     pytest.skip(f"NOT RUN: {reason}")
+
+
+@pytest.fixture
+def tell(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
+    """Has a line in the summary of the run, wherever the test runs: what was counted, or found."""
+    return lambda line: record_property(TOLD, line)
 
 
 @pytest.fixture(scope="session")
@@ -87,7 +93,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatus: int, config: pytest.Config) -> None:
-    """The table of all parts, when this is the last part of `fiducial verify`."""
+    """What tests had to tell; the table of all parts, when this is the last part of `fiducial verify`."""
+    reports = [report for outcome in ("passed", "failed") for report in terminalreporter.stats.get(outcome, [])]
+    told = [line for report in reports for name, line in report.user_properties if name == TOLD]
+    if told:
+        terminalreporter.section("what was counted")
+        terminalreporter.write_line("\n".join(told))
     before = results_so_far()
     if before:
         skipped = len(terminalreporter.stats.get("skipped", []))
@@ -98,3 +109,4 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatu
 
 
 BEGUN = pytest.StashKey[float]()
+TOLD = "told"

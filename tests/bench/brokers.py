@@ -66,8 +66,10 @@ class Fiducial:
 
     name = "Fiducial"
     host = "127.0.0.1"
-    #: Where everything is imported from, if not from where it is installed.
+    #: Where more is imported from.
     imports: Path | None = None
+    #: What is run.
+    module = "fiducial"
 
     def __init__(self, **settings: str) -> None:
         (self.port,) = free_ports(1)
@@ -90,7 +92,7 @@ class Fiducial:
         assert process.stdout.readline().startswith(b"listening on "), "the broker did not start; what it says is on stderr"
 
     def spawn(self) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "fiducial", "serve", "--listen", f"{self.host}:{self.port}", "--data", str(self.data_path)]
+        command = [sys.executable, "-m", self.module, "serve", "--listen", f"{self.host}:{self.port}", "--data", str(self.data_path)]
         for name, text in self.settings.items():
             command += ["--set", f"{name}={text}"]
         environment = {name: text for name, text in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}  # installed, it is compiled too
@@ -118,6 +120,14 @@ class CompiledFiducial(Fiducial):
     def __init__(self, **settings: str) -> None:
         super().__init__(**settings)
         subprocess.run([sys.executable, "-m", "fiducial.models.checkers.compiled", "--build"], check=True)
+
+
+class HoggedFiducial(Fiducial):
+    """The same, beside a thread that holds the GIL."""
+
+    name = "Fiducial, hogged"
+    imports = Path(__file__).parents[1]
+    module = "bench.hogged"
 
 
 class ApacheKafka(Kafka):
@@ -180,8 +190,9 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / TICKS_PER_S
 
 
-def resident_bytes(pid: int) -> int:
-    """The memory that it has."""
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    (size_kib,) = (line.split()[1] for line in lines if line.startswith("VmRSS:"))
+def memory_bytes(pid: int, what: str) -> int:
+    """VmRSS: what it has now; VmHWM: what it had at most; Pss: what it has now, of what it shares with others its part."""
+    file = "smaps_rollup" if what == "Pss" else "status"
+    lines = Path(f"/proc/{pid}/{file}").read_text().splitlines()
+    (size_kib,) = (line.split()[1] for line in lines if line.startswith(f"{what}:"))
     return int(size_kib) * 1024

@@ -1,8 +1,7 @@
 """The load on a coordinator: members who join and share 10,000 partitions, and the heartbeats and commits of those who have joined.
 
-It runs in a process of its own, and its frames are made beforehand. Who joins has a connection for itself, since a JoinGroup waits; what members
-say afterwards goes over a few, in blocks, as the load on a log does. Of an answer the first error code is looked at: a heartbeat has no other,
-and what refuses a member refuses it for every partition.
+Its frames are made beforehand. Who joins has a connection for itself, since a JoinGroup waits; what members say afterwards goes over a few, as the
+load on a log does. Of an answer the first error code is looked at: a heartbeat has no other, and what refuses a member refuses it for every partition.
 """
 
 from __future__ import annotations
@@ -16,8 +15,9 @@ from typing import Any
 
 from group_bench import subscription
 
-from bench.brokers import cpu_seconds
-from bench.load import CONNECTIONS, Connection, Lane, Load, Target, busy, with_length
+from bench.brokers import Broker, cpu_seconds
+from bench.generator import Lane, Load, generate
+from bench.load import Connection, with_length
 from fiducial.conformance.exploration.steps import answer_of, request_frame
 from fiducial.models import messages as m
 from fiducial.models.apis import APIS
@@ -30,8 +30,8 @@ COMMIT_VERSION = 9
 TOPICS, PARTITIONS = tuple(f"shared-{number}" for number in range(10)), 1_000
 #: Nobody is taken for gone.
 SESSION_MS, REBALANCE_MS = 1_800_000, 300_000
-#: Of a connection, in a block.
-BLOCK = 4
+#: What members say once they have joined goes over so many connections, and of each so many requests are on their way.
+CONNECTIONS, WINDOW = 4, 8
 #: How long a coordinator may take to be there, behind the making of 10,000 partitions (s).
 COORDINATOR_S = 180.0
 #: What is answered of a group until its partition of the offsets topic is there.
@@ -111,35 +111,20 @@ def frames_of(members: Members, work: Heartbeat | Commit) -> tuple[bytes, ...]:
     """What is sent again and again: everybody's turn has come, and every partition's."""
     ids, size = members.ids, len(members.ids)
     if isinstance(work, Heartbeat):
-        return tuple(heartbeat_frame(members, ids[at % size]) for at in range(in_whole_blocks(size)))
+        return tuple(heartbeat_frame(members, ids[at % size]) for at in range(max(size, CONNECTIONS)))
     slices = len(TOPICS) * PARTITIONS // work.partitions
-    count = in_whole_blocks(max(size, slices))
+    count = max(size, slices)
     return tuple(commit_frame(members, ids[at % size], at % slices * work.partitions, work.partitions) for at in range(count))
 
 
-def in_whole_blocks(count: int) -> int:
-    """So many at least, and on every connection whole blocks."""
-    a_turn = CONNECTIONS * BLOCK
-    return (count + a_turn - 1) // a_turn * a_turn
-
-
-class GroupLane(Lane):
-    """Every connection has its part of the frames; their answers have the same size."""
-
-    def __init__(self, target: Target, frames: Sequence[bytes]) -> None:
-        super().__init__(target, [b"".join(frames[at : at + BLOCK]) for at in range(0, len(frames), BLOCK)])
-        api_key = int.from_bytes(frames[0][4:6])
-        answer = self.ask(frames[0])
-        assert error_of(answer_of(answer, api_key, version_of(api_key))) == Error.NONE
-        self.size_bytes = 4 + len(answer)
-        self.place = error_place(api_key)
-        self.answers = bytearray(BLOCK * self.size_bytes)
-
-    def receive(self) -> None:
-        """The answers to one block."""
-        self.take(memoryview(self.answers))
-        for place in (self.place, self.place + 1):
-            assert not any(self.answers[place :: self.size_bytes]), "a member was refused"
+def lane(broker: Broker, frames: Sequence[bytes]) -> Lane:
+    """A connection with its part of the frames; their answers have the same size."""
+    api_key = int.from_bytes(frames[0][4:6])
+    connection = Connection(broker)
+    with connection.socket:
+        answer = connection.ask(frames[0])
+    assert error_of(answer_of(answer, api_key, version_of(api_key))) == Error.NONE
+    return Lane(frames, WINDOW, error_place(api_key), 4 + len(answer))
 
 
 def error_of(answer: Any) -> int:
@@ -155,10 +140,10 @@ def error_place(api_key: int) -> int:
     return head if api_key == HEARTBEAT else head + 1 + 1 + len(TOPICS[0]) + 1 + 4
 
 
-def run(target: Target, members: Members, work: Heartbeat | Commit, seconds: float) -> Load:
+def run(broker: Broker, members: Members, work: Heartbeat | Commit, seconds: float) -> Load:
     """Keep the coordinator busy for so long."""
     frames = frames_of(members, work)
-    return busy(target, [GroupLane(target, frames[at::CONNECTIONS]) for at in range(CONNECTIONS)], BLOCK, seconds)
+    return generate(broker.port, broker.pid, [lane(broker, frames[at::CONNECTIONS]) for at in range(CONNECTIONS)], seconds)
 
 
 # Members join
@@ -167,9 +152,9 @@ def run(target: Target, members: Members, work: Heartbeat | Commit, seconds: flo
 class Crowd:
     """Members with a connection each, of a group that nobody else is in."""
 
-    def __init__(self, target: Target, group_id: str, size: int) -> None:
-        self.target, self.group_id = target, group_id
-        self.connections = [Connection(target) for _ in range(size)]
+    def __init__(self, broker: Broker, group_id: str, size: int) -> None:
+        self.broker, self.group_id = broker, group_id
+        self.connections = [Connection(broker) for _ in range(size)]
         self.members = Members(group_id, 0, ("",) * size)
         self.find()
 
@@ -244,9 +229,9 @@ class Crowd:
 
     def timed(self, phase: Callable[[], None]) -> Phase:
         """What a phase takes."""
-        broker_cpu_s, begun = cpu_seconds(self.target.pid), time.monotonic()
+        broker_cpu_s, begun = cpu_seconds(self.broker.pid), time.monotonic()
         phase()
-        return Phase(time.monotonic() - begun, cpu_seconds(self.target.pid) - broker_cpu_s)
+        return Phase(time.monotonic() - begun, cpu_seconds(self.broker.pid) - broker_cpu_s)
 
     def leave(self, *ids: str) -> None:
         """These leave the group."""
@@ -260,19 +245,19 @@ class Crowd:
             connection.socket.close()
 
 
-def joined(target: Target, group_id: str, size: int) -> Members:
+def joined(broker: Broker, group_id: str, size: int) -> Members:
     """A group of so many that is stable."""
     with ExitStack() as stack:
-        crowd = Crowd(target, group_id, size)
+        crowd = Crowd(broker, group_id, size)
         stack.callback(crowd.close)
         crowd.join()
         return crowd.members
 
 
-def gathered(target: Target, group_id: str, size: int, rebalances: int) -> tuple[Phase, list[Phase]]:
+def gathered(broker: Broker, group_id: str, size: int, rebalances: int) -> tuple[Phase, list[Phase]]:
     """So many join, rebalance so often, and leave: what joining took, and each time."""
     with ExitStack() as stack:
-        crowd = Crowd(target, group_id, size)
+        crowd = Crowd(broker, group_id, size)
         stack.callback(crowd.close)
         phases = crowd.join(), [crowd.rebalance() for _ in range(rebalances)]
         crowd.leave(*crowd.members.ids)

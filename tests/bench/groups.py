@@ -7,16 +7,14 @@ that a group is larger should make neither a heartbeat nor a commit dearer.
 from __future__ import annotations
 
 import itertools
-import multiprocessing
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from bench import group_load
-from bench.brokers import ApacheKafka, Broker, CompiledFiducial, Fiducial, create_topic, resident_bytes
-from bench.group_load import BLOCK, PARTITIONS, TOPICS, Commit, Heartbeat, Members, Phase
-from bench.load import CONNECTIONS, Load, Target
+from bench.brokers import ApacheKafka, Broker, CompiledFiducial, Fiducial, create_topic, memory_bytes
+from bench.generator import Load
+from bench.group_load import CONNECTIONS, PARTITIONS, TOPICS, WINDOW, Commit, Heartbeat, Members, Phase
 from bench.report import Spread, Table, say
 
 #: How long each kind of work is done by each broker in a round; and before the first, by Kafka, whose code is compiled only under load (s).
@@ -58,8 +56,8 @@ class Found:
 class Bench:
     """The brokers, with their groups."""
 
-    def __init__(self, brokers: Sequence[Broker], executor: ProcessPoolExecutor) -> None:
-        self.brokers, self.executor = brokers, executor
+    def __init__(self, brokers: Sequence[Broker]) -> None:
+        self.brokers = brokers
         self.names = itertools.count()
         self.found: dict[str, Found] = {broker.name: Found({work.name: [] for work in WORKS}, [], [], []) for broker in brokers}
         self.members: dict[tuple[str, int], Members] = {}
@@ -67,17 +65,17 @@ class Bench:
             say(f"{broker.name}: making {len(TOPICS) * PARTITIONS:,} partitions, and the groups")
             for topic in TOPICS:
                 create_topic(broker, topic, PARTITIONS)
-            self.found[broker.name].resident.append(resident_bytes(broker.pid))
+            self.found[broker.name].resident.append(memory_bytes(broker.pid, "VmRSS"))
             for size in SIZES:
-                self.members[broker.name, size] = executor.submit(group_load.joined, target(broker), f"of-{size}", size).result()
+                self.members[broker.name, size] = group_load.joined(broker, f"of-{size}", size)
 
     def measure(self, broker: Broker, work: Work, seconds: float) -> Load:
         """One turn."""
-        return self.executor.submit(group_load.run, target(broker), self.members[broker.name, work.members], work.kind, seconds).result()
+        return group_load.run(broker, self.members[broker.name, work.members], work.kind, seconds)
 
     def gather(self, broker: Broker) -> tuple[Phase, list[Phase]]:
         """A crowd joins, rebalances, and leaves."""
-        return self.executor.submit(group_load.gathered, target(broker), f"crowd-{next(self.names)}", CROWD, REBALANCES).result()
+        return group_load.gathered(broker, f"crowd-{next(self.names)}", CROWD, REBALANCES)
 
     def warm(self) -> None:
         """Every kind of work once, for each broker."""
@@ -101,22 +99,16 @@ class Bench:
             self.found[broker.name].rebalances.extend(rebalances)
 
 
-def target(broker: Broker) -> Target:
-    """Where the load goes."""
-    return Target(broker.host, broker.port, broker.pid, b"")
-
-
 def measured(brokers: Sequence[Broker], rounds: int) -> dict[str, Found]:
     """Broker -> what was found. The brokers run."""
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as executor:
-        bench = Bench(brokers, executor)
-        bench.warm()
-        for number in range(rounds):
-            bench.round(number, rounds)
-        for broker in brokers:
-            bench.found[broker.name].resident.append(resident_bytes(broker.pid))
-        say("")
-        return bench.found
+    bench = Bench(brokers)
+    bench.warm()
+    for number in range(rounds):
+        bench.round(number, rounds)
+    for broker in brokers:
+        bench.found[broker.name].resident.append(memory_bytes(broker.pid, "VmRSS"))
+    say("")
+    return bench.found
 
 
 # Tables
@@ -125,7 +117,7 @@ LOAD_COLUMNS = (
     "work", "per CPU-s", "compiled", "Kafka's", "of Kafka's", "compiled, of Kafka's", "requests/s", "compiled, a second", "Kafka's, a second", "load's CPU",
 )  # fmt: skip
 LOAD_NOTE = f"""Requests per CPU-second of the server, user and system, from /proc/PID/stat; and by the clock. Medians of the rounds; of the ratios, pair by pair, the least and the most too.
-{CONNECTIONS} connections with {2 * BLOCK} requests on their way; a commit goes through all of {len(TOPICS) * PARTITIONS:,} partitions, each member in its turn. Compiled: the same models, by Cython.
+{CONNECTIONS} connections with {WINDOW} requests on their way; a commit goes through all of {len(TOPICS) * PARTITIONS:,} partitions, each member in its turn. Compiled: the same models, by Cython.
 Load's CPU: what the generator, a process of its own, takes for each CPU-second of our server."""
 CROWD_COLUMNS = ("by", f"{CROWD:,} join, s", "CPU-s to join", f"{CROWD:,} rebalance, s", "CPU-s to rebalance", "resident MB", "in the end")
 CROWD_NOTE = f"""From the first JoinGroup to the last assignment, each member on a connection of its own. They join in one phase, which lasts until nobody came for {SETTINGS["group.initial.rebalance.delay.ms"]} ms;

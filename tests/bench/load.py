@@ -1,98 +1,67 @@
-"""The load: frames made beforehand, so that to send them costs less than to serve them. It runs in a process of its own.
+"""The load: frames made beforehand, for the generator to send; and whether what was acknowledged is there.
 
-Each connection has a partition of its own, and two blocks of requests on their way: while the broker answers one, the next one waits for it.
-Of a produce answer the error code is looked at; a fetch answer is compared up to its error code, and its records stay in the kernel.
+Each connection has a partition of its own. After every load the end of each log is asked for, which must be what was acknowledged, and some batches
+are read and parsed.
 """
 
 from __future__ import annotations
 
-import itertools
 import os
+import random
 import socket
 import struct
 import time
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cache
 
-from bench.brokers import cpu_seconds
+from bench.brokers import Broker, ask
+from bench.generator import Found, Lane, Tail, generate
 from fiducial.conformance.exploration.steps import answer_of, request_frame
 from fiducial.fastpath import batch
 from fiducial.models import messages as m
 from fiducial.models.errors import Error
 
-CONNECTIONS = 4
-#: Requests of a connection in a block; two blocks are on their way.
-BLOCK = 4
+#: Requests of a connection on their way, as a client's producer has them by default.
+WINDOW = 5
 VALUE_BYTES = 100
-PRODUCE, FETCH = 0, 1
+PRODUCE, FETCH, LIST_OFFSETS = 0, 1, 2
 PRODUCE_VERSION, FETCH_VERSION = 13, 17
-#: How many bytes of an answer, its length included, there are up to the end of its partition's error code, in these versions.
-PRODUCE_HEAD_BYTES, FETCH_HEAD_BYTES = 33, 43
+#: Where in an answer, from its length on, the error code of its partition stands, in these versions.
+PRODUCE_ERROR_AT, FETCH_ERROR_AT = 31, 41
 PATIENCE_S = 30.0
+#: How many batches of a partition are read and parsed after a load.
+SAMPLES = 3
+#: Offset, length and leader epoch of a batch: what a broker writes, and what stands between.
+STAMPED_BYTES = 16
+#: A fetch that waits.
+TAIL_WAIT_MS, TAIL_BYTES = 500, 1 << 20
 #: What is answered of a partition until its making has been carried out.
 NOT_YET = (Error.UNKNOWN_TOPIC_OR_PARTITION, Error.LEADER_NOT_AVAILABLE, Error.NOT_LEADER_OR_FOLLOWER, Error.UNKNOWN_TOPIC_ID)
 
 
 @dataclass(frozen=True)
 class Target:
-    """Whom to load, and with the partitions of which topic."""
+    """Whom to load, and which topic."""
 
-    host: str
-    port: int
-    pid: int
+    broker: Broker
+    topic: str
     topic_id: bytes
 
 
-@dataclass(frozen=True)
-class Produce:
-    """One batch a request."""
-
-    records: int
-    acks: int
-
-
-@dataclass(frozen=True)
-class Fetch:
-    """Whole batches, `batches` in an answer; each partition holds `held`."""
-
-    batches: int
-    records: int
-    held: int
-
-
-@dataclass(frozen=True)
-class Load:
-    """What was answered, and what that cost."""
-
-    requests: int
-    wall_s: float
-    broker_cpu_s: float
-    load_cpu_s: float
-
-
-@dataclass(frozen=True)
-class Measured(Load):
-    """The same of records that were acknowledged or read."""
-
-    records: int
-
-
 class Connection:
-    """One connection."""
+    """One connection, for what is asked once."""
 
-    def __init__(self, target: Target) -> None:
-        self.socket = socket.create_connection((target.host, target.port), timeout=PATIENCE_S)
+    def __init__(self, broker: Broker) -> None:
+        self.socket = socket.create_connection((broker.host, broker.port), timeout=PATIENCE_S)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.socket.settimeout(None)  # a call less for each that sends; the kernel keeps the time
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", int(PATIENCE_S), 0))
 
-    def take(self, into: memoryview, flags: int = 0) -> None:
+    def take(self, into: memoryview) -> None:
         """So many bytes."""
         taken = 0
         while taken < len(into):
-            got = self.socket.recv_into(into[taken:], 0, socket.MSG_WAITALL | flags)
+            got = self.socket.recv_into(into[taken:])
             assert got, "the broker ended the connection"
             taken += got
 
@@ -121,62 +90,10 @@ class Connection:
             time.sleep(0.02)
 
 
-class Lane(Connection, ABC):
-    """A connection that is kept busy with blocks of requests, again and again."""
-
-    def __init__(self, target: Target, blocks: Sequence[bytes]) -> None:
-        super().__init__(target)
-        self.blocks = itertools.cycle(blocks)
-
-    def send(self) -> None:
-        """The next block."""
-        self.socket.sendall(next(self.blocks))
-
-    @abstractmethod
-    def receive(self) -> None:
-        """The answers to one block."""
+# Frames
 
 
-class ProduceLane(Lane):
-    """Sends the same batch again and again."""
-
-    def __init__(self, target: Target, partition: int, work: Produce) -> None:
-        frame = produce_frame(target.topic_id, {partition: records_of(work.records)}, work.acks)
-        super().__init__(target, [frame * BLOCK])
-        self.size_bytes = 4 + len(self.produce(frame))
-        self.answers = bytearray(BLOCK * self.size_bytes)
-
-    def receive(self) -> None:
-        """All have the same size, since their numbers have."""
-        self.take(memoryview(self.answers))
-        for place in (PRODUCE_HEAD_BYTES - 2, PRODUCE_HEAD_BYTES - 1):
-            assert not any(self.answers[place :: self.size_bytes]), "a batch was refused"
-
-
-class FetchLane(Lane):
-    """Reads a partition from its beginning to its end, again and again."""
-
-    def __init__(self, target: Target, partition: int, work: Fetch) -> None:
-        max_bytes = work.batches * len(records_of(work.records))
-        offsets = range(0, work.held * work.records, work.batches * work.records)
-        frames = [fetch_frame(target.topic_id, partition, offset, max_bytes) for offset in offsets]
-        blocks = [b"".join(frames[at : at + BLOCK]) for at in range(0, len(frames) - BLOCK + 1, BLOCK)]
-        super().__init__(target, blocks)
-        answer = self.ask(frames[0])
-        ((fetched,),) = (one.partitions for one in answer_of(answer, FETCH, FETCH_VERSION).responses)
-        assert fetched.error_code == Error.NONE and len(fetched.records) == max_bytes, fetched
-        self.expected = struct.pack(">i", len(answer)) + answer[: FETCH_HEAD_BYTES - 4]
-        self.head = bytearray(FETCH_HEAD_BYTES)
-        self.rest = memoryview(bytearray(4 + len(answer) - FETCH_HEAD_BYTES))
-
-    def receive(self) -> None:
-        """MSG_TRUNC: the kernel throws the bytes away."""
-        for _ in range(BLOCK):
-            self.take(memoryview(self.head))
-            assert self.head == self.expected, "an answer is not like the first"
-            self.take(self.rest, socket.MSG_TRUNC)
-
-
+@cache
 def records_of(count: int) -> bytes:
     """A batch of records without keys, made now."""
     now_ms = time.time_ns() // 1_000_000
@@ -189,56 +106,109 @@ def with_length(frame: bytes) -> bytes:
     return struct.pack(">i", len(frame)) + frame
 
 
-def produce_frame(topic_id: bytes, batches: dict[int, bytes], acks: int) -> bytes:
+def produce_frame(topic_id: bytes, batches: dict[int, bytes], acks: int = -1) -> bytes:
     """A request for some partitions of a topic."""
     partitions = tuple(m.PartitionProduceData(index, data) for index, data in batches.items())  # type: ignore[arg-type]  # bytes go as they are
     return with_length(request_frame(PRODUCE, PRODUCE_VERSION, m.ProduceRequest(None, acks, 30_000, (m.TopicProduceData("", topic_id, partitions),))))
 
 
-def fetch_frame(topic_id: bytes, partition: int, offset: int, max_bytes: int) -> bytes:
-    """A request for one partition, outside of any session."""
+def fetch_frame(topic_id: bytes, partition: int, offset: int, max_bytes: int, max_wait_ms: int = 0) -> bytes:
+    """A request for one partition, outside of any session; if it may wait, then for the first byte."""
     wanted = m.FetchPartition(partition, -1, offset, partition_max_bytes=max_bytes)
-    return with_length(request_frame(FETCH, FETCH_VERSION, m.FetchRequest(session_epoch=-1, topics=(m.FetchTopic("", topic_id, (wanted,)),))))
+    request = m.FetchRequest(max_wait_ms=max_wait_ms, min_bytes=1, session_epoch=-1, topics=(m.FetchTopic("", topic_id, (wanted,)),))
+    return with_length(request_frame(FETCH, FETCH_VERSION, request))
 
 
-def lane_of(target: Target, partition: int, work: Produce | Fetch) -> Lane:
-    """A connection that does such work."""
-    return ProduceLane(target, partition, work) if isinstance(work, Produce) else FetchLane(target, partition, work)
+def fetched(answer: bytes) -> bytes:
+    """What was read of one partition."""
+    ((found,),) = (one.partitions for one in answer_of(answer, FETCH, FETCH_VERSION).responses)
+    assert found.error_code == Error.NONE and found.records, found
+    return bytes(found.records)
 
 
-def fill(target: Target, work: Fetch) -> None:
-    """What is to be fetched."""
-    for partition in range(CONNECTIONS):
-        frame = produce_frame(target.topic_id, {partition: records_of(work.records)}, acks=1)
-        connection = Connection(target)
-        with connection.socket:
-            for _ in range(work.held):
-                connection.produce(frame)
+# Lanes
 
 
-def run(target: Target, work: Produce | Fetch, seconds: float) -> Measured:
-    """Keep the broker busy for so long."""
-    load = busy(target, [lane_of(target, partition, work) for partition in range(CONNECTIONS)], BLOCK, seconds)
-    return Measured(**vars(load), records=load.requests * (work.records if isinstance(work, Produce) else work.records * work.batches))
+def produce_lane(target: Target, partition: int, records: int, window: int = WINDOW) -> Lane:
+    """The same batch again and again; one is in the log when this returns, so that the partition is ready."""
+    frame = produce_frame(target.topic_id, {partition: records_of(records)})
+    connection = Connection(target.broker)
+    with connection.socket:
+        answer = connection.produce(frame)
+    return Lane((frame,), window, PRODUCE_ERROR_AT, 4 + len(answer))
 
 
-def busy(target: Target, lanes: Sequence[Lane], block: int, seconds: float) -> Load:
-    """Two blocks of each lane on their way, for so long; a block has `block` requests. In the end the lanes are closed."""
+def fetch_lane(target: Target, partition: int, records: int, batches: int, held: int) -> Lane:
+    """So many batches an answer, of a partition that holds `held`, from its beginning to its end again and again."""
+    max_bytes = batches * len(records_of(records))
+    frames = [fetch_frame(target.topic_id, partition, offset, max_bytes) for offset in range(0, (held // batches) * batches * records, batches * records)]
+    connection = Connection(target.broker)
+    with connection.socket:
+        sizes = {len(connection.ask(frame)) for frame in frames[-2:]}
+        (size,) = sizes
+        assert len(fetched(connection.ask(frames[0]))) == max_bytes, "an answer has not what was asked for"
+    return Lane(frames, WINDOW, FETCH_ERROR_AT, 4 + size, is_bulky=True)
+
+
+def tail_lane(target: Target, partition: int, records: int, lane: int) -> Lane:
+    """Reads what `lane` appends to a partition that has one batch; it asks from behind that."""
+    begin = 0x7EAD_0FF5_E700_0000  # no other bytes of the request are these
+    place = fetch_frame(target.topic_id, partition, begin, TAIL_BYTES, TAIL_WAIT_MS).index(struct.pack(">q", begin))
+    connection = Connection(target.broker)
+    with connection.socket:
+        answer = with_length(connection.ask(fetch_frame(target.topic_id, partition, 0, TAIL_BYTES)))
+    data = fetched(answer[4:])
+    assert len(data) == len(records_of(records)), "the partition has not just one batch"
+    records_at = answer.index(data) - len(unsigned_varint(len(data) + 1))
+    tail = Tail(lane, records, place, records_at, len(records_of(records)), records)
+    return Lane((fetch_frame(target.topic_id, partition, records, TAIL_BYTES, TAIL_WAIT_MS),), 1, FETCH_ERROR_AT, 0, is_bulky=True, is_counted=False, tail=tail)
+
+
+def unsigned_varint(number: int) -> bytes:
+    """As the protocol writes a length."""
+    return bytes([number & 0x7F | 0x80]) + unsigned_varint(number >> 7) if number > 0x7F else bytes([number])
+
+
+# Work, and whether it was done
+
+
+def produced(target: Target, lanes: Sequence[Lane], records: int, seconds: float, *, beside: Sequence[Lane] = (), rate: float = 0, warm_s: float = 0.2) -> Found:
+    """Lane i appends to partition i, which has one batch; then the logs have what was acknowledged, and it is readable."""
+    found = generate(target.broker.port, target.broker.pid, [*lanes, *beside], seconds, rate=rate, warm_s=warm_s)
+    ends = end_offsets(target, len(lanes))
+    acknowledged = [records * (1 + count) for count in found.answered[: len(lanes)]]
+    assert ends == acknowledged, f"the logs end at {ends}, and {acknowledged} was acknowledged"
+    sample(target, ends, records)
+    return found
+
+
+def end_offsets(target: Target, partitions: int) -> list[int]:
+    """Of each partition."""
+    wanted = tuple(m.ListOffsetsPartition(index, -1, -1) for index in range(partitions))
+    answer = ask(target.broker, LIST_OFFSETS, m.ListOffsetsRequest(-1, topics=(m.ListOffsetsTopic(target.topic, wanted),)))
+    return [one.offset for one in sorted(answer.topics[0].partitions, key=lambda one: one.partition_index)]
+
+
+def sample(target: Target, ends: Sequence[int], records: int) -> None:
+    """The last batch of the first partitions, and some others, are as they were sent, checksum and all."""
+    sent = records_of(records)
     with ExitStack() as stack:
-        for lane in lanes:
-            stack.callback(lane.socket.close)
-        blocks = len(lanes)
-        broker_cpu_s, load_cpu_s, begun = cpu_seconds(target.pid), time.process_time(), time.monotonic()
-        for lane in lanes:
-            lane.send()
-        for lane in itertools.cycle(lanes):
-            lane.send()
-            lane.receive()
-            blocks += 1
-            if time.monotonic() - begun > seconds:
-                break
-        for lane in lanes:
-            lane.receive()
-        wall_s = time.monotonic() - begun
-        used = cpu_seconds(target.pid) - broker_cpu_s, time.process_time() - load_cpu_s
-    return Load(blocks * block, wall_s, *used)
+        connection = Connection(target.broker)
+        stack.enter_context(connection.socket)
+        for partition, end in enumerate(ends[:SAMPLES]):
+            last = end // records - 1
+            for number in (last, *(random.randint(0, last) for _ in range(SAMPLES))):
+                frame = fetch_frame(target.topic_id, partition, number * records, len(records_of(records)))
+                read = batch.EncodedBatch(fetched(connection.ask(frame)))
+                assert read.crc_is_good and (read.base_offset, read.count) == (number * records, records), read
+                assert read.data[STAMPED_BYTES:] == sent[STAMPED_BYTES:], "what is read is not what was sent"
+
+
+def fill(target: Target, partitions: int, records: int, held: int) -> None:
+    """What is to be fetched."""
+    for partition in range(partitions):
+        frame = produce_frame(target.topic_id, {partition: records_of(records)})
+        connection = Connection(target.broker)
+        with connection.socket:
+            for _ in range(held):
+                connection.produce(frame)

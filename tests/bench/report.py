@@ -77,9 +77,11 @@ def plain(cell: Any) -> Any:
 
 
 def say(text: str) -> None:
-    """What is going on, for who watches: on a line that is written over."""
+    """What is going on, for who watches: on a line that is written over, if that can be; an empty text clears it."""
     if sys.stderr.isatty():
         print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
+    elif text:
+        print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
 
 
 # What it was measured on

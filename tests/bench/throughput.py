@@ -7,167 +7,218 @@ way round. So whatever else the machine does slows both, and a ratio is of two m
 from __future__ import annotations
 
 import itertools
-import multiprocessing
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from bench import load
-from bench.brokers import Broker, create_topic, delete_topic
-from bench.load import CONNECTIONS, Fetch, Measured, Produce, Target
+from bench.brokers import ApacheKafka, Broker, Fiducial, create_topic, delete_topic
+from bench.generator import Found, generate
+from bench.goals import Goal, Judged
+from bench.load import Target
 from bench.report import Spread, Table, say
 
 #: How long each kind of work is done by each broker in a round; and before the first, by Kafka, whose code is compiled only under load (s).
 TURN_S, KAFKA_WARM_S, WARM_S = 2.0, 5.0, 0.5
-#: Each partition holds so much of what is fetched.
-HELD = 1024
+#: Each partition of what is fetched holds so many batches of so many records; and there are so many partitions.
+HELD, HELD_RECORDS, HELD_PARTITIONS = 1024, 150, 4
 #: How long a broker is given to remove the files of a topic (s).
 REMOVAL_S = 30.0
 
 
 @dataclass(frozen=True)
+class Produce:
+    """One batch of so many records a request."""
+
+    records: int
+
+
+@dataclass(frozen=True)
+class Fetch:
+    """Whole batches, so many an answer."""
+
+    batches: int
+
+
+@dataclass(frozen=True)
 class Work:
-    """Something that a broker is kept busy with; `config` is of the topic."""
+    """Something that a broker is kept busy with; `config` is of the topic. The goals: of Kafka's records per CPU-second, of M records/s, of GB/s."""
 
     name: str
     kind: Produce | Fetch
+    connections: int
     config: dict[str, str] = field(default_factory=dict)
-    only_ours: bool = False
+    cheaper_by: float | None = None
+    speed: float | None = None
+    gigabytes: float | None = None
+
+    @property
+    def records(self) -> int:
+        """In a request, or in an answer."""
+        return self.kind.records if isinstance(self.kind, Produce) else self.kind.batches * HELD_RECORDS
 
     @property
     def record_bytes(self) -> float:
         """What a record takes on the wire and on the disk."""
-        return len(load.records_of(self.kind.records)) / self.kind.records
+        count = self.kind.records if isinstance(self.kind, Produce) else HELD_RECORDS
+        return len(load.records_of(count)) / count
 
 
-SIZES = {"1 record": 1, "16 KB": 150, "110 KB": 1000}
-PRODUCES = [Work(f"produce {size}, acks={acks}", Produce(records, acks)) for size, records in SIZES.items() for acks in (1, -1)]
-FETCHED = Fetch(4, 150, HELD)
-FETCHES = [Work("fetch 64 KB", FETCHED), Work("fetch 1 MB", Fetch(64, 150, HELD))]
-COMMITS = [Work(f"produce {size}, commit", Produce(records, -1), {"flush_messages": "1"}, only_ours=True) for size, records in SIZES.items()]
-WORKS = [*PRODUCES, *FETCHES, *COMMITS]
+def produces(size: str, records: int, cheaper_by: float, speed: float | None) -> list[Work]:
+    """From one connection, 4 and 64; the goals are of 4."""
+    goals: dict[int, dict[str, Any]] = {4: {"cheaper_by": cheaper_by, "speed": speed}}
+    names = {1: "1 connection", 4: "4 connections", 64: "64 connections"}
+    return [Work(f"produce {size}, {name}", Produce(records), count, **goals.get(count, {})) for count, name in names.items()]
+
+
+PRODUCES = [*produces("1 record", 1, 20, None), *produces("16 KB", 150, 9, 6), *produces("110 KB", 1000, 7, 12)]
+FETCHES = [Work("fetch 64 KB, 4 connections", Fetch(4), 4), Work("fetch 1 MB, 4 connections", Fetch(64), 4, cheaper_by=3)]
+DURABLE = {"flush_messages": "1"}
+DURABLES = [
+    Work("durable 16 KB, 16 connections", Produce(150), 16, DURABLE, gigabytes=0.35),
+    Work("durable 110 KB, 8 connections", Produce(1000), 8, DURABLE, gigabytes=0.35),
+]
+WORKS = [*PRODUCES, *FETCHES, *DURABLES]
+#: What Kafka is warmed by: every size once.
+WARMING = [work for work in WORKS if work.connections != 1 and work.connections != 64]
 
 
 class Bench:
     """The brokers, ready; and all that was measured of them."""
 
-    def __init__(self, brokers: Sequence[Broker], executor: ProcessPoolExecutor) -> None:
-        self.brokers, self.executor = brokers, executor
+    def __init__(self, brokers: Sequence[Broker]) -> None:
+        self.brokers = brokers
         self.names = itertools.count()
         self.filled = {broker.name: self.fill(broker) for broker in brokers}
-        self.found: dict[tuple[str, str], list[Measured]] = {(work.name, broker.name): [] for work in WORKS for broker in brokers}
+        self.found: dict[tuple[str, str], list[Found]] = {(work.name, broker.name): [] for work in WORKS for broker in brokers}
 
-    def fill(self, broker: Broker) -> bytes:
-        """The id of a topic that holds what is fetched."""
-        topic_id = create_topic(broker, "fetched", CONNECTIONS)
-        self.executor.submit(load.fill, self.target(broker, topic_id), FETCHED).result()
-        return topic_id
+    def fill(self, broker: Broker) -> Target:
+        """A topic that holds what is fetched, and a look at it."""
+        say(f"filling {broker.name}")
+        target = Target(broker, "fetched", create_topic(broker, "fetched", HELD_PARTITIONS))
+        load.fill(target, HELD_PARTITIONS, HELD_RECORDS, HELD)
+        load.sample(target, [HELD * HELD_RECORDS] * HELD_PARTITIONS, HELD_RECORDS)
+        return target
 
-    def target(self, broker: Broker, topic_id: bytes) -> Target:
-        """Where the load goes."""
-        return Target(broker.host, broker.port, broker.pid, topic_id)
-
-    @contextmanager
-    def topic(self, broker: Broker, work: Work) -> Iterator[bytes]:
-        """The id of a topic for this work; what is produced goes again, files and all."""
-        if isinstance(work.kind, Fetch):
-            yield self.filled[broker.name]
-            return
-        name = f"produced-{next(self.names)}"
-        topic_id = create_topic(broker, name, CONNECTIONS, **work.config)
-        yield topic_id
-        delete_topic(broker, topic_id)
-        give_up = time.monotonic() + REMOVAL_S
-        while any(broker.data_path.glob(f"{name}-*")) and time.monotonic() < give_up:
-            time.sleep(0.05)
-
-    def measure(self, broker: Broker, work: Work, seconds: float) -> Measured:
+    def measure(self, broker: Broker, work: Work, seconds: float) -> Found:
         """One turn."""
-        with self.topic(broker, work) as topic_id:
-            return self.executor.submit(load.run, self.target(broker, topic_id), work.kind, seconds).result()
+        if isinstance(work.kind, Fetch):
+            target = self.filled[broker.name]
+            lanes = [load.fetch_lane(target, index, HELD_RECORDS, work.kind.batches, HELD) for index in range(work.connections)]
+            return generate(broker.port, broker.pid, lanes, seconds)
+        with topic(broker, f"produced-{next(self.names)}", work.connections, **work.config) as target:
+            lanes = [load.produce_lane(target, index, work.kind.records) for index in range(work.connections)]
+            return load.produced(target, lanes, work.kind.records, seconds)
 
     def warm(self) -> None:
         """Every kind of work once, for each broker."""
-        for broker, work in itertools.product(self.brokers, WORKS):
-            if not work.only_ours:
-                say(f"warming {broker.name}: {work.name}")
-                self.measure(broker, work, KAFKA_WARM_S if broker.name == "Apache Kafka" else WARM_S)
-            elif broker is self.brokers[0]:
-                self.measure(broker, work, WARM_S)
+        for broker, work in itertools.product(self.brokers, WARMING):
+            say(f"warming {broker.name}: {work.name}")
+            self.measure(broker, work, KAFKA_WARM_S if broker.name == ApacheKafka.name else WARM_S)
 
     def round(self, number: int, rounds: int) -> None:
         """Every kind of work by each broker, in an order that changes from round to round."""
         for work in WORKS:
-            say(f"round {number + 1} of {rounds}: {work.name}")
-            brokers = self.brokers[:1] if work.only_ours else self.brokers if number % 2 == 0 else self.brokers[::-1]
-            for broker in brokers:
+            for broker in self.brokers if number % 2 == 0 else self.brokers[::-1]:
+                say(f"round {number + 1} of {rounds}: {work.name}, {broker.name}")
                 self.found[work.name, broker.name].append(self.measure(broker, work, TURN_S))
 
 
-def measured(brokers: Sequence[Broker], rounds: int) -> dict[tuple[str, str], list[Measured]]:
-    """(work, broker) -> one measurement for each round. The brokers run; ours is the first."""
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as executor:
-        bench = Bench(brokers, executor)
-        bench.warm()
-        for number in range(rounds):
-            bench.round(number, rounds)
-        say("")
-        return bench.found
+@contextmanager
+def topic(broker: Broker, name: str, partitions: int, **config: str) -> Iterator[Target]:
+    """A topic for a while; what is in it goes again, files and all."""
+    target = Target(broker, name, create_topic(broker, name, partitions, **config))
+    yield target
+    delete_topic(broker, target.topic_id)
+    give_up = time.monotonic() + REMOVAL_S
+    while any(broker.data_path.glob(f"{name}-*")) and time.monotonic() < give_up:
+        time.sleep(0.05)
+
+
+def measured(brokers: Sequence[Broker], rounds: int) -> Bench:
+    """One measurement of each work by each broker for each round. The brokers run; ours is the first."""
+    bench = Bench(brokers)
+    bench.warm()
+    for number in range(rounds):
+        bench.round(number, rounds)
+    say("")
+    return bench
 
 
 # Tables
 
-
 CHEAPER_BY = "cheaper by"
 COLUMNS = (
-    "work", "M records/s", "Kafka's M records/s", "faster by", "CPU-s per M records", "Kafka's CPU-s", CHEAPER_BY, "GB per CPU-s", "Kafka's GB", "load's CPU",
+    "work", "M records/s", "Kafka's M records/s", "faster by", "GB/s", "CPU-s per M records", "Kafka's CPU-s", CHEAPER_BY, f"{CHEAPER_BY}, goal", "goals", "load's CPU",
 )  # fmt: skip
-NOTE = f"""M records/s by the clock; CPU-s of the server, user and system, from /proc/PID/stat. Medians of the rounds; of the ratios, pair by pair, the least and the most too.
-{CONNECTIONS} connections, each with a partition of its own and {2 * load.BLOCK} requests on their way; records of {load.VALUE_BYTES} bytes without keys; commit: on the disk before it is acknowledged.
-Load's CPU: what the generator, a process of its own, takes for each CPU-second of our server."""
+NOTE = f"""M records/s and GB/s by the clock; CPU-s of the server, user and system, all its threads. Medians of the rounds; of the ratios, pair by pair, the least and the most too.
+Each connection has a partition of its own and {load.WINDOW} requests on their way; acks=-1; records of {load.VALUE_BYTES} bytes without keys, in batches made beforehand. Durable: flush.messages=1, on the disk before it is acknowledged.
+After each turn the logs' ends are what was acknowledged, and batches are read and compared. Goals: of cheaper by, of M records/s, of GB/s. Load's CPU: of one core, what the generator takes while ours serves."""
 
 
-def medians(of: Sequence[Measured]) -> dict[str, float]:
-    """What a broker comes to."""
-    return {
-        "speed": Spread.of([one.records / one.wall_s / 1e6 for one in of]).median,
-        "cost": Spread.of([cost(one) for one in of]).median,
-    }
-
-
-def cost(one: Measured) -> float:
+def cost(work: Work, one: Found) -> float:
     """CPU-seconds of the server per million records."""
-    return one.broker_cpu_s / one.records * 1e6
+    return one.broker_cpu_s / (one.requests * work.records) * 1e6
 
 
-def row(work: Work, ours: Sequence[Measured], theirs: Sequence[Measured]) -> tuple[Any, ...]:
-    """One kind of work."""
-    mine, other = medians(ours), medians(theirs) if theirs else {"speed": None, "cost": None}
-    pairs = list(zip(ours, theirs, strict=False))
-    gigabytes = work.record_bytes / 1000  # of a million records
-    return (
-        work.name,
-        mine["speed"],
-        other["speed"],
-        Spread.of([(a.records / a.wall_s) / (b.records / b.wall_s) for a, b in pairs]) if pairs else None,
-        mine["cost"],
-        other["cost"],
-        Spread.of([cost(b) / cost(a) for a, b in pairs]) if pairs else None,
-        gigabytes / mine["cost"],
-        other["cost"] and gigabytes / other["cost"],
-        Spread.of([one.load_cpu_s / one.broker_cpu_s for one in ours]),
-    )
+def speed(work: Work, one: Found) -> float:
+    """Millions of records a second."""
+    return one.requests * work.records / one.wall_s / 1e6
 
 
-def table(found: dict[tuple[str, str], list[Measured]], rounds: int) -> Table:
+class Compared:
+    """One kind of work, by ours and by Kafka, if it is there."""
+
+    def __init__(self, work: Work, ours: Sequence[Found], theirs: Sequence[Found]) -> None:
+        self.work = work
+        self.speeds, self.costs = [speed(work, one) for one in ours], [cost(work, one) for one in ours]
+        self.their_speeds, self.their_costs = [speed(work, one) for one in theirs], [cost(work, one) for one in theirs]
+        self.load_share = Spread.of([one.load_cpu_s / one.wall_s for one in ours])
+        self.speed = Spread.of(self.speeds).median
+        self.gigabytes = self.speed * work.record_bytes / 1000
+        self.faster_by = ratios(self.speeds, self.their_speeds)
+        self.cheaper_by = ratios(self.their_costs, self.costs)
+
+    def judged(self) -> list[Judged]:
+        """Its goals."""
+        work = self.work
+        figures = (
+            (work.cheaper_by, self.cheaper_by.median if self.cheaper_by else None, "records per CPU-second, Kafka's = 1"),
+            (work.speed, self.speed, "M records/s"),
+            (work.gigabytes, self.gigabytes, "GB/s"),
+        )
+        return [Judged(Goal(f"{work.name}: {what}", bound), found) for bound, found, what in figures if bound is not None and found is not None]
+
+    def row(self) -> tuple[Any, ...]:
+        """Of the table."""
+        goals = "; ".join(map(str, self.judged()))
+        costs = (median(self.costs), median(self.their_costs))
+        return (self.work.name, self.speed, median(self.their_speeds), self.faster_by, self.gigabytes, *costs, self.cheaper_by, self.work.cheaper_by, goals, self.load_share)
+
+
+def ratios(numbers: Sequence[float], others: Sequence[float]) -> Spread | None:
+    """Pair by pair, if there are any."""
+    pairs = list(zip(numbers, others, strict=False))
+    return Spread.of([one / other for one, other in pairs]) if pairs else None
+
+
+def median(numbers: Sequence[float]) -> float | None:
+    """If there are any."""
+    return Spread.of(numbers).median if numbers else None
+
+
+def compared(bench: Bench) -> list[Compared]:
     """Every kind of work."""
-    rows = [row(work, found[work.name, "Fiducial"], found.get((work.name, "Apache Kafka"), [])) for work in WORKS]
-    return Table(f"Produce and fetch under load, {rounds} rounds", COLUMNS, rows, NOTE)
+    return [Compared(work, bench.found[work.name, Fiducial.name], bench.found.get((work.name, ApacheKafka.name), [])) for work in WORKS]
 
 
-def as_data(found: dict[tuple[str, str], list[Measured]]) -> list[dict[str, Any]]:
+def table(found: Sequence[Compared], rounds: int) -> Table:
+    """Every kind of work."""
+    return Table(f"Produce and fetch under load, {rounds} rounds", COLUMNS, [one.row() for one in found], NOTE)
+
+
+def as_data(bench: Bench) -> list[dict[str, Any]]:
     """Every measurement."""
-    return [{"work": work, "broker": broker, "rounds": [asdict(one) for one in of]} for (work, broker), of in found.items()]
+    return [{"work": work, "broker": broker, "rounds": [asdict(one) for one in of]} for (work, broker), of in bench.found.items()]

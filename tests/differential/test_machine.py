@@ -170,7 +170,7 @@ def plants() -> dict[str, Plant]:
     }
 
 
-def test_planted_faults_are_found_and_told_in_few_steps(capsys: pytest.CaptureFixture[str]) -> None:
+def test_planted_faults_are_found_and_told_in_few_steps(tell: Callable[[str], None]) -> None:
     rows = []
     for name, plant in plants().items():
         story, asked = found(plant)
@@ -182,8 +182,7 @@ def test_planted_faults_are_found_and_told_in_few_steps(capsys: pytest.CaptureFi
         assert short.is_steady and len(short.steps) <= TOLD, f"{name}\n{short}"
         assert_minimal(short, fresh)
         rows.append(f"{name:<16} {asked:>6} {len(short.steps):>6}")
-    with capsys.disabled():
-        print("\n" + "\n".join(["fault             steps  story", *rows]))
+    tell("\n".join(["fault             steps  story", *rows]))
 
 
 @pytest.mark.parametrize("rule", ["GROUP-COMMIT-7", "GROUP-COMMIT-9"])

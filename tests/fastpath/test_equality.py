@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import multiprocessing
 import os
+from collections.abc import Callable
 
 import pytest
 
@@ -23,7 +24,7 @@ def steps_wanted() -> int:
     return int(os.environ.get("FIDUCIAL_STEPS", STEPS * (10 if is_long else 1)))
 
 
-def test_the_fast_path_answers_as_the_reference_does(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_fast_path_answers_as_the_reference_does(tell: Callable[[str], None], capsys: pytest.CaptureFixture[str]) -> None:
     wanted, taken = steps_wanted(), 0
     with multiprocessing.get_context("spawn").Pool(os.cpu_count()) as pool:
         for number, (steps, story) in enumerate(pool.imap(history, itertools.count(1))):
@@ -38,5 +39,4 @@ def test_the_fast_path_answers_as_the_reference_does(capsys: pytest.CaptureFixtu
             if taken >= wanted:
                 pool.terminate()
                 break
-    with capsys.disabled():
-        print(f"\r{number + 1} histories, {taken:,} steps: equal bytes, equal state")
+    tell(f"{number + 1} histories, {taken:,} steps: equal bytes, equal state")

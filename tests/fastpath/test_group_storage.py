@@ -18,6 +18,7 @@ from fastpath.group_folders import (
     PARTITIONS,
     TOPIC,
     Company,
+    Line,
     Lines,
     ask,
     await_coordinators,
@@ -29,6 +30,7 @@ from fiducial.fastpath.batch import batches, encode
 from fiducial.fastpath.node import Node, Progress
 from fiducial.models import group_records
 from fiducial.models import messages as m
+from fiducial.models.errors import Error
 from fiducial.models.group_records import decoded
 from fiducial.models.group_requests import Groups, evolve, partition_of
 from fiducial.models.settings import parse
@@ -171,22 +173,63 @@ def test_a_log_with_records_of_others_is_not_written_anew(story: Story, tmp_path
     assert bool(log_starts(tmp_path / "data")) is not is_left
 
 
-@pytest.mark.rule("GROUP-RECORD-4", "GROUP-RECORD-12")
-def test_what_a_group_wrote_before_it_lay_elsewhere_is_older(tmp_path: Path) -> None:
+# Partitions are added to the topic of offsets
+
+
+def moving(group: str) -> int:
+    """With how many partitions the group lies in one of those that there are, but in another."""
+    before = partition_of(group, PARTITIONS)
+    return next(count for count in range(PARTITIONS + 1, 100) if partition_of(group, count) not in (before, *range(PARTITIONS, count)))
+
+
+def grow(line: Line, partitions: int) -> int:
+    """The error of adding partitions to the topic of offsets."""
+    grown = m.CreatePartitionsRequest((m.CreatePartitionsTopic(OFFSETS, partitions, None),), 60_000)
+    return int(ask(line, grown, 3).results[0].error_code)
+
+
+@pytest.mark.rule("GROUP-RECORD-13")
+@pytest.mark.parametrize("stop", ["stopped", "killed"])
+def test_groups_are_found_where_they_lie_since_there_are_more_partitions(story: Story, tmp_path: Path, stop: str) -> None:
+    with started(copied(story.stopped, tmp_path / "data")) as ours:
+        company = story.company.again(Lines(ours).open)
+        before = seen(company.line, company.groups)
+        assert grow(company.line, PARTITIONS + 3) == 0
+        assert seen(company.line, company.groups) == before
+        (ours.stop if stop == "stopped" else ours.crash)()
+    with started(tmp_path / "data") as ours:
+        assert not ours.node.broker.groups.scattered
+        assert seen(Lines(ours).open(), company.groups) == before
+        ours.node.expiry(ours.now)
+        ours.crash()
+    with started(tmp_path / "data") as ours:
+        assert seen(Lines(ours).open(), company.groups) == before
+
+
+@pytest.mark.rule("GROUP-RECORD-4", "GROUP-RECORD-13", "GROUP-RECORD-14")
+def test_after_a_kill_before_groups_have_moved_what_they_wrote_is_older(tmp_path: Path) -> None:
+    count = moving("g")
     with started(tmp_path / "data") as ours:
         line = Lines(ours).open()
         create(ours, "t")
         await_coordinators(line)
         ask(line, commit(5), 9)
-        before = partition_of("g", PARTITIONS)
-        after = next(count for count in range(PARTITIONS + 1, 100) if partition_of("g", count) < before)
-        grown = m.CreatePartitionsRequest((m.CreatePartitionsTopic(OFFSETS, after, None),), 60_000)
-        assert ask(line, grown, 3).results[0].error_code == 0
+        copied(tmp_path / "data", tmp_path / "cut")
+        assert grow(line, count) == 0
+        shutil.copytree(tmp_path / "data" / "metadata", tmp_path / "cut" / "metadata", dirs_exist_ok=True)
+    with started(tmp_path / "cut") as ours:
+        line = Lines(ours).open()
+        assert ours.node.broker.groups.scattered and grow(line, count + 1) == Error.INVALID_REQUEST
         ask(line, commit(6), 9)
         ours.crash()
-    with started(tmp_path / "data") as ours:
+    with started(tmp_path / "cut") as ours:
         assert ours.node.broker.groups.offsets["g"]["t", 0].offset == 6
-        assert ours.node.broker.groups.shared == {before}
+        ours.node.expiry(ours.now)
+        ours.crash()
+    with started(tmp_path / "cut") as ours:
+        groups = ours.node.broker.groups
+        assert groups.offsets["g"]["t", 0].offset == 6 and not groups.scattered
+        assert grow(Lines(ours).open(), count + 1) == 0
 
 
 def commit(offset: int) -> m.OffsetCommitRequest:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import os
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
@@ -29,11 +30,10 @@ ACTIONS = (
     "LOG-RESTART-1", "LOG-RESTART-2", "LOG-RESTART-3", "LOG-RESTART-4", "LOG-RESTART-5", "LOG-RESTART-6", "LOG-RESTART-7", "LOG-RESTART-8", "LOG-RESTART-11",
     "GROUP-RECORD-2", "GROUP-RECORD-4", "GROUP-RECORD-12",
 )  # fmt: skip
-def test_what_is_found_after_any_crash_is_allowed(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_found_after_any_crash_is_allowed(work: Path, tell: Callable[[str], None]) -> None:
     campaign = Campaign(LONG if IS_LONG else EVERYDAY, work)
     campaign.run()
-    with capsys.disabled():
-        print(f"\n{campaign.report}")
+    tell(str(campaign.report))
     assert [action for action in ACTIONS if not campaign.did[action]] == []
     report = campaign.report
     assert min(*report.images.values(), report.states, report.shorter, report.resends) > 500

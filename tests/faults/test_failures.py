@@ -125,7 +125,7 @@ KINDS: dict[str, Callable[[int], Fault]] = {
 
 
 @pytest.mark.rule("LOG-RESTART-12")
-def test_whichever_operation_fails_nothing_that_was_answered_is_lost(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_whichever_operation_fails_nothing_that_was_answered_is_lost(work: Path, tell: Callable[[str], None]) -> None:
     where: Counter[str] = Counter()
     number = asked_for = 0
     while number <= asked_for:
@@ -135,8 +135,7 @@ def test_whichever_operation_fails_nothing_that_was_answered_is_lost(work: Path,
             ends_well(run, work)
             where[run.failed.title.split()[0] if run.failed else "nobody noticed"] += 1
         number += 1
-    with capsys.disabled():
-        print(f"\n{number} operations failed in {len(KINDS)} ways; noticed in: {', '.join(f'{step} {count}' for step, count in where.most_common())}")
+    tell(f"{number} operations failed in {len(KINDS)} ways; noticed in: {', '.join(f'{step} {count}' for step, count in where.most_common())}")
     assert number > 300
     assert {"start", "stop", "create", "produce", "delete", "flush", "checkpoint", "housekeeping", "retention.bytes", "a", "commit", "m"} <= set(where)
 

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -110,7 +110,7 @@ def consumed(broker: Served) -> list[bytes]:
 
 
 @pytest.mark.rule("LOG-RESTART-3", "LOG-RESTART-7")
-def test_a_broker_that_is_killed_again_and_again_loses_and_repeats_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_broker_that_is_killed_again_and_again_loses_and_repeats_nothing(tmp_path: Path, tell: Callable[[str], None]) -> None:
     acknowledged: set[bytes] = set()
     failed: list[KafkaError] = []
 
@@ -139,8 +139,7 @@ def test_a_broker_that_is_killed_again_and_again_loses_and_repeats_nothing(tmp_p
         assert not failed
         values = consumed(broker)
         assert broker.end(signal.SIGTERM) == 0
-    with capsys.disabled():
-        print(f"\n{ROUNDS} kills: {len(acknowledged):,} of {sent:,} records acknowledged, {len(values):,} read back")
+    tell(f"{ROUNDS} kills: {len(acknowledged):,} of {sent:,} records acknowledged, {len(values):,} read back")
     repeated = {value: times for value, times in Counter(values).items() if times > 1}
     assert not repeated
     assert not acknowledged - set(values)
@@ -188,7 +187,7 @@ def generation_of(client: RawClient, group: str) -> int:
 
 @pytest.mark.rule("GROUP-RECORD-2", "GROUP-RECORD-4", "LOG-RESTART-3")
 def test_a_broker_that_is_killed_again_and_again_takes_no_commit_back_and_gives_no_generation_twice(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, tell: Callable[[str], None]
 ) -> None:
     sent, known, generation = 0, dict.fromkeys(GROUPS, -1), 0
     with served(tmp_path / "data") as broker:
@@ -216,8 +215,7 @@ def test_a_broker_that_is_killed_again_and_again_takes_no_commit_back_and_gives_
                 assert broker.end(signal.SIGKILL) == -signal.SIGKILL
             broker.start()
         assert broker.end(signal.SIGTERM) == 0
-    with capsys.disabled():
-        print(f"\n{ROUNDS} kills: {sent:,} commits of {PARTITIONS} partitions sent, {generation} generations")
+    tell(f"{ROUNDS} kills: {sent:,} commits of {PARTITIONS} partitions sent, {generation} generations")
 
 
 # A full disk

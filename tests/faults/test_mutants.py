@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -60,10 +61,9 @@ def test_a_fault_can_be_planted(name: str) -> None:
 
 @pytest.mark.skipif(not IS_LONG, reason="NOT RUN: compiles a room anew for each fault, minutes in all; FIDUCIAL_LONG=1 does")
 @pytest.mark.parametrize("name", MUTANTS)
-def test_a_planted_fault_is_seen(name: str, work: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_planted_fault_is_seen(name: str, work: Path, tell: Callable[[str], None]) -> None:
     tree = copied(work / "tree")
     plant(MUTANTS[name], tree)
     said = told(tree, work / "work")
     assert said["found"] is not None, f"nobody saw that {name}: {said['looked']}"
-    with capsys.disabled():
-        print(f"\n{name}: {said['found'].splitlines()[0][:150]}")
+    tell(f"{name}: {said['found'].splitlines()[0][:150]}")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from group_bench import subscription
-from samples import NOW, Bench, batch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from samples import NOW, Bench, batch, falls_through
 
 from fiducial.models import broker, group_records, group_requests
 from fiducial.models import messages as m
@@ -417,13 +420,170 @@ def test_a_log_of_groups_that_cannot_be_written_anew_is_not_shortened() -> None:
     assert not_stored(bench, OffsetExpiry(), Error.KAFKA_STORAGE_ERROR) == ()
 
 
-@pytest.mark.rule("GROUP-RECORD-4", "GROUP-RECORD-12")
+@pytest.mark.rule("GROUP-RECORD-4", "GROUP-RECORD-13")
 def test_records_of_a_group_that_lies_elsewhere_by_now_are_older() -> None:
     at = {partition_of("g", 3): 6, (partition_of("g", 3) + 1) % 3: 5}  # where it lies, and where it lay
     of = {index: [OffsetCommitted("g", "t", 0, CommittedOffset(offset))] for index, offset in at.items()}
     found = group_requests.found([(of.get(index, []), False) for index in range(3)])
-    assert found.offsets["g"]["t", 0].offset == 6 and found.shared == {index for index, offset in at.items() if offset == 5}
+    assert found.offsets["g"]["t", 0].offset == 6 and found.scattered
+    assert not group_requests.found([(of[index] if index == partition_of("g", 3) else [], False) for index in range(3)]).scattered
     assert group_requests.found([([], True), ([], False)]).shared == {0}
+
+
+# A topic of offsets that grows
+
+
+class Logs:
+    """What the logs of the topic of offsets hold, as a start reads them."""
+
+    def __init__(self) -> None:
+        self.records: dict[int, list[Any]] = {}
+
+    def take(self, effects: Sequence[Effect]) -> None:
+        """What is appended; then logs start behind what they had."""
+        lengths = {index: len(records) for index, records in self.records.items()}
+        for append in appends(tuple(effects)):
+            self.records.setdefault(append.partition, []).extend(group_records.decoded(*record) for record in append.records)
+        for trim in [effect for effect in effects if isinstance(effect, Trim)]:
+            del self.records.get(trim.partition, [])[: lengths.get(trim.partition, 0)]
+
+    def found(self, partitions: int, others: frozenset[int] = frozenset()) -> Groups:
+        """What a start finds, of so many partitions; these have something else too."""
+        return group_requests.found([(self.records.get(index, []), index in others) for index in range(partitions)])
+
+
+def grow(count: int) -> m.CreatePartitionsRequest:
+    """The topic of offsets gets more partitions."""
+    return m.CreatePartitionsRequest((m.CreatePartitionsTopic(OFFSETS_TOPIC, count, None),), 60_000, False)
+
+
+def moving(group: str, partitions: int) -> int:
+    """With how many partitions the group lies in another one, of those that there are."""
+    return next(count for count in range(partitions + 1, 1_000) if partition_of(group, count) not in (partition_of(group, partitions), *range(partitions, count)))
+
+
+@pytest.mark.rule("GROUP-RECORD-13")
+def test_groups_are_written_where_they_lie_once_there_are_more_partitions() -> None:
+    bench, logs = led("t"), Logs()
+    for group in "gh":
+        bench.ask(commit(group=group), 9)
+        logs.take(bench.effects)
+    bench.ask(m.DeleteGroupsRequest(("h",)), 2)
+    logs.take(bench.effects)
+    count = moving("g", 50)
+    assert bench.ask(grow(count), 3).results[0].error_code == 0
+    logs.take(bench.effects)
+    assert {index: len(records) for index, records in logs.records.items() if records} == {partition_of("g", count): 1}
+    assert {effect.partition for effect in bench.effects if isinstance(effect, Trim)} == set(range(count))
+    assert isinstance(bench.effects[-1], Reply)
+    assert logs.found(count).offsets == bench.broker.groups.offsets and not logs.found(count).scattered and not bench.broker.groups.scattered
+    bench.ask(m.CreatePartitionsRequest((m.CreatePartitionsTopic("t", 5, None),), 60_000, False), 3)
+    assert not appends(bench.effects) and not [effect for effect in bench.effects if isinstance(effect, Trim)]
+
+
+@pytest.mark.rule("GROUP-RECORD-6", "GROUP-RECORD-13")
+def test_groups_that_cannot_be_written_where_they_lie_are_so_at_the_next_look_at_all_logs() -> None:
+    bench = led("t")
+    bench.ask(commit(), 9)
+    before = bench.broker.groups
+    left = not_stored(bench, Request(99, 1, "test", 3, grow(moving("g", 50))), Error.KAFKA_STORAGE_ERROR)
+    assert [effect.body.results[0].error_code for effect in left if isinstance(effect, Reply)] == [0]
+    assert not [effect for effect in left if isinstance(effect, Trim)]
+    assert bench.broker.groups == changed(before, scattered=True)
+    assert not [effect for effect in not_stored(bench, OffsetExpiry(), Error.KAFKA_STORAGE_ERROR) if isinstance(effect, Trim)]
+    assert bench.broker.groups.scattered
+    bench.happens(OffsetExpiry())
+    assert len(appends(bench.effects)) == 1 and bench.broker.groups == before
+    bench.happens(OffsetExpiry())
+    assert bench.effects == ()
+
+
+@pytest.mark.rule("GROUP-RECORD-13", "GROUP-RECORD-14")
+def test_where_a_log_has_records_of_others_none_is_made_short_while_groups_are_scattered() -> None:
+    bench = led("t", offsets_topic_segment_bytes="1048576")
+    bench.ask(commit(), 9)
+    bench.broker = changed(bench.broker, groups=changed(bench.broker.groups, shared=frozenset({7}), scattered=True))
+    for size_bytes in (1_048_576, 1):
+        filled(bench, bench.id_of(OFFSETS_TOPIC), partition_of("g", 50), size_bytes)
+    bench.happens(OffsetExpiry())
+    assert bench.effects == () and bench.broker.groups.scattered
+
+
+@pytest.mark.rule("GROUP-RECORD-13")
+def test_what_was_forgotten_after_a_move_that_a_crash_cut_short_stays_so() -> None:
+    bench, logs = led("t", offsets_topic_segment_bytes="1048576"), Logs()
+    bench.ask(commit(), 9)
+    logs.take(bench.effects)
+    count = moving("g", 50)
+    bench.ask(grow(count), 3)
+    bench.broker, _ = restarted(changed(bench.broker, groups=logs.found(count)), NOW, bench.broker.partitions)
+    bench.ask(m.DeleteGroupsRequest(("g",)), 2)
+    logs.take(bench.effects)
+    for size_bytes in (1_048_576, 1):
+        filled(bench, bench.id_of(OFFSETS_TOPIC), partition_of("g", count), size_bytes)
+    bench.happens(OffsetExpiry())
+    logs.take(bench.effects)
+    assert logs.found(count) == Groups()
+
+
+@pytest.mark.rule("GROUP-RECORD-14")
+@pytest.mark.parametrize("why", [{"scattered": True}, {"shared": frozenset({7})}])
+def test_the_topic_of_offsets_does_not_grow_where_groups_cannot_move(why: dict[str, Any]) -> None:
+    bench = led("t")
+    bench.broker = changed(bench.broker, groups=changed(bench.broker.groups, **why))
+    falls_through(lambda: (bench.refused(grow(51), 3), bench.ask(grow(51), 3).results[0].error_code), ("GROUP-RECORD-14", Error.INVALID_REQUEST))
+    assert bench.ask(m.CreatePartitionsRequest((m.CreatePartitionsTopic("t", 2, None),), 60_000, False), 3).results[0].error_code == 0
+
+
+#: Each lies in one partition or another, by how many there are.
+GROUPS = "abc"
+#: What happens to a group: a commit, its end, more partitions, expiry's look at its log, which is long; and how a mishap cuts that short.
+HAPPENINGS = st.tuples(
+    st.sampled_from(["commit", "delete", "grow", "look"]),
+    st.sampled_from(GROUPS),
+    st.sampled_from([None, None, None, ("cut", 0), ("cut", 1), ("fails", 0), ("fails", 1)]),
+)
+
+
+@pytest.mark.rule("GROUP-RECORD-4", "GROUP-RECORD-12", "GROUP-RECORD-13", "GROUP-RECORD-14")
+@given(st.lists(HAPPENINGS, max_size=10), st.sampled_from([frozenset[int](), frozenset({1})]))
+@settings(max_examples=400, deadline=None)
+def test_wherever_groups_lie_by_now_a_start_finds_what_counts(happenings: list[tuple[str, str, tuple[str, int] | None]], others: frozenset[int]) -> None:
+    bench, logs = led("t", offsets_topic_num_partitions="2", offsets_topic_segment_bytes="1048576"), Logs()
+    bench.broker = changed(bench.broker, groups=changed(bench.broker.groups, shared=others))
+    for number, (what, group, mishap) in enumerate(happenings):
+        partitions = bench.broker.topics.by_name[OFFSETS_TOPIC].partitions
+        event: Event = OffsetExpiry()
+        match what:
+            case "commit":
+                event = Request(number, 1, "test", 9, commit(offset=number, group=group))
+            case "delete":
+                event = Request(number, 1, "test", 2, m.DeleteGroupsRequest(tuple(GROUPS) if group == "c" else (group,)))
+            case "grow":
+                event = Request(number, 1, "test", 3, grow(partitions + 1 + number % 3))
+            case "look":
+                for size_bytes in (1_048_576, 1):
+                    filled(bench, bench.id_of(OFFSETS_TOPIC), partition_of(group, partitions), size_bytes)
+        happens(bench, logs, event, mishap)
+        again = logs.found(bench.broker.topics.by_name[OFFSETS_TOPIC].partitions, others)
+        if mishap is not None and mishap[0] == "cut":
+            bench.broker, _ = restarted(changed(bench.broker, groups=again), NOW, bench.broker.partitions)
+        assert (again.saved, again.offsets) == (bench.broker.groups.saved, bench.broker.groups.offsets)
+
+
+def happens(bench: Bench, logs: Logs, event: Event, mishap: tuple[str, int] | None) -> None:
+    """An event. A crash after some of its appends cuts it short, or one of these cannot be written."""
+    before = bench.broker
+    bench.happens(event)
+    own = appends(bench.effects)
+    match mishap:
+        case ("cut", after) if after < len(own):
+            logs.take(own[:after])
+        case ("fails", at) if at < len(own):
+            bench.broker, left = broker.not_stored(before, bench.broker, bench.effects, [own[at]], event, Error.MESSAGE_TOO_LARGE, bench.now)
+            logs.take([*own[:at], *own[at + 1 :], *left])
+        case _:
+            logs.take(bench.effects)
 
 
 # Settings and restarts

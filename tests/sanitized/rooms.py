@@ -13,7 +13,9 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+import sysconfig
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,7 +88,7 @@ def built(sanitizer: Sanitizer, tree: Path = ROOT, folder: Path | None = None) -
     with alone(folder):
         begin(folder, " ".join((sanitizer.compiler, *FLAGS, *sanitizer.flags)))
         link(tree, folder / "fiducial")
-        compile_rooms(sanitizer, folder)
+        compile_rooms(sanitizer, folder / "fiducial" / "fastpath")
     return folder
 
 
@@ -136,12 +138,28 @@ def copy(path: Path, to: Path) -> None:
         shutil.copyfile(path, to)
 
 
-def compile_rooms(sanitizer: Sanitizer, folder: Path) -> None:
+def compile_rooms(sanitizer: Sanitizer, rooms: Path) -> None:
     """Cython and the compiler, for the rooms that are older than what they are made from."""
-    rooms = sorted(str(path.relative_to(folder)) for path in (folder / "fiducial" / "fastpath").glob("*.pyx"))
-    flags = " ".join((*FLAGS, *sanitizer.flags))
-    tools = {"CC": sanitizer.compiler, "CXX": sanitizer.compiler, "CFLAGS": flags, "LDFLAGS": " ".join(sanitizer.flags)}
-    command = [sys.executable, "-m", "Cython.Build.Cythonize", "-3", "-i", "-q", f"--parallel={os.cpu_count()}", *rooms]
-    done = subprocess.run(command, cwd=folder, env={**os.environ, **tools}, capture_output=True, text=True, check=False)
+    sources = sorted(path.name for path in rooms.glob("*.pyx"))
+    cython = [sys.executable, "-m", "Cython.Build.Cythonize", "-3", "-q", f"--parallel={os.cpu_count()}"]
+    carry_out([*cython, *(f"fiducial/fastpath/{name}" for name in sources)], rooms.parents[1])
+    headers_ns = max(path.stat().st_mtime_ns for path in rooms.glob("*.h"))
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        list(pool.map(lambda name: compile_room(sanitizer, (rooms / name).with_suffix(".cpp"), headers_ns), sources))
+
+
+def compile_room(sanitizer: Sanitizer, source: Path, headers_ns: int) -> None:
+    """One extension module, if it is older than what it is made from."""
+    module = source.with_suffix(str(sysconfig.get_config_var("EXT_SUFFIX")))
+    if module.exists() and module.stat().st_mtime_ns > max(source.stat().st_mtime_ns, headers_ns):
+        return
+    flags = (*FLAGS, *sanitizer.flags, "-fPIC", "-shared", f"-I{sysconfig.get_path('include')}")
+    carry_out([sanitizer.compiler, *flags, source.name, "-o", f"{module.name}.new"], source.parent)
+    Path(f"{module}.new").rename(module)
+
+
+def carry_out(command: Sequence[str], folder: Path) -> None:
+    """Run it there; RuntimeError with what it says if it fails."""
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        raise RuntimeError(f"{sanitizer.name}: {done.stdout[-2000:]}{done.stderr[-2000:]}")
+        raise RuntimeError(f"{' '.join(command)}: {done.stdout[-2000:]}{done.stderr[-2000:]}")

@@ -119,7 +119,8 @@ class Verification:
         """All tests, those against Apache Kafka and with real clients among them."""
         before = json.dumps([asdict(one) for one in self.results])
         is_long = {"FIDUCIAL_LONG": "1"} if self.is_long else {}
-        return passed(run([sys.executable, "-m", "pytest", "-q"], **{RESULTS: before}, **is_long))
+        parallel = ["-n", str(os.cpu_count() or 1), "--dist", "loadfile"]  # the tests of a file share brokers
+        return passed(run([sys.executable, "-m", "pytest", "-q", *parallel], **{RESULTS: before}, **is_long))
 
 
 def why_not_here() -> str:

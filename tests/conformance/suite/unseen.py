@@ -52,7 +52,7 @@ UNSEEN: Mapping[str, str] = {
     "GROUP-SYNC-8": FAULTY_LOG,
     "GROUP-STATE-5": "would need the clock of the broker's machine to be set",
     "GROUP-OFFSET-4": "a topic that is deleted takes its offsets along, so that none are left for another of its name",
-    **{f"GROUP-RECORD-{number}": RECORDS for number in range(1, 13)},
+    **{f"GROUP-RECORD-{number}": RECORDS for number in range(1, 15)},
     "GROUP-RECORD-5": FAULTY_LOG,
     "GROUP-RECORD-6": FAULTY_LOG,
     "GROUP-FIND-1": "one broker is judged, and leads every partition that it is asked about",
