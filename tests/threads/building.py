@@ -40,7 +40,7 @@ def compile_hammer(folder: Path, sanitizer: Sanitizer) -> None:
     if made and made[0].stat().st_mtime > max(path.stat().st_mtime for path in (*declared, folder / SOURCE.name)):
         return
     flags = " ".join((*rooms.FLAGS, *sanitizer.flags, f"-I{folder / 'fiducial' / 'fastpath'}"))
-    tools = {"CC": sanitizer.compiler, "CXX": sanitizer.compiler, "CFLAGS": flags, "LDFLAGS": " ".join(sanitizer.flags), "PYTHONPATH": str(folder)}
+    tools = {"CC": sanitizer.compiler, "CXX": sanitizer.compiler, "CFLAGS": flags, "CXXFLAGS": flags, "LDFLAGS": " ".join(sanitizer.flags), "PYTHONPATH": str(folder)}
     command = [sys.executable, "-m", "Cython.Build.Cythonize", "-3", "-i", "-f", "-q", SOURCE.name]
     done = subprocess.run(command, cwd=folder, env={**os.environ, **tools}, capture_output=True, text=True, check=False)
     if done.returncode != 0:

@@ -26,7 +26,7 @@ from threads.traffic import FETCH, NOON, Judge, Key, Request, Topic, Traffic, fr
 THREADS, PRODUCERS, TAILS, ROUNDS = 4, 12, 20, 2_000
 #: By the clock of the hammer, which passes by one with each turn.
 EXPIRATION_MS = 20_000
-PAUSE_S = 0.0005
+PAUSE_S = 0.0002
 SHARED_MEMORY = Path("/dev/shm")
 SMALL: dict[str, Any] = {"segment_bytes": 2500, "index_interval_bytes": 300, "max_message_bytes": 2000}
 ZSTD = {"compression": 4, "compression_level": 3}
@@ -92,7 +92,7 @@ class Campaign:
     def change_something(self) -> None:
         """One thing that a control plane does."""
         key = self.random.choice(self.core.partitions())
-        match self.random.choices(("house", "configure", "start", "sync", "look", "come", "go"), (2, 3, 3, 2, 3, 0.02, 0.02))[0]:
+        match self.random.choices(("house", "configure", "start", "sync", "look", "come", "go"), (2, 3, 2, 2, 3, 0.1, 0.1))[0]:
             case "house":
                 self.core.keep_house(EXPIRATION_MS, self.hammer.now)
                 self.tell()
@@ -122,16 +122,7 @@ class Campaign:
     def run(self) -> dict[str, Any]:
         """Let the threads loose until nobody can go on; then look at everything. AssertionError, with what is wrong."""
         begun = time.monotonic()
-        for script in self.scripts:
-            self.hammer.add(script.chunks)
-        for tail in self.tails:
-            self.hammer.add([tail.frame], ROUNDS, tail.offset_at, tail.mark_at)
-        self.hammer.start()
-        while self.hammer.busy > 0:
-            time.sleep(PAUSE_S)
-            self.change_something()
-            self.replay()
-        self.hammer.join()
+        self.let_loose()
         seconds = time.monotonic() - begun
         waiting = self.check_nobody_waits_in_vain()
         self.replay()
@@ -143,6 +134,23 @@ class Campaign:
             "waiting": waiting,
             "seconds": round(seconds, 1),
         }
+
+    def let_loose(self) -> None:
+        """The threads at work, and the control plane beside them."""
+        for script in self.scripts:
+            self.hammer.add(script.chunks)
+        for tail in self.tails:
+            self.hammer.add([tail.frame], ROUNDS, tail.offset_at, tail.mark_at)
+        self.hammer.start()
+        try:
+            while self.hammer.busy > 0:
+                time.sleep(PAUSE_S)
+                self.change_something()
+        except BaseException:
+            self.hammer.stop()
+            raise
+        finally:
+            self.hammer.join()
 
     def replay(self) -> None:
         """What happened since the last time is told to the model."""

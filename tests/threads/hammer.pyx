@@ -31,6 +31,7 @@ cdef enum:
     IDLE_US = 50
     TIME_OUT_EVERY = 40  # turns
     HANG_UP_EVERY = 4000
+    SPREAD = 2654435761  # of seeds: odd, and no other reason
     UNREAD = -1  # a segment could not be read, in the place of a verdict
 
 
@@ -62,7 +63,6 @@ cdef cppclass Job:  # answers that wait for the disk
 
 cdef cppclass Worker:
     Field* field
-    int64_t number
     pthread_t thread
     vector[Script*] scripts
     Turn* turn
@@ -131,10 +131,10 @@ cdef void post_others(Field* field, Turn* turn, int64_t connection) noexcept nog
 
 
 cdef void* work(void* argument) noexcept nogil:
-    """Until no script can go on."""
+    """Until no script can go on, or all is over."""
     cdef Worker* worker = <Worker*>argument
     cdef Script* script
-    while worker.field.busy.get() > 0:
+    while worker.field.busy.get() > 0 and not worker.field.is_over.get():
         take_inbox(worker)
         script = ready(worker)
         if script == NULL:
@@ -331,7 +331,8 @@ cdef class Hammer:
         self.field.turn = new_turn(core.plane)
         for number in range(threads):
             worker = new Worker()
-            worker.field, worker.number, worker.chance = self.field, number, (seed * 2654435761 + number + 1) * 88172645463325252
+            worker.field = self.field
+            worker.chance = (seed * <uint64_t>SPREAD + <uint64_t>number + 1) * <uint64_t>SPREAD
             worker.turn = new_turn(core.plane)
             worker.turn.defers = True
             self.field.workers.push_back(worker)
@@ -391,6 +392,10 @@ cdef class Hammer:
         cdef string said = data
         with nogil:
             post(self.field, connection, said, False)
+
+    def stop(self) -> None:
+        """Whatever there is still to do: `join` comes back soon."""
+        self.field.is_over.set(1)
 
     def join(self) -> None:
         """Wait until no script can go on."""

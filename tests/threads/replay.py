@@ -15,6 +15,7 @@ from fastpath.twins import as_far_as_it_matters, state_of
 
 from fiducial.fastpath.core import Core
 from fiducial.models import log, partition
+from fiducial.models.errors import Error
 from fiducial.models.log import Found, LogConfig
 from fiducial.models.partition import Appended, Duplicate, Outcome, Partition, Read, Refused
 from fiducial.reference.records import EncodedBatch, parsed_batch
@@ -28,6 +29,16 @@ class Transition(NamedTuple):
     asked: tuple[int, ...]
     data: bytes
     came: tuple[int, ...]
+
+
+def told(one: Transition) -> str:
+    """A transition in a word or two: its kind, and whether it was refused, or a duplicate."""
+    if one.kind not in ("PRODUCE", "FETCH", "LOOK_UP"):
+        return one.kind
+    error, *rest = one.came
+    if error:
+        return f"{one.kind} {Error(error).name}"
+    return "PRODUCE duplicate" if one.kind == "PRODUCE" and rest[0] else one.kind
 
 
 class Parted(AssertionError):
@@ -51,7 +62,7 @@ class Replay:
             expected = STEPS[one.kind](self, one)
             if expected != one.came:
                 raise Parted(f"step {self.steps}, {one.kind} {one.asked} at {one.now}: the model says {expected}, the broker {one.came}")
-            self.kinds[one.kind] += 1
+            self.kinds[told(one)] += 1
 
     def step(self, event: partition.Event, now: int) -> Outcome:
         """One event of the model."""
@@ -164,17 +175,14 @@ def fetch(replay: Replay, one: Transition) -> tuple[int, ...]:
     outcome = replay.step(asked, one.now)
     start, high_watermark, _ = replay.marks
     marks = (high_watermark, partition.stable_offset(replay.held), start, replay.held.leader_epoch)
+    no_divergence = (0, *one.came[5:7])  # where there is none, nobody looks at its epoch and end
     if isinstance(outcome, Refused):
-        return (int(outcome.rung.error), offset, 0, 0, *NO_DIVERGENCE, *marks, 0, 0, 0)
+        return (int(outcome.rung.error), offset, 0, 0, *no_divergence, *marks, 0, 0, 0)
     assert isinstance(outcome, Read)
     found = (0, outcome.base_offset, outcome.size_bytes, int(outcome.has_left_out))
     if outcome.diverging_epoch is not None:
         return (*found, 1, *outcome.diverging_epoch, *marks, 0, 0, 0)
-    return (*found, *NO_DIVERGENCE, *marks, *span(replay.held, asked))
-
-
-#: It does not diverge; epoch and end say nothing.
-NO_DIVERGENCE = (0, -1, -1)
+    return (*found, *no_divergence, *marks, *span(replay.held, asked))
 
 
 def span(here: Partition, asked: partition.Fetch) -> tuple[int, int, int]:

@@ -189,8 +189,8 @@ class Traffic:
         )
 
     def wanted(self, topic: Topic, index: int) -> m.FetchTopic:
-        """Any offset of a partition, more often a low one than not; sometimes with what the asker knows of epochs."""
-        offset = int(self.records / len(self.topics) / topic.partitions * self.random.random())
+        """An offset of a partition, most often near its end; sometimes with what the asker knows of epochs."""
+        offset = int(self.records / len(self.all_partitions()) * self.random.random() ** 0.1)
         current, last = (self.random.randrange(-1, 2), self.random.randrange(-1, 2)) if self.random.random() < 0.1 else (-1, -1)
         limit = self.random.choice((EVERYTHING, EVERYTHING, 500, 1, 0))
         wanted = m.FetchPartition(index, current, offset, last, partition_max_bytes=limit)
@@ -252,8 +252,8 @@ class Judge:
             self.read += [((topic.topic_id, one.partition_index), one.records) for topic in body.responses for one in topic.partitions if one.records]
 
     def hear_produced(self, request: Request, key: Key, one: m.PartitionProduceResponse) -> None:
-        """What became of a batch; of a topic that is no more nothing happens."""
-        if one.error_code != Error.UNKNOWN_TOPIC_ID:
+        """What became of a batch; where there is no such partition, or not any more, nothing did."""
+        if one.error_code not in (Error.UNKNOWN_TOPIC_ID, Error.UNKNOWN_TOPIC_OR_PARTITION):
             told = hash(request.sent[key]), one.error_code, one.base_offset, one.log_append_time_ms
             self.told.setdefault(key, Counter())[told] += 1
 
