@@ -1,11 +1,14 @@
-"""The hammer compiled, for the rooms as they are installed, or as they are built with threads that hesitate or with ThreadSanitizer."""
+"""The hammer compiled, for the rooms as they are installed, or as they are built with threads that hesitate or with ThreadSanitizer; and campaigns on it."""
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from sanitized import rooms
 from sanitized.rooms import Sanitizer
@@ -14,6 +17,8 @@ from sanitized.rooms import Sanitizer
 CHAOS = Sanitizer("chaos", "g++", ("-DFIDUCIAL_CHAOS",), (), {})
 SOURCE = Path(__file__).with_name("hammer.pyx")
 FOLDER = rooms.ROOT / "build" / "threads"
+#: So much is told of how a process ended.
+TOLD_CHARS = 4000
 
 
 def installed() -> dict[str, str]:
@@ -45,3 +50,16 @@ def compile_hammer(folder: Path, sanitizer: Sanitizer) -> None:
     done = subprocess.run(command, cwd=folder, env={**os.environ, **tools}, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise RuntimeError(f"{sanitizer.name}: {done.stdout[-3000:]}{done.stderr[-3000:]}")
+
+
+def campaign(environment: Mapping[str, str], seed: int, requests: int, patience_s: float) -> dict[str, Any]:
+    """What a campaign in a process of its own told; "found" is in it if something is wrong, were it only that it did not come to an end."""
+    command = [sys.executable, "-P", "-m", "threads.campaign", str(seed), str(requests)]
+    try:
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=patience_s, check=False)
+    except subprocess.TimeoutExpired:
+        return {"seed": seed, "found": f"not at an end after {patience_s} s"}
+    if done.returncode != 0:
+        return {"seed": seed, "found": f"the process ended with {done.returncode}: {done.stderr[:TOLD_CHARS]}"}
+    told: dict[str, Any] = json.loads(done.stdout)
+    return told
