@@ -28,7 +28,7 @@ from bench.report import Table, circumstances, load_average, save, say
 ROOT = Path(__file__).parents[2]
 KEPT, PASSING = Path("tests/bench/results"), Path("build/bench")
 #: Under load; and with clients and groups, which take longer.
-ROUNDS, LONG_ROUNDS = 5, 2
+ROUNDS, LONG_ROUNDS = 3, 2
 
 
 class Run:

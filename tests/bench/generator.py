@@ -1,4 +1,4 @@
-"""The program that loads a broker, `generator.cpp`: built where it is needed, given its plan, asked what it found.
+"""The program that loads a broker, `generator.cpp`: given its plan, asked what it found.
 
 It is a process of its own, so that what it costs is not mistaken for what the broker costs, and it has no interpreter that could be the one who waits.
 """
@@ -6,18 +6,14 @@ It is a process of its own, so that what it costs is not mistaken for what the b
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import struct
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 from typing import Any
 
-SOURCE = Path(__file__).with_name("generator.cpp")
-PROGRAM = Path(__file__).parents[2] / "build" / "bench" / "generator"
+from bench.programs import built
+
 #: Of what is measured, as the program prints them.
 QUANTILES = ("p50", "p99", "p99.9", "most")
 
@@ -77,22 +73,10 @@ class LoadFailed(Exception):
     """An answer was not as it must be; the text says how."""
 
 
-@cache
-def program() -> Path:
-    """Built anew if its source is newer."""
-    if not PROGRAM.exists() or PROGRAM.stat().st_mtime < SOURCE.stat().st_mtime:
-        PROGRAM.parent.mkdir(parents=True, exist_ok=True)
-        part = PROGRAM.with_suffix(f".{os.getpid()}")
-        compiler = os.environ.get("CXX") or shutil.which("c++") or "g++"
-        subprocess.run([compiler, "-O2", "-std=c++17", "-Wall", "-Wextra", "-o", str(part), str(SOURCE)], check=True)
-        part.rename(PROGRAM)
-    return PROGRAM
-
-
 def generate(port: int, pid: int, lanes: Sequence[Lane], seconds: float, *, warm_s: float = 0.2, rate: float = 0) -> Found:
     """Load the broker for `seconds` after `warm_s`; with `rate`, so many requests a second together. LoadFailed if an answer is not as expected."""
     plan = struct.pack("=HidddI", port, pid, warm_s, seconds, rate, len(lanes)) + b"".join(map(planned, lanes))
-    done = subprocess.run([program()], input=plan, capture_output=True, check=False)
+    done = subprocess.run([built("generator")], input=plan, capture_output=True, check=False)
     if done.returncode != 0:
         raise LoadFailed(done.stderr.decode().strip())
     told: Any = {name: tuple(value) if isinstance(value, list) else value for name, value in json.loads(done.stdout).items()}

@@ -32,9 +32,9 @@ DESCRIBE_CONFIGS, OF_TOPICS, DESCRIBED = 32, 2, 50
 #: Where the first error code stands in its answer, from the length on.
 DESCRIBED_ERROR_AT = 14
 
-IDLE, SLOW, HOGGED = "idle", "beside slow requests", "beside a thread that holds the GIL"
-SAME, OWN, TAILED = "30 % of Kafka's most", "30 % of its own most", "30 % of Kafka's most, and 4 consumers"
-CASES = (IDLE, SLOW, HOGGED, SAME, OWN, TAILED)
+IDLE, SLOW, HOGGED = "idle", "beside slow requests", "beside a GIL hog"
+SAME, OWN, TAILED = "30 % of Kafka's most", "30 % of its own most", "the same, and 4 consumers"
+CASES = (IDLE, SLOW, HOGGED, OWN, SAME, TAILED)
 #: Of Kafka's, and in ms.
 IDLE_OF_KAFKA, HOGGED_MS = 0.2, 1.0
 
@@ -133,7 +133,8 @@ def measured(brokers: Sequence[Broker], rounds: int) -> Bench:
 COLUMNS = ("case", "by", "requests/s", *(f"{name} µs" for name in QUANTILES), "of Kafka's p99", "goal", "CPU-s per M requests")
 DELAY_COLUMNS = ("case", "by", *(f"{name} µs" for name in QUANTILES), "batches/s")
 NOTE = f"""From when a batch is sent, or was due, until it is acknowledged (acks=-1); medians of the rounds, of p99 the least and the most too. Idle: one connection, one batch of one record at a time.
-Under load: {CONNECTIONS} connections, batches of 16 KB. Beside slow requests: another connection asks for all configurations of {DESCRIBED} topics, again and again."""
+Under load: {CONNECTIONS} connections, batches of 16 KB. Beside slow requests: another connection asks for all configurations of {DESCRIBED} topics, again and again;
+beside a GIL hog: a thread of the broker's process burns Python. The same, and 4 consumers: they wait for the batches of each partition."""
 DELAY_NOTE = "From when a batch was due to be sent until a consumer, which waits for it, has it; one consumer for each of the partitions."
 
 

@@ -13,9 +13,9 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from bench import load
+from bench import floor, load
 from bench.brokers import ApacheKafka, Broker, Fiducial, create_topic, delete_topic
-from bench.generator import Found, generate
+from bench.generator import Found, Lane, generate
 from bench.goals import Goal, Judged
 from bench.load import Target
 from bench.report import Spread, Table, say
@@ -24,6 +24,8 @@ from bench.report import Spread, Table, say
 TURN_S, KAFKA_WARM_S, WARM_S = 2.0, 5.0, 0.5
 #: Each partition of what is fetched holds so many batches of so many records; and there are so many partitions.
 HELD, HELD_RECORDS, HELD_PARTITIONS = 1024, 150, 4
+#: What the kernel alone takes is measured where there is a goal, for so long (s).
+FLOOR, FLOOR_S = "kernel alone", 1.0
 #: How long a broker is given to remove the files of a topic (s).
 REMOVAL_S = 30.0
 
@@ -92,7 +94,7 @@ class Bench:
         self.brokers = brokers
         self.names = itertools.count()
         self.filled = {broker.name: self.fill(broker) for broker in brokers}
-        self.found: dict[tuple[str, str], list[Found]] = {(work.name, broker.name): [] for work in WORKS for broker in brokers}
+        self.found: dict[tuple[str, str], list[Found]] = {(work.name, by): [] for work in WORKS for by in (*(one.name for one in brokers), FLOOR)}
 
     def fill(self, broker: Broker) -> Target:
         """A topic that holds what is fetched, and a look at it."""
@@ -105,12 +107,26 @@ class Bench:
     def measure(self, broker: Broker, work: Work, seconds: float) -> Found:
         """One turn."""
         if isinstance(work.kind, Fetch):
-            target = self.filled[broker.name]
-            lanes = [load.fetch_lane(target, index, HELD_RECORDS, work.kind.batches, HELD) for index in range(work.connections)]
+            lanes = self.fetch_lanes(broker, work, work.kind)
             return generate(broker.port, broker.pid, lanes, seconds)
         with topic(broker, f"produced-{next(self.names)}", work.connections, **work.config) as target:
-            lanes = [load.produce_lane(target, index, work.kind.records) for index in range(work.connections)]
+            lanes = self.produce_lanes(target, work, work.kind)
             return load.produced(target, lanes, work.kind.records, seconds)
+
+    def fetch_lanes(self, broker: Broker, work: Work, kind: Fetch) -> list[Lane]:
+        """Of what is filled."""
+        return [load.fetch_lane(self.filled[broker.name], index, HELD_RECORDS, kind.batches, HELD) for index in range(work.connections)]
+
+    def produce_lanes(self, target: Target, work: Work, kind: Produce) -> list[Lane]:
+        """Of a topic that is new."""
+        return [load.produce_lane(target, index, kind.records) for index in range(work.connections)]
+
+    def measure_floor(self, work: Work) -> Found:
+        """The same requests, with answers of the same size."""
+        if isinstance(work.kind, Fetch):
+            return floor.measured(self.fetch_lanes(self.brokers[0], work, work.kind), FLOOR_S, HELD * len(load.records_of(HELD_RECORDS)))
+        with topic(self.brokers[0], f"floor-{next(self.names)}", work.connections) as target:
+            return floor.measured(self.produce_lanes(target, work, work.kind), FLOOR_S)
 
     def warm(self) -> None:
         """Every kind of work once, for each broker."""
@@ -124,6 +140,8 @@ class Bench:
             for broker in self.brokers if number % 2 == 0 else self.brokers[::-1]:
                 say(f"round {number + 1} of {rounds}: {work.name}, {broker.name}")
                 self.found[work.name, broker.name].append(self.measure(broker, work, TURN_S))
+            if work.cheaper_by is not None:
+                self.found[work.name, FLOOR].append(self.measure_floor(work))
 
 
 @contextmanager
@@ -151,11 +169,12 @@ def measured(brokers: Sequence[Broker], rounds: int) -> Bench:
 
 CHEAPER_BY = "cheaper by"
 COLUMNS = (
-    "work", "M records/s", "Kafka's M records/s", "faster by", "GB/s", "CPU-s per M records", "Kafka's CPU-s", CHEAPER_BY, f"{CHEAPER_BY}, goal", "goals", "load's CPU",
+    "work", "M records/s", "Kafka's M records/s", "faster by", "GB/s", "CPU-s per M records", "Kafka's CPU-s", "kernel's alone",
+    CHEAPER_BY, f"{CHEAPER_BY}, goal", "kernel alone, by", "goals", "load's CPU",
 )  # fmt: skip
 NOTE = f"""M records/s and GB/s by the clock; CPU-s of the server, user and system, all its threads. Medians of the rounds; of the ratios, pair by pair, the least and the most too.
 Each connection has a partition of its own and {load.WINDOW} requests on their way; acks=-1; records of {load.VALUE_BYTES} bytes without keys, in batches made beforehand. Durable: flush.messages=1, on the disk before it is acknowledged.
-After each turn the logs' ends are what was acknowledged, and batches are read and compared. Goals: of cheaper by, of M records/s, of GB/s. Load's CPU: of one core, what the generator takes while ours serves."""
+After each turn the logs' ends are what was acknowledged, and batches are read and compared. Goals: of cheaper by, of M records/s, of GB/s.\nKernel alone: a program that receives the same requests, writes them to the page cache and acknowledges, or sends what is fetched, and does nothing else (floor.cpp). Load's CPU: of one core, what the generator takes while ours serves."""
 
 
 def cost(work: Work, one: Found) -> float:
@@ -171,15 +190,17 @@ def speed(work: Work, one: Found) -> float:
 class Compared:
     """One kind of work, by ours and by Kafka, if it is there."""
 
-    def __init__(self, work: Work, ours: Sequence[Found], theirs: Sequence[Found]) -> None:
+    def __init__(self, work: Work, ours: Sequence[Found], theirs: Sequence[Found], kernel: Sequence[Found]) -> None:
         self.work = work
         self.speeds, self.costs = [speed(work, one) for one in ours], [cost(work, one) for one in ours]
         self.their_speeds, self.their_costs = [speed(work, one) for one in theirs], [cost(work, one) for one in theirs]
+        self.kernel_costs = [cost(work, one) for one in kernel]
         self.load_share = Spread.of([one.load_cpu_s / one.wall_s for one in ours])
         self.speed = Spread.of(self.speeds).median
         self.gigabytes = self.speed * work.record_bytes / 1000
         self.faster_by = ratios(self.speeds, self.their_speeds)
         self.cheaper_by = ratios(self.their_costs, self.costs)
+        self.kernel_cheaper_by = ratios(self.their_costs, self.kernel_costs)
 
     def judged(self) -> list[Judged]:
         """Its goals."""
@@ -194,8 +215,9 @@ class Compared:
     def row(self) -> tuple[Any, ...]:
         """Of the table."""
         goals = "; ".join(map(str, self.judged()))
-        costs = (median(self.costs), median(self.their_costs))
-        return (self.work.name, self.speed, median(self.their_speeds), self.faster_by, self.gigabytes, *costs, self.cheaper_by, self.work.cheaper_by, goals, self.load_share)
+        costs = (median(self.costs), median(self.their_costs), median(self.kernel_costs))
+        by = (self.cheaper_by, self.work.cheaper_by, self.kernel_cheaper_by)
+        return (self.work.name, self.speed, median(self.their_speeds), self.faster_by, self.gigabytes, *costs, *by, goals, self.load_share)
 
 
 def ratios(numbers: Sequence[float], others: Sequence[float]) -> Spread | None:
@@ -211,7 +233,7 @@ def median(numbers: Sequence[float]) -> float | None:
 
 def compared(bench: Bench) -> list[Compared]:
     """Every kind of work."""
-    return [Compared(work, bench.found[work.name, Fiducial.name], bench.found.get((work.name, ApacheKafka.name), [])) for work in WORKS]
+    return [Compared(work, *(bench.found.get((work.name, by), []) for by in (Fiducial.name, ApacheKafka.name, FLOOR))) for work in WORKS]
 
 
 def table(found: Sequence[Compared], rounds: int) -> Table:
