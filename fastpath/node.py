@@ -268,6 +268,11 @@ class Node:
         actions: list[Action] = []
         for ticket in self.core.expired(now):
             actions += self.timer(ticket, now)
+        return actions + self.ring_due(now)
+
+    def ring_due(self, now: int) -> list[Action]:
+        """Let the alarms ring that are due."""
+        actions: list[Action] = []
         while (alarm := self.alarms.due(now)) is not None:
             actions += self.ring(alarm, now)
         return actions
