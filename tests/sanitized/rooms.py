@@ -26,6 +26,7 @@ FOLDER = ROOT / "build" / "sanitized"
 FOUND = 86
 #: What the compiler reads.
 SOURCES = (".pyx", ".pxd", ".h")
+MODULE_SUFFIX = str(sysconfig.get_config_var("EXT_SUFFIX"))  # asked here: the first two threads that ask at once may get nothing
 #: Reports name lines and callers; wrapping is what the rooms rely on, as in setup.py; the library checks its own bounds.
 FLAGS = ("-std=c++17", "-fwrapv", "-O1", "-g1", "-fno-omit-frame-pointer", "-D_GLIBCXX_ASSERTIONS")
 
@@ -150,7 +151,7 @@ def compile_rooms(sanitizer: Sanitizer, rooms: Path) -> None:
 
 def compile_room(sanitizer: Sanitizer, source: Path, headers_ns: int) -> None:
     """One extension module, if it is older than what it is made from."""
-    module = source.with_suffix(str(sysconfig.get_config_var("EXT_SUFFIX")))
+    module = source.with_suffix(MODULE_SUFFIX)
     if module.exists() and module.stat().st_mtime_ns > max(source.stat().st_mtime_ns, headers_ns):
         return
     flags = (*FLAGS, *sanitizer.flags, "-fPIC", "-shared", f"-I{sysconfig.get_path('include')}")

@@ -23,7 +23,7 @@ from fiducial.models.state import Cluster
 from threads.replay import Parted, Replay, Transition
 from threads.traffic import FETCH, NOON, Judge, Key, Request, Topic, Traffic, frames_in
 
-THREADS, PRODUCERS, TAILS, ROUNDS = 4, 12, 20, 2_000
+THREADS, PRODUCERS, TAILS, ROUNDS = 4, 12, 20, 1_000_000
 #: By the clock of the hammer, which passes by one with each turn.
 EXPIRATION_MS = 20_000
 PAUSE_S = 0.0002

@@ -29,6 +29,9 @@ cdef extern from "<pthread.h>" nogil:
 
 cdef enum:
     IDLE_US = 50
+    BEYOND = 100  # offsets
+    REFUSALS_MAX = 1000
+    RECENT = 64  # tickets
     TIME_OUT_EVERY = 40  # turns
     HANG_UP_EVERY = 4000
     SPREAD = 2654435761  # of seeds: odd, and no other reason
@@ -45,6 +48,9 @@ cdef cppclass Script:  # of one connection
     bint is_over
     int ended  # the verdict that ended it
     int64_t rounds  # of a tail, still to go; its request is its only chunk
+    int64_t offset
+    int64_t top  # the highest mark that it was told
+    int64_t refusals  # in a row
     int64_t offset_at
     int64_t mark_at
 
@@ -141,7 +147,7 @@ cdef void* work(void* argument) noexcept nogil:
             usleep(IDLE_US)
             continue
         if drawn(worker) % TIME_OUT_EVERY == 0:
-            time_out(worker.field.plane, worker.turn, 1 + drawn(worker) % worker.field.plane.tickets.add(1), worker.field.clock.add(1))
+            time_out(worker.field.plane, worker.turn, worker.field.plane.tickets.get() - drawn(worker) % RECENT, worker.field.clock.add(1))
             post_others(worker.field, worker.turn, -1)
         if drawn(worker) % HANG_UP_EVERY == 0:
             hang_up_one(worker)
@@ -199,7 +205,7 @@ cdef void go_on(Worker* worker, Script* script) noexcept nogil:
     cdef int64_t taken = 0, correlation
     cdef bint waits_for_disk
     cdef Verdict verdict
-    if script.rest.empty() and not take_chunk(script):
+    if script.rest.empty() and not take_chunk(worker, script):
         script.is_over = True
         field.busy.add(-1)
         return
@@ -216,9 +222,10 @@ cdef void go_on(Worker* worker, Script* script) noexcept nogil:
         script.waits = True
 
 
-cdef bint take_chunk(Script* script) noexcept nogil:
-    """The next frames of a script; of a tail, from where it is."""
+cdef bint take_chunk(Worker* worker, Script* script) noexcept nogil:
+    """The next frames of a script; of a tail, from where it is, or, where it was refused, from anywhere. Who is only refused gives up."""
     cdef size_t size = script.received.size()
+    cdef int64_t mark
     if script.offset_at == 0:
         if script.next == script.chunks.size():
             return False
@@ -230,7 +237,13 @@ cdef bint take_chunk(Script* script) noexcept nogil:
     script.rounds -= 1
     script.rest = script.chunks[0]
     if script.next > 0:
-        store64(<uint8_t*>&script.rest[script.offset_at], max(0, <int64_t>load64(<const uint8_t*>script.received.data() + script.next - 1 + script.mark_at)))
+        mark = <int64_t>load64(<const uint8_t*>script.received.data() + script.next - 1 + script.mark_at)
+        script.refusals = 0 if mark >= 0 else script.refusals + 1
+        if script.refusals > REFUSALS_MAX:
+            return False
+        script.top = max(script.top, mark)
+        script.offset = mark if mark >= 0 else <int64_t>(drawn(worker) % <uint64_t>(script.top + BEYOND))
+        store64(<uint8_t*>&script.rest[script.offset_at], script.offset)
     script.next = size + 1  # where its answer will begin, and one
     return True
 
@@ -352,7 +365,7 @@ cdef class Hammer:
         cdef Script* script = new Script()
         script.connection = self.connections
         script.chunks = chunks
-        script.next = 0
+        script.next = script.offset = script.top = script.refusals = 0
         script.waits = script.is_over = False
         script.ended, script.rounds, script.offset_at, script.mark_at = 0, rounds, offset_at, mark_at
         self.field.workers[self.connections % self.field.workers.size()].scripts.push_back(script)
