@@ -40,10 +40,16 @@ def recorded(core: Core) -> list[Transition]:
     return [Transition(*one) for one in core.recorded(*KEY)]
 
 
-def test_a_true_story_is_believed(core: Core, tmp_path: Path) -> None:
+def tell(story: list[Transition], core: Core, folder: Path) -> Replay:
+    """The story told to the model, and the model held against the core."""
     replay = Replay()
-    replay.take(recorded(core), core.configurations(*KEY))
-    replay.check_state(core, *KEY, tmp_path / f"{TOPIC}-0")
+    replay.take(story, core.configurations(*KEY))
+    replay.check_state(core, *KEY, folder / f"{TOPIC}-0")
+    return replay
+
+
+def test_a_true_story_is_believed(core: Core, tmp_path: Path) -> None:
+    replay = tell(recorded(core), core, tmp_path)
     assert replay.kinds == {"BEGIN": 1, "PRODUCE": 3, "PRODUCE duplicate": 1, "CONFIGURE": 1, "EXPIRE": 1, "RETAIN": 1}
 
 
@@ -58,16 +64,13 @@ SPOILT: dict[str, Callable[[list[Transition]], list[Transition]]] = {
 
 @pytest.mark.parametrize("spoil", SPOILT.values(), ids=list(SPOILT))
 def test_a_story_told_wrongly_is_not_believed(core: Core, tmp_path: Path, spoil: Callable[[list[Transition]], list[Transition]]) -> None:
-    replay = Replay()
+    story = spoil(recorded(core))
     with pytest.raises(Parted):
-        replay.take(spoil(recorded(core)), core.configurations(*KEY))
-        replay.check_state(core, *KEY, tmp_path / f"{TOPIC}-0")
+        tell(story, core, tmp_path)
 
 
 def test_files_that_hold_other_bytes_are_noticed(core: Core, tmp_path: Path) -> None:
-    replay = Replay()
-    replay.take(recorded(core), core.configurations(*KEY))
     first = min((tmp_path / f"{TOPIC}-0").glob("*.log"))
     first.write_bytes(first.read_bytes()[:-1] + b"?")
     with pytest.raises(Parted, match="the bytes of the log"):
-        replay.check_state(core, *KEY, tmp_path / f"{TOPIC}-0")
+        tell(recorded(core), core, tmp_path)
