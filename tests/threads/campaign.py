@@ -11,7 +11,6 @@ import shutil
 import sys
 import tempfile
 import time
-from collections import Counter
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -20,8 +19,8 @@ from fiducial.fastpath.core import Core
 from fiducial.models.log import LogConfig
 from fiducial.models.settings import parse
 from fiducial.models.state import Cluster
-from threads.replay import Parted, Replay, Transition
-from threads.traffic import FETCH, NOON, Judge, Key, Request, Topic, Traffic, frames_in
+from threads.traffic import FETCH, NOON, Judge, Request, Topic, Traffic, frames_in
+from threads.witness import Witness
 
 THREADS, PRODUCERS, TAILS, ROUNDS = 4, 12, 20, 1_000_000
 #: By the clock of the hammer, which passes by one with each turn.
@@ -63,8 +62,7 @@ class Campaign:
         traffic = Traffic(seed, self.topics)
         self.scripts = [traffic.script(requests, 1000 + number) for number in range(PRODUCERS)]
         self.tails = [traffic.tail(*self.random.choice(traffic.all_partitions())) for _ in range(TAILS)]
-        self.replays: dict[Key, Replay] = {}
-        self.judge = Judge()
+        self.witness = Witness(self.core, folder, self.topics)
 
     # The control plane
 
@@ -125,12 +123,13 @@ class Campaign:
         self.let_loose()
         seconds = time.monotonic() - begun
         waiting = self.check_nobody_waits_in_vain()
-        self.replay()
-        self.check_answers()
+        self.witness.replay()
+        self.hear_answers()
+        self.witness.check()
         return {
             "core": sys.modules[Core.__module__].__file__,
-            "steps": sum(replay.steps for replay in self.replays.values()),
-            "kinds": dict(sum((replay.kinds for replay in self.replays.values()), Counter())),
+            "steps": self.witness.kinds.total(),
+            "kinds": self.witness.kinds,
             "waiting": waiting,
             "seconds": round(seconds, 1),
         }
@@ -151,20 +150,6 @@ class Campaign:
             raise
         finally:
             self.hammer.join()
-
-    def replay(self) -> None:
-        """What happened since the last time is told to the model."""
-        for topic in self.topics:
-            for index in range(topic.partitions):
-                key = topic.topic_id, index
-                transitions = [Transition(*one) for one in self.core.recorded(*key)]
-                if transitions:
-                    self.judge.take(key, transitions)
-                    replay = self.replays.setdefault(key, Replay())
-                    try:
-                        replay.take(transitions, self.core.configurations(*key))
-                    except Parted as parted:
-                        raise Parted(f"{topic.name}-{index}: {parted}") from None
 
     def check_nobody_waits_in_vain(self) -> int:
         """Now that all is quiet, whoever still waits is answered with nothing, since there is nothing: how many there are."""
@@ -188,8 +173,8 @@ class Campaign:
         """What a tail asks for, all the time."""
         return Request(FETCH, self.tails[number - PRODUCERS].correlation_id, {})
 
-    def check_answers(self) -> None:
-        """What each connection was told is what happened; and the files are as the model has them."""
+    def hear_answers(self) -> None:
+        """What each connection was told: one answer for each request, in their order."""
         for number in range(PRODUCERS + TAILS):
             received, _, ended = self.hammer.received(number)
             assert ended == 0, f"connection {number} ended with verdict {ended}"
@@ -200,11 +185,7 @@ class Campaign:
             else:
                 requests = [self.request_of(number)] * len(answers)
             for request, answer in zip(requests, answers, strict=True):
-                self.judge.hear(request, answer)
-        self.judge.check(self.replays)
-        for key in self.core.partitions():
-            name = next(topic.name for topic in self.topics if topic.topic_id == key[0])
-            self.replays[key].check_state(self.core, *key, self.folder / f"{name}-{key[1]}")
+                self.witness.judge.hear(request, answer)
 
 
 def main(seed: int, requests: int) -> None:

@@ -11,8 +11,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-
 from sanitized.rooms import ROOT
+
 from threads.building import CHAOS, built, campaign
 
 PATCHES = sorted(Path(__file__).with_name("mutants").glob("*.patch"))

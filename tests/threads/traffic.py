@@ -81,8 +81,9 @@ class Sequences:
 class Traffic:
     """Scripts for many connections, from a seed."""
 
-    def __init__(self, seed: int, topics: list[Topic]) -> None:
+    def __init__(self, seed: int, topics: list[Topic], now: int = NOON) -> None:
         self.random = Random(seed)
+        self.now = now  # about when it is that records are made
         self.topics = topics
         self.correlation = 0
         self.records = 0  # made so far
@@ -167,8 +168,8 @@ class Traffic:
             (
                 build(items, spoil_checksum=True),
                 build(items, base_offset=3),
-                build([Item(NOON, content=bytes(3000))]),
-                build([Item(NOON + 10**9), *items]),
+                build([Item(self.now, content=bytes(3000))]),
+                build([Item(self.now + 10**9), *items]),
             )
         )
 
@@ -176,7 +177,7 @@ class Traffic:
         """One record to four."""
         for _ in range(self.random.choice((1, 1, 2, 4))):
             self.records += 1
-            yield Item(NOON + self.random.randrange(-50_000, 1000), b"%d" % self.records, b"." * self.random.randrange(60))
+            yield Item(self.now + self.random.randrange(-50_000, 1000), b"%d" % self.records, b"." * self.random.randrange(60))
 
     def fetched(self, _own: Sequences) -> m.FetchRequest:
         """What there is at any offset."""
@@ -199,7 +200,7 @@ class Traffic:
     def looked_up(self, _own: Sequences) -> m.ListOffsetsRequest:
         """Where a mark stands, or what was written when."""
         ((topic, index), *_) = self.partitions()
-        timestamp = self.random.choice((-1, -1, -2, -3, NOON - 30_000, NOON))
+        timestamp = self.random.choice((-1, -1, -2, -3, self.now - 30_000, self.now))
         wanted = m.ListOffsetsTopic(topic.name, (m.ListOffsetsPartition(index, timestamp=timestamp),))
         return m.ListOffsetsRequest(self.random.choice((-1, -3)), self.random.randrange(2), (wanted,))
 
