@@ -30,7 +30,7 @@ from fiducial.fastpath cimport log as log_room
 from fiducial.fastpath.log cimport EVERYTHING as ALL_OF_IT
 from fiducial.fastpath.log cimport EpochStart, Loading, Log, LogConfig, Place, Segment, Unsynced
 from fiducial.fastpath cimport partition as partition_room
-from fiducial.fastpath.partition cimport Partition, Produced, Transition
+from fiducial.fastpath.partition cimport Coming, Partition, Produced, Transition
 from fiducial.fastpath.producers cimport Producer, Producers
 from fiducial.fastpath.table cimport key_of, partition_of
 from fiducial.fastpath.threads cimport OpenFile, held
@@ -530,11 +530,14 @@ cdef class Core:
         cdef uint8_t[::1] data = bytearray(batch)  # its header is stamped
         cdef Partition* here = self.held(topic_id, index)
         cdef Sent sent
-        cdef Produced produced
+        cdef Coming coming
+        cdef Produced* produced = &coming.produced
         with nogil:
             begin_turn(self.turn, now)
             parse(&data[0], data.shape[0], &sent)
-            partition_room.produce(here, &sent.first, &self.turn.work, now, &produced)
+            coming.batch = sent.first
+            partition_room.judge(here, &coming, &self.turn.work, now)
+            partition_room.produce_alone(here, &coming, &self.turn.work, now)
             if produced.error == 0:
                 self.turn.appended.push_back(Appended(here, produced.end, produced.is_due, produced.is_watched))
                 if settled(self.plane, self.turn, REPLIED) == FAILED:

@@ -15,7 +15,7 @@ from fiducial.fastpath cimport log as log_room
 from fiducial.fastpath.lookups cimport answer_list_offsets
 from fiducial.fastpath.partition cimport Partition
 from fiducial.fastpath cimport partition as partition_room
-from fiducial.fastpath.produce cimport answer_produce
+from fiducial.fastpath.produce cimport Row, append_row, take_produce
 from fiducial.fastpath.table cimport key_of
 from fiducial.fastpath.turn cimport COLD, FAILED, MALFORMED, REPLIED, SILENT, Appended, Header
 from fiducial.fastpath.wire cimport Reader, free_arena, free_writer, read_int16, read_int32, reader_of, reset_arena, reset_writer, skip_tags, take
@@ -72,23 +72,27 @@ cdef void begin_turn(Turn* turn, int64_t now) noexcept nogil:
 cdef Verdict take_frames(
     Plane* plane, Turn* turn, int64_t connection, uint8_t* frames, int64_t size, int64_t now, int64_t* taken
 ) noexcept nogil:
-    """One after the other, until one has to wait. What several Produce requests append in a row is forced to the disk together."""
+    """One after the other, until one has to wait. What Produce requests in a row append is written together, and forced to the disk together."""
     cdef const uint8_t* at = frames
     cdef const uint8_t* end = at + size
     cdef Verdict verdict = REPLIED
     cdef int64_t frame_bytes
+    cdef Row row
+    row.is_full = False
     begin_turn(turn, now)
     plane.table.gate.look()
     while (verdict == REPLIED or verdict == SILENT) and turn.due.empty() and turn.out.size + turn.out.gaps_bytes < TURN_BYTES_MAX:
         frame_bytes = whole_frame(plane, at, end)
         if frame_bytes < 0:
             break
-        verdict = decide(plane, turn, connection, at + LENGTH_BYTES, frame_bytes)
+        verdict = decide(plane, turn, &row, connection, at + LENGTH_BYTES, frame_bytes)
         if verdict != COLD:
             at += LENGTH_BYTES + frame_bytes
-        if not (must_force(turn) and is_produce(plane, at, end)):
+        if row.is_full or not is_produce(plane, at, end):
+            append_row(turn, &row, connection)
             verdict = settled(plane, turn, verdict)
-        reset_arena(&turn.arena)
+            reset_arena(&turn.arena)
+    append_row(turn, &row, connection)
     verdict = settled(plane, turn, verdict)
     plane.table.gate.leave()
     taken[0] = at - frames
@@ -105,11 +109,11 @@ cdef int64_t whole_frame(Plane* plane, const uint8_t* at, const uint8_t* end) no
 
 
 cdef bint is_produce(Plane* plane, const uint8_t* at, const uint8_t* end) noexcept nogil:
-    """Is the next frame a Produce request? What was appended before may then be forced to the disk together with what it appends."""
+    """Is the next frame a Produce request? Then it stands in a row with the one before."""
     return whole_frame(plane, at, end) >= 2 and load16(at + LENGTH_BYTES) == 0
 
 
-cdef Verdict decide(Plane* plane, Turn* turn, int64_t connection, const uint8_t* data, int64_t size) noexcept nogil:
+cdef Verdict decide(Plane* plane, Turn* turn, Row* row, int64_t connection, const uint8_t* data, int64_t size) noexcept nogil:
     """Read the header of a hot request, and let its room answer it."""
     cdef Reader reader = reader_of(data, size)
     cdef Header header
@@ -127,7 +131,7 @@ cdef Verdict decide(Plane* plane, Turn* turn, int64_t connection, const uint8_t*
     if reader.failed:
         return MALFORMED
     if header.api_key == 0:
-        return answer_produce(turn, connection, &header, &reader)
+        return take_produce(turn, row, connection, &header, &reader)
     if header.api_key == 1:
         return answer_fetch(turn, &plane.fetches, connection, &header, &reader)
     return answer_list_offsets(turn, connection, &header, &reader)
@@ -166,15 +170,6 @@ cdef void forget_ticket(Plane* plane, Turn* turn, int64_t ticket) noexcept nogil
 
 
 # When answers are true
-
-
-cdef bint must_force(Turn* turn) noexcept nogil:
-    """Does something of what was appended go to the disk before it is acknowledged?"""
-    cdef size_t index
-    for index in range(turn.settled, turn.appended.size()):
-        if turn.appended[index].is_due:
-            return True
-    return False
 
 
 cdef Verdict settled(Plane* plane, Turn* turn, Verdict verdict) noexcept nogil:

@@ -7,7 +7,7 @@ from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t
 from libcpp.string cimport string
 from libcpp.vector cimport vector
 
-from fiducial.fastpath.files cimport Files
+from fiducial.fastpath.files cimport Files, Part
 from fiducial.fastpath.threads cimport OpenFile
 
 cdef struct LogConfig:  # models.log.LogConfig; compression -1: as it was sent
@@ -92,6 +92,10 @@ cdef cppclass Log:
     vector[Segment] segments  # the last one is active; never empty
     vector[EpochStart] epochs
     bint are_epochs_saved  # as they are, on the disk
+    vector[Part] parts  # that were put behind the active segment, and are written out before anybody else may look
+    Segment written  # the active segment, and the marks, as far as it is written
+    int64_t written_end
+    int64_t written_bytes
 
 ctypedef void (*OnHeader)(void* context, const uint8_t* header) noexcept nogil
 ctypedef void (*OnRead)(void* context, int64_t size_bytes) noexcept nogil
@@ -112,6 +116,8 @@ cdef int make_first_segment(Log* log) noexcept nogil
 cdef bint must_roll(Log* log, int64_t size_bytes, int64_t max_timestamp, int64_t count, LogConfig* config, int64_t now) noexcept nogil
 cdef int roll(Log* log, int64_t now) noexcept nogil
 cdef int append(Log* log, const uint8_t* batch, int64_t size_bytes, int64_t count, int64_t max_timestamp, LogConfig* config, int64_t now) noexcept nogil
+cdef int put(Log* log, const uint8_t* batch, int64_t size_bytes, int64_t count, int64_t max_timestamp, LogConfig* config, int64_t now) noexcept nogil
+cdef int write_out(Log* log) noexcept nogil
 cdef void raise_high_watermark(Log* log, int64_t candidate) noexcept nogil
 cdef void raise_start(Log* log, int64_t offset) noexcept nogil
 cdef void begin_epoch(Log* log, int32_t epoch) noexcept nogil

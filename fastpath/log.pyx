@@ -264,16 +264,24 @@ cdef int append(
     Log* log, const uint8_t* batch, int64_t size_bytes, int64_t count, int64_t max_timestamp, LogConfig* config, int64_t now
 ) noexcept nogil:
     """LOG-APPEND-1: the stamped batch at the end of the active segment. If it cannot be written whole, it is not there at all."""
+    cdef int result = put(log, batch, size_bytes, count, max_timestamp, config, now)
+    return result if result < 0 else write_out(log)
+
+
+cdef int put(
+    Log* log, const uint8_t* batch, int64_t size_bytes, int64_t count, int64_t max_timestamp, LogConfig* config, int64_t now
+) noexcept nogil:
+    """The same, but for the writing: what several requests append in a row is written at once. The batch stays where it is until then."""
     cdef Segment* active = &log.segments.back()
     cdef int64_t position = active.size_bytes
     cdef int fd = opened(log, active)
     cdef int result = place(log) if fd >= 0 and log.end == 0 and not log.are_epochs_saved else fd
     if result < 0:
         return result
-    result = log.files.write_at(log.files.context, fd, batch, size_bytes, position)
-    if result < 0:
-        log.files.truncate(log.files.context, fd, position)
-        return result
+    if log.parts.empty():
+        log.written, log.written_end, log.written_bytes = active[0], log.end, log.size_bytes
+    log.parts.resize(log.parts.size() + 1)
+    log.parts.back().iov_base, log.parts.back().iov_len = <void*>batch, size_bytes
     grow(log, active, position, size_bytes, log.end + count - 1, max_timestamp, config, now)
     log.end += count
     log.size_bytes += size_bytes
@@ -281,6 +289,35 @@ cdef int append(
         active.is_unsynced = True
         active.unsynced_ms = now
     return 0
+
+
+cdef int write_out(Log* log) noexcept nogil:
+    """What was put, into the file. If it cannot be written whole, nothing of it is there."""
+    cdef Segment* active = &log.segments.back()
+    cdef int result = 0
+    if log.parts.size() == 1:
+        result = log.files.write_at(
+            log.files.context, active.fd, <const uint8_t*>log.parts[0].iov_base, log.parts[0].iov_len, log.written.size_bytes
+        )
+    elif log.parts.size() > 1:
+        result = log.files.write_parts_at(log.files.context, active.fd, log.parts.data(), <int>log.parts.size(), log.written.size_bytes)
+    if result < 0:
+        log.files.truncate(log.files.context, active.fd, log.written.size_bytes)
+        shrink(active, &log.written)
+        log.end, log.size_bytes = log.written_end, log.written_bytes
+    log.parts.clear()
+    return result
+
+
+cdef void shrink(Segment* segment, const Segment* written) noexcept nogil:
+    """As it was when it was written; its files stay open."""
+    segment.size_bytes = written.size_bytes
+    segment.first_timestamp = written.first_timestamp
+    segment.max_timestamp, segment.max_timestamp_offset = written.max_timestamp, written.max_timestamp_offset
+    segment.modified_ms = written.modified_ms
+    segment.indexed_timestamp, segment.bytes_since_index_entry = written.indexed_timestamp, written.bytes_since_index_entry
+    segment.offsets.entries, segment.times.entries = written.offsets.entries, written.times.entries
+    segment.is_unsynced, segment.unsynced_ms = written.is_unsynced, written.unsynced_ms
 
 
 cdef void grow(

@@ -66,6 +66,14 @@ cdef struct Produced:
     bint is_watched  # somebody waits for it
     int file_error  # -errno of the file operation that failed
 
+cdef struct Coming:  # a batch on its way into a partition, and what comes of it
+    Batch batch
+    uint8_t* data  # what is stored: its bytes, or those of another codec, which are good until the next is judged
+    int64_t size_bytes
+    int64_t max_timestamp
+    int64_t config_version  # under which it was judged
+    Produced produced
+
 cdef struct Read:
     int16_t error
     bint diverges
@@ -97,7 +105,10 @@ cdef struct Found:
     int file_error
 
 # Transitions
-cdef void produce(Partition* partition, Batch* batch, Work* work, int64_t now, Produced* produced) noexcept nogil
+cdef bint is_rebuilt(const Coming* coming) noexcept nogil
+cdef void judge(Partition* partition, Coming* coming, Work* work, int64_t now) noexcept nogil
+cdef void produce_alone(Partition* partition, Coming* coming, Work* work, int64_t now) noexcept nogil
+cdef void produce(Partition* partition, const vector[Coming*]& row, Work* work, int64_t now) noexcept nogil  # what was judged, in one write
 cdef void fetch(Partition* partition, Asked* asked, bint will_wait, int64_t now, Read* read) noexcept nogil
 cdef void watched_no_more(Partition* partition) noexcept nogil
 cdef void look_up(

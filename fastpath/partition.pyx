@@ -30,7 +30,7 @@ from fiducial.fastpath.files cimport Files
 from fiducial.fastpath cimport log as log_room
 from fiducial.fastpath.log cimport Loading, Log, LogConfig, Place, Segment, Stored, Unsynced
 from fiducial.fastpath cimport producers as producers_room
-from fiducial.fastpath.producers cimport Producers, Sequenced, Written, sequence_after
+from fiducial.fastpath.producers cimport Producer, Producers, Sequenced, Written, sequence_after
 from fiducial.fastpath.threads cimport held
 
 cdef enum:
@@ -77,55 +77,18 @@ cdef int64_t copied_config(Partition* partition, LogConfig* config) noexcept nog
     return version
 
 
-cdef void produce(Partition* partition, Batch* batch, Work* work, int64_t now, Produced* produced) noexcept nogil:
-    """LOG-BATCH-24: batch check, size check, roll, duplicate, sequence check, append, in this order. The batch is judged while others append; if
-    the configuration has changed meanwhile it is judged again."""
+cdef void judge(Partition* partition, Coming* coming, Work* work, int64_t now) noexcept nogil:
+    """LOG-BATCH-24: batch check and size check. Others may append meanwhile, and the configuration may change: its version is noted."""
     cdef LogConfig config
-    cdef int64_t version, size_bytes, max_timestamp
-    cdef uint8_t* data
-    cdef string sent
-    while True:
-        version = copied_config(partition, &config)
-        judge(batch, &config, work, now, produced, &data, &size_bytes, &max_timestamp)
-        partition.lock.take()
-        if partition.config_version == version:
-            break
-        partition.lock.give()
-    if partition.transitions != NULL:
-        sent.assign(<const char*>batch.data, batch.size_bytes)
-    if produced.error == 0:
-        store(partition, batch, data, size_bytes, max_timestamp, <int>work.storage_error.get(), now, produced)
-        if produced.file_error != 0:
-            work.storage_error.begin(produced.file_error)
-    if produced.error == 0:
-        settle(partition, produced)
-    produced.log_start, produced.end = partition.log.start, partition.log.end
-    produced.high_watermark = partition.log.high_watermark
-    produced.is_watched = partition.watchers > 0
-    if partition.transitions != NULL:
-        note_produced(partition, sent, now, produced)
-    partition.lock.give()
-
-
-cdef void settle(Partition* partition, Produced* produced) noexcept nogil:
-    """Readers may see what was appended, unless it must be on the disk before. So must a duplicate that is not there yet."""
-    if produced.is_duplicate:
-        produced.is_due = produced.base_offset >= partition.log.high_watermark
-        return
-    produced.is_due = log_room.unflushed(&partition.log) >= partition.config.flush_messages
-    if not produced.is_due:
-        log_room.raise_high_watermark(&partition.log, replicated_end(partition))
-
-
-cdef void judge(
-    Batch* batch, LogConfig* config, Work* work, int64_t now, Produced* produced, uint8_t** data, int64_t* size_bytes, int64_t* max_timestamp
-) noexcept nogil:
-    """Batch check and size check, and the bytes that are to be stored: those of the batch, unless the topic has a codec of its own."""
-    cdef Limits limits = limits_of(config)
-    data[0], size_bytes[0] = <uint8_t*>batch.data, batch.size_bytes
+    cdef Batch* batch = &coming.batch
+    cdef Produced* produced = &coming.produced
+    coming.config_version = copied_config(partition, &config)
+    cdef Limits limits = limits_of(&config)
+    coming.data, coming.size_bytes = <uint8_t*>batch.data, batch.size_bytes
+    coming.max_timestamp = -1
     produced.error = 0
     produced.is_duplicate = produced.is_due = False
-    produced.base_offset = produced.append_time_ms = max_timestamp[0] = -1
+    produced.base_offset = produced.append_time_ms = -1
     produced.file_error = 0
     produced.refusal = batch_refusal(batch, &limits, now, &work.codecs, &work.unpacked)
     if produced.refusal != NOT_REFUSED:
@@ -135,28 +98,104 @@ cdef void judge(
         if not rebuild(batch, &limits, &work.codecs, &work.scratch, &work.rebuilt):
             produced.error = INVALID_RECORD
             return
-        data[0], size_bytes[0] = work.rebuilt.data, work.rebuilt.size
-    max_timestamp[0] = stored_timestamp(batch, &limits, now)
-    if size_bytes[0] > config.max_message_bytes:
+        coming.data, coming.size_bytes = work.rebuilt.data, work.rebuilt.size
+    coming.max_timestamp = stored_timestamp(batch, &limits, now)
+    if coming.size_bytes > config.max_message_bytes:
         produced.error = MESSAGE_TOO_LARGE
-    elif size_bytes[0] > config.segment_bytes:
+    elif coming.size_bytes > config.segment_bytes:
         produced.error = RECORD_LIST_TOO_LARGE
 
 
+cdef void produce(Partition* partition, const vector[Coming*]& row, Work* work, int64_t now) noexcept nogil:
+    """Batches that were judged, one after the other: roll, duplicate, sequence check, append; then all are written at once."""
+    cdef vector[Before] before
+    cdef size_t index, first = 0
+    if not lock_as_judged(partition, row, work, now):
+        for index in range(row.size()):
+            judge(partition, row[index], work, now)
+            produce_alone(partition, row[index], work, now)
+        return
+    for index in range(row.size()):
+        if partition.transitions != NULL:
+            note_sent(partition, row[index], now)
+        if row[index].produced.error == 0:
+            store(partition, row, index, &first, &before, work, now)
+        row[index].produced.log_start, row[index].produced.end = partition.log.start, partition.log.end
+    write_row(partition, row, row.size(), &first, &before, work)
+    for index in range(row.size()):
+        settle(partition, &row[index].produced)
+        if partition.transitions != NULL:
+            note_produced(partition, row.size() - index, &row[index].produced)
+    partition.lock.give()
+
+
+cdef void produce_alone(Partition* partition, Coming* coming, Work* work, int64_t now) noexcept nogil:
+    """A row of one."""
+    cdef vector[Coming*] row
+    row.push_back(coming)
+    produce(partition, row, work, now)
+
+
+cdef bint lock_as_judged(Partition* partition, const vector[Coming*]& row, Work* work, int64_t now) noexcept nogil:
+    """Take the lock while the configuration is the one under which all were judged; if it has changed, they are judged again. False, without the
+    lock: they are given another codec now, and there is room for one at a time."""
+    cdef size_t index = 0
+    partition.lock.take()
+    while index < row.size():
+        if row[index].config_version == partition.config_version:
+            index += 1
+            continue
+        partition.lock.give()
+        judge(partition, row[index], work, now)
+        if is_rebuilt(row[index]) and row.size() > 1:
+            return False
+        partition.lock.take()
+        index = 0
+    return True
+
+
+cdef bint is_rebuilt(const Coming* coming) noexcept nogil:
+    """Is it stored with another codec than it was sent with?"""
+    return coming.data != coming.batch.data
+
+
+cdef void settle(Partition* partition, Produced* produced) noexcept nogil:
+    """Readers may see what was appended, unless it must be on the disk before. So must a duplicate that is not there yet."""
+    if produced.error == 0 and produced.is_duplicate:
+        produced.is_due = produced.base_offset >= partition.log.high_watermark
+    elif produced.error == 0:
+        produced.is_due = produced.end - partition.log.forced_below >= partition.config.flush_messages
+        if not produced.is_due:
+            log_room.raise_high_watermark(&partition.log, min(produced.end, replicated_end(partition)))
+    produced.high_watermark = partition.log.high_watermark
+    produced.is_watched = partition.watchers > 0
+
+
+cdef struct Before:  # what was known of a producer before a batch that is not written yet
+    int64_t producer_id
+    bint was_known
+    Producer known
+
+
 cdef void store(
-    Partition* partition, Batch* batch, uint8_t* data, int64_t size_bytes, int64_t max_timestamp, int storage_error, int64_t now, Produced* produced
+    Partition* partition, const vector[Coming*]& row, size_t index, size_t* first, vector[Before]* before, Work* work, int64_t now
 ) noexcept nogil:
-    """Roll if need be, ask what is known of the producer, append, and remember. A disk that failed once is not tried again."""
+    """Roll if need be, ask what is known of the producer, put, and remember. A disk that failed once is not tried again."""
+    cdef Coming* coming = row[index]
+    cdef Batch* batch = &coming.batch
+    cdef Produced* produced = &coming.produced
     cdef Sequenced sequenced
     cdef Written* written
     cdef int64_t base_offset = partition.log.end
     cdef bint is_idempotent = batch.producer_id > NO_PRODUCER
-    produced.file_error = storage_error
-    if produced.file_error == 0 and log_room.must_roll(&partition.log, size_bytes, max_timestamp, batch.count, &partition.config, now):
-        produced.file_error = roll(partition, now)
+    produced.file_error = <int>work.storage_error.get()
+    if produced.file_error == 0 and log_room.must_roll(&partition.log, coming.size_bytes, coming.max_timestamp, batch.count, &partition.config, now):
+        produced.file_error = write_row(partition, row, index, first, before, work)
+        if produced.file_error == 0:
+            produced.file_error = roll(partition, now)
     if is_idempotent and produced.file_error == 0:
         sequenced = Sequenced(
-            batch.producer_id, batch.producer_epoch, batch.base_sequence, sequence_after(batch.base_sequence, batch.last_offset_delta), max_timestamp
+            batch.producer_id, batch.producer_epoch, batch.base_sequence, sequence_after(batch.base_sequence, batch.last_offset_delta), coming.max_timestamp
         )
         written = producers_room.duplicate_of(&partition.producers, &sequenced)
         if written != NULL:
@@ -168,16 +207,53 @@ cdef void store(
         if produced.error != 0:
             return
     if produced.file_error == 0:
-        stamp(data, size_bytes, base_offset, partition.leader_epoch, partition.config.append_time, max_timestamp)
-        produced.file_error = log_room.append(&partition.log, data, size_bytes, batch.count, max_timestamp, &partition.config, now)
+        stamp(coming.data, coming.size_bytes, base_offset, partition.leader_epoch, partition.config.append_time, coming.max_timestamp)
+        produced.file_error = log_room.put(&partition.log, coming.data, coming.size_bytes, batch.count, coming.max_timestamp, &partition.config, now)
     if produced.file_error != 0:
+        work.storage_error.begin(produced.file_error)
         produced.error = KAFKA_STORAGE_ERROR
         return
     if is_idempotent:
+        before.push_back(known_before(partition, batch.producer_id))
         producers_room.remember(&partition.producers, &sequenced, base_offset, partition.log.end - 1, now)
         partition.are_saved = False
     produced.base_offset = base_offset
-    produced.append_time_ms = max_timestamp if partition.config.append_time else -1
+    produced.append_time_ms = coming.max_timestamp if partition.config.append_time else -1
+
+
+cdef Before known_before(Partition* partition, int64_t producer_id) noexcept nogil:
+    """What is known of a producer."""
+    cdef Before before
+    before.producer_id = producer_id
+    before.was_known = partition.producers.count(producer_id) > 0
+    if before.was_known:
+        before.known = partition.producers[producer_id]
+    return before
+
+
+cdef int write_row(
+    Partition* partition, const vector[Coming*]& row, size_t behind, size_t* first, vector[Before]* before, Work* work
+) noexcept nogil:
+    """Write what was put since the `first` of the row. If that fails, none of it happened: they are refused, those that they made duplicates too."""
+    cdef int result = log_room.write_out(&partition.log)
+    cdef size_t index
+    if result < 0:
+        work.storage_error.begin(result)
+        for index in range(first[0], behind):
+            if row[index].produced.error == 0:
+                row[index].produced.error, row[index].produced.file_error = KAFKA_STORAGE_ERROR, result
+            row[index].produced.base_offset = row[index].produced.append_time_ms = -1
+            row[index].produced.is_duplicate = False
+            row[index].produced.end = partition.log.end
+        while not before.empty():
+            if before.back().was_known:
+                partition.producers[before.back().producer_id] = before.back().known
+            else:
+                partition.producers.erase(before.back().producer_id)
+            before.pop_back()
+    before.clear()
+    first[0] = behind
+    return result
 
 
 cdef int roll(Partition* partition, int64_t now) noexcept nogil:
@@ -691,14 +767,19 @@ cdef void note_change(Partition* partition, Kind kind, int64_t asked, int64_t no
     note(partition, kind, &asked, 1, came, 3, now)
 
 
-cdef void note_produced(Partition* partition, const string& sent, int64_t now, const Produced* produced) noexcept nogil:
-    """A batch, and what came of it."""
+cdef void note_sent(Partition* partition, const Coming* coming, int64_t now) noexcept nogil:
+    """A batch, before it is stamped."""
+    note(partition, PRODUCE, NULL, 0, NULL, 0, now)
+    partition.transitions.back().data.assign(<const char*>coming.batch.data, coming.batch.size_bytes)
+
+
+cdef void note_produced(Partition* partition, size_t from_the_end, const Produced* produced) noexcept nogil:
+    """What came of it."""
     cdef int64_t[7] came
     came[0], came[1], came[2] = produced.error, produced.is_duplicate, produced.base_offset
     came[3], came[4], came[5] = produced.append_time_ms, produced.log_start, produced.high_watermark
     came[6] = produced.end
-    note(partition, PRODUCE, NULL, 0, came, 7, now)
-    partition.transitions.back().data = sent
+    partition.transitions[0][partition.transitions.size() - from_the_end].came.assign(came, came + 7)
 
 
 cdef void note_read(Partition* partition, const Asked* asked, int64_t now, const Read* read) noexcept nogil:
