@@ -17,6 +17,7 @@ from fiducial.fastpath.batch cimport (
     NOT_REFUSED,
     SOME_RECORD_HAS_BAD_TIME,
     TAIL_CORRUPT_MAGIC,
+    Batch,
     Fault,
     Limits,
     Refusal,
@@ -25,6 +26,7 @@ from fiducial.fastpath.batch cimport (
     fault_text,
     first_header_is_unreadable,
     parse,
+    read_records,
     record_faults,
     request_refusal,
 )
@@ -194,7 +196,7 @@ cdef void take_outcome(Turn* turn, Target* target) noexcept nogil:
         if produced.error not in (CORRUPT_MESSAGE, MESSAGE_TOO_LARGE, RECORD_LIST_TOO_LARGE):
             answer.log_start_offset = produced.log_start
         if produced.refusal == KEY_IS_MISSING or produced.refusal == SOME_RECORD_HAS_BAD_TIME:
-            tell_faults(turn, target.partition, &target.sent, answer)
+            tell_faults(turn, target.partition, &target.coming.batch, answer)
         return
     answer.base_offset = produced.base_offset
     answer.log_append_time_ms = produced.append_time_ms
@@ -203,19 +205,20 @@ cdef void take_outcome(Turn* turn, Target* target) noexcept nogil:
         turn.appended.push_back(Appended(target.partition, produced.end, produced.is_due, produced.is_watched))
 
 
-cdef void tell_faults(Turn* turn, Partition* partition, const Sent* sent, PartitionProduceResponse* answer) noexcept nogil:
-    """LOG-BATCH-22: every record that is at fault, with its text, and a summary."""
+cdef void tell_faults(Turn* turn, Partition* partition, Batch* batch, PartitionProduceResponse* answer) noexcept nogil:
+    """LOG-BATCH-22: every record that is at fault, with its text, and a summary. The records are read again: others were unpacked in the same room."""
     cdef LogConfig config
     copied_config(partition, &config)
     cdef Limits limits = limits_of(&config)
-    cdef int64_t count = record_faults(&sent.first, &limits, turn.now, NULL, 0), index
+    read_records(batch, &turn.work.codecs, &turn.work.unpacked)
+    cdef int64_t count = record_faults(batch, &limits, turn.now, NULL, 0), index
     cdef Fault* faults = <Fault*>allocate(&turn.arena, count * sizeof(Fault))
     cdef BatchIndexAndErrorMessage* errors = <BatchIndexAndErrorMessage*>allocate(&turn.arena, count * sizeof(BatchIndexAndErrorMessage))
     cdef char* text
     cdef Message message
     if faults == NULL or errors == NULL or count == 0:
         return
-    record_faults(&sent.first, &limits, turn.now, faults, count)
+    record_faults(batch, &limits, turn.now, faults, count)
     for index in range(count):
         text = <char*>allocate(&turn.arena, FAULT_TEXT_BYTES_MAX)
         if text == NULL:

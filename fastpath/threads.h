@@ -9,7 +9,8 @@
 #ifdef FIDUCIAL_CHAOS
 #include <ctime>
 
-// For tests: a thread lets others go first, now and then, or even sleeps, wherever it takes or gives back a lock.
+// For tests: a thread lets others go first, now and then, or even sleeps, wherever it takes or gives back a lock,
+// or looks at a number that all see.
 inline void hesitate() {
     static std::atomic<uint64_t> seeds{1};
     static thread_local uint64_t chance = seeds.fetch_add(1) * 0x9E3779B97F4A7C15;
@@ -98,7 +99,10 @@ class Shared {
     std::atomic<int64_t> number{0};
 
 public:
-    int64_t get() const { return number.load(); }
+    int64_t get() const {
+        hesitate();
+        return number.load();
+    }
     void set(int64_t value) { number.store(value); }
     int64_t add(int64_t more) { return number.fetch_add(more) + more; }
     bool begin(int64_t value) {  // set it, if it is 0

@@ -329,7 +329,7 @@ cdef void flush_together(Field* field, vector[Job*]* jobs) noexcept nogil:
 
 
 cdef class Hammer:
-    """So many threads on a core. Scripts are added, then `start`; `join` comes back when none can go on any more."""
+    """So many threads on a core. Scripts are added, then `start`; `join` comes back when none can go on any more; then there may be `more`."""
 
     cdef Field* field
     cdef object core
@@ -369,14 +369,30 @@ cdef class Hammer:
         script.waits = script.is_over = False
         script.ended, script.rounds, script.offset_at, script.mark_at = 0, rounds, offset_at, mark_at
         self.field.workers[self.connections % self.field.workers.size()].scripts.push_back(script)
-        self.field.busy.add(1)
         self.connections += 1
         return script.connection
 
+    def more(self, int64_t connection, list chunks) -> None:
+        """What a connection sends next, which has sent all it had."""
+        cdef Script* script = self.script(connection)
+        cdef string chunk
+        for chunk in chunks:
+            script.chunks.push_back(chunk)
+        script.is_over = script.ended != 0
+
+    cdef Script* script(self, int64_t connection):
+        return self.field.workers[connection % self.field.workers.size()].scripts[connection // self.field.workers.size()]
+
     def start(self) -> None:
         """Let them loose. Whoever started them counts as one who may help, until `join`."""
+        cdef Script* script
         cdef size_t index
-        self.field.busy.add(1)
+        cdef int64_t number, ready = 0
+        for number in range(self.connections):
+            script = self.script(number)
+            ready += not script.waits and not script.is_over
+        self.field.busy.set(ready + 1)
+        self.field.is_over.set(0)
         pthread_create(&self.field.flusher, NULL, flush, self.field)
         for index in range(self.field.workers.size()):
             pthread_create(&self.field.workers[index].thread, NULL, work, self.field.workers[index])
@@ -436,5 +452,5 @@ cdef class Hammer:
 
     def received(self, int64_t connection) -> tuple:
         """What a connection received, whether it still waits for an answer, and the verdict that ended it (-1: a segment could not be read)."""
-        cdef Script* script = self.field.workers[connection % self.field.workers.size()].scripts[connection // self.field.workers.size()]
+        cdef Script* script = self.script(connection)
         return PyBytes_FromStringAndSize(script.received.data(), script.received.size()), bool(script.waits and not script.is_over), script.ended

@@ -31,9 +31,9 @@ from threads.traffic import (
     EVERYTHING,
     FETCH,
     LENGTH,
+    LIST_OFFSETS,
     PATIENCE_MS,
     VERSIONS,
-    Key,
     Request,
     Script,
     Topic,
@@ -63,6 +63,7 @@ AHEAD = 40
 ANSWERS_PER_CONNECTION = 60
 PAUSE_S, LOOK_S = 0.002, 0.2
 SHARED_MEMORY = Path("/dev/shm")
+UNKNOWN_TOPIC_OR_PARTITION = 3
 #: So long an answer may take that is due; a broker that lost it never gives it.
 PATIENCE_S = 60.0
 
@@ -167,9 +168,9 @@ def frames_of(chunk: bytes) -> int:
 class Tail(Client):
     """Waits for what comes next of one partition, with a session or without."""
 
-    def __init__(self, host: Host, key: Key, seed: int) -> None:
+    def __init__(self, host: Host, topic: Topic, index: int, seed: int) -> None:
         super().__init__(host)
-        self.key, self.random, self.offset = key, Random(seed), 0
+        self.topic, self.index, self.random, self.offset = topic, index, Random(seed), 0
         self.session = (0, -1)
         self.all_is_sent = threading.Event()
         self.waits_rightly = False
@@ -178,30 +179,40 @@ class Tail(Client):
         while not self.waits_rightly:
             self.session = (0, self.random.choice((0, -1)))
             with self.connected() as client:
+                self.begin(client)
                 for _ in range(self.random.randrange(1, ANSWERS_PER_CONNECTION)):
-                    if not self.ask(client):
-                        return
-                if self.random.random() < 0.5:
+                    if self.waits_rightly or not self.ask(client):
+                        break
+                else:
                     self.send(client, PATIENCE_MS)  # and goes before it is answered
+
+    def begin(self, client: RawClient) -> None:
+        """At the end of what there is, or a little before. Where there is nothing, nothing comes."""
+        body = m.ListOffsetsRequest(-1, 0, (m.ListOffsetsTopic(self.topic.name, (m.ListOffsetsPartition(self.index, timestamp=-1),)),))
+        client.socket.sendall(framed(LIST_OFFSETS, 0, body))
+        answer = client.answer()
+        assert answer is not None, "the connection ended"
+        (one,) = decoded(LIST_OFFSETS, answer).topics[0].partitions
+        self.offset = max(0, one.offset - self.random.choice((0, 0, 3)))
+        self.waits_rightly = one.error_code == UNKNOWN_TOPIC_OR_PARTITION
 
     def send(self, client: RawClient, wait_ms: int, *, session: tuple[int, int] | None = None) -> Request:
         """Ask for more."""
-        wanted = m.FetchPartition(self.key[1], fetch_offset=self.offset, partition_max_bytes=EVERYTHING)
+        wanted = m.FetchPartition(self.index, fetch_offset=self.offset, partition_max_bytes=EVERYTHING)
         session_id, epoch = self.session if session is None else session
-        topics = (m.FetchTopic(topic_id=self.key[0], partitions=(wanted,)),)
+        topics = (m.FetchTopic(topic_id=self.topic.topic_id, partitions=(wanted,)),)
         request = Request(FETCH, self.random.randrange(2**31), {})
         client.socket.sendall(framed(FETCH, request.correlation_id, m.FetchRequest(None, -1, max_wait_ms=wait_ms, min_bytes=1, session_id=session_id, session_epoch=epoch, topics=topics)))
         return request
 
     def ask(self, client: RawClient) -> bool:
-        """One answer. False: all is quiet, and there is nothing to be told."""
+        """One answer. False: it was a refusal; or all is quiet, and there is nothing to be told."""
         request = self.send(client, PATIENCE_MS)
         if not self.is_answered(client):
             return False
         answer = client.answer()
         assert answer is not None, "the connection ended"
-        self.take(request, answer)
-        return True
+        return self.take(request, answer)
 
     def is_answered(self, client: RawClient) -> bool:
         """Wait for the answer; once all is sent, only if it is due: whoever asks then is told of something."""
@@ -217,7 +228,7 @@ class Tail(Client):
                     self.waits_rightly = True
                     return False
                 due_since = due_since or time.monotonic()
-                assert time.monotonic() < due_since + PATIENCE_S, f"partition {self.key[1]} of {self.key[0].hex()}: a fetch at {self.offset} waits in vain"
+                assert time.monotonic() < due_since + PATIENCE_S, f"{self.topic.name}-{self.index}: a fetch at {self.offset} waits in vain"
                 continue
             finally:
                 client.socket.settimeout(PATIENCE_S)
@@ -229,29 +240,26 @@ class Tail(Client):
             self.send(probe, 0, session=(0, -1))
             answer = probe.answer()
         assert answer is not None
-        (topic,) = decoded(answer).responses
+        (topic,) = decoded(FETCH, answer).responses
         return bool(topic.partitions[0].error_code or topic.partitions[0].records)
 
-    def take(self, request: Request, answer: bytes) -> None:
-        """Go on behind what came; from anywhere, where there was nothing of that offset."""
+    def take(self, request: Request, answer: bytes) -> bool:
+        """Go on behind what came. False: it was refused."""
         self.heard.append((request, answer))
-        body = decoded(answer)
+        body = decoded(FETCH, answer)
         _, epoch = self.session
         self.session = (body.session_id, epoch + 1 if epoch > 0 else 1) if body.session_id else (0, -1)
+        is_refused = False
         for topic in body.responses:
             (one,) = topic.partitions
-            self.offset = one.high_watermark if one.high_watermark >= 0 else self.random.randrange(self.offset + 100)
-            if one.error_code in GONE:
-                self.waits_rightly = True
+            self.offset = one.high_watermark
+            is_refused = one.error_code != 0
+        return not is_refused
 
 
-#: UNKNOWN_TOPIC_OR_PARTITION, UNKNOWN_TOPIC_ID.
-GONE = (3, 100)
-
-
-def decoded(answer: bytes) -> Any:
-    """An answer to a Fetch request."""
-    return codec_objects.decode(answer, FETCH, VERSIONS[FETCH], "response", position=answer_body(answer, FETCH, VERSIONS[FETCH]))
+def decoded(kind: int, answer: bytes) -> Any:
+    """An answer."""
+    return codec_objects.decode(answer, kind, VERSIONS[kind], "response", position=answer_body(answer, kind, VERSIONS[kind]))
 
 
 class Campaign:
@@ -270,7 +278,7 @@ class Campaign:
         scripts = [traffic.script(requests, 1000 + number) for number in range(PRODUCERS)]
         self.producers = [Producer(self.host, script, seed + number) for number, script in enumerate(scripts)]
         chosen = [self.random.choice(traffic.all_partitions()) for _ in range(TAILS)]
-        self.tails = [Tail(self.host, (topic.topic_id, index), seed + number) for number, (topic, index) in enumerate(chosen)]
+        self.tails = [Tail(self.host, topic, index, seed + number) for number, (topic, index) in enumerate(chosen)]
 
     def change_something(self) -> None:
         """One thing that somebody asks the control plane for."""
