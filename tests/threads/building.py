@@ -52,9 +52,9 @@ def compile_hammer(folder: Path, sanitizer: Sanitizer) -> None:
         raise RuntimeError(f"{sanitizer.name}: {done.stdout[-3000:]}{done.stderr[-3000:]}")
 
 
-def campaign(environment: Mapping[str, str], seed: int, requests: int, patience_s: float) -> dict[str, Any]:
+def campaign(environment: Mapping[str, str], seed: int, requests: int, patience_s: float, module: str = "threads.campaign") -> dict[str, Any]:
     """What a campaign in a process of its own told; "found" is in it if something is wrong, were it only that it did not come to an end."""
-    command = [sys.executable, "-P", "-m", "threads.campaign", str(seed), str(requests)]
+    command = [sys.executable, "-P", "-m", module, str(seed), str(requests)]
     try:
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=patience_s, check=False)
     except subprocess.TimeoutExpired:

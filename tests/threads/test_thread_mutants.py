@@ -15,7 +15,8 @@ from sanitized.rooms import ROOT
 
 from threads.building import CHAOS, built, campaign
 
-PATCHES = sorted(Path(__file__).with_name("mutants").glob("*.patch"))
+MUTANTS = Path(__file__).with_name("mutants")
+PATCHES = sorted(MUTANTS.glob("*.patch"))
 #: What only ThreadSanitizer finds: everything comes to the same on this processor.
 UNSEEN = {"the-configuration-is-read-without-the-lock"}
 #: So many campaigns are tried, of so many requests of each producer.
