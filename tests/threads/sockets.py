@@ -15,7 +15,7 @@ import threading
 import time
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastpath.folders import Connected, create, delete, delete_records, look_up, talk
 from raw_client import RawClient
@@ -41,6 +41,9 @@ from threads.traffic import (
     framed,
 )
 from threads.witness import Witness
+
+if TYPE_CHECKING:
+    from fiducial.fastpath.core import FileTable
 
 THREADS, PRODUCERS, TAILS = 3, 8, 12
 SETTINGS = {"num.network.threads": str(THREADS), "log.retention.check.interval.ms": "20"}
@@ -71,11 +74,11 @@ PATIENCE_S = 60.0
 class Host(threading.Thread):
     """A broker in this process: its control plane in a thread of Python's, its connections in threads of their own."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, disk: FileTable | None = None) -> None:
         super().__init__()
         settings = parse(SETTINGS)
         self.loop = asyncio.new_event_loop()
-        self.node = Node(folder, Cluster("ZmlkdWNpYWxmaWR1Y2lhbA", 1, "127.0.0.1", 9092), settings, seed=1, now=now_ms())
+        self.node = Node(folder, Cluster("ZmlkdWNpYWxmaWR1Y2lhbA", 1, "127.0.0.1", 9092), settings, seed=1, now=now_ms(), simulation=disk)
         self.node.core.record()
         self.server = ThreadedServer(self.node, settings)
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=BACKLOG)
