@@ -1,7 +1,7 @@
 # Everything from a checkout: each target does its own set-up, in .venv, and is quick the second time.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run verify verify-long test compiled lint spec vectors flaws kafka peers clients races bench clean
+.PHONY: help run verify verify-long test compiled lint spec vectors flaws kafka peers clients bench fuzz sanitized races clean
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -68,6 +68,12 @@ races: $(VENV)/verify.stamp ## ThreadSanitizer over threads that do everything a
 
 bench: $(VENV)/verify.stamp ## how fast it is, beside aiokafka and Apache Kafka in the same run (ARGS=--save keeps the figures)
 	@PYTHONPATH=tests $(BIN)/python -m bench $(ARGS)
+
+fuzz: $(VENV)/verify.stamp ## ten million inputs of nonsense for the parsers, under sanitizers (ARGS="--seconds 60", or a target and files)
+	@PYTHONPATH=tests $(BIN)/python -m fuzz $(ARGS)
+
+sanitized: $(VENV)/verify.stamp ## the fast path's tests under AddressSanitizer and UndefinedBehaviorSanitizer (ARGS="-k name")
+	@PYTHONPATH=tests $(BIN)/python -m sanitized address -m pytest -o pythonpath=tests -p no:cacheprovider tests/fastpath $(ARGS)
 
 clean: ## remove what the targets above made
 	rm -rf $(VENV) .peers build fastpath/*.so fastpath/*.cpp src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

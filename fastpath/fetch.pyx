@@ -614,6 +614,8 @@ cdef void unpark(Turn* turn, Fetches* fetches, int64_t ticket) noexcept nogil:
     fetches.deadlines.erase(pair[int64_t, int64_t](parked.deadline_ms, ticket))
     fetches.parked.erase(ticket)
     del parked
+    if ticket == turn.parked_ticket:
+        turn.parked_ticket = 0
 
 
 cdef void reconsider(Turn* turn, Fetches* fetches, int64_t ticket) noexcept nogil:

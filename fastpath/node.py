@@ -50,6 +50,8 @@ ENDS = {
 }
 INT16, LENGTH = struct.Struct(">h"), struct.Struct(">i")
 METADATA_FOLDER = "metadata"
+#: The core gives out none below 1.
+NO_TICKET = 0
 
 
 class Send(NamedTuple):
@@ -106,7 +108,8 @@ class Node:
         simulation: FileTable | None = None,
     ) -> None:
         self.data = DataFolder(path)
-        self.waiting: dict[int, Waiting] = {}
+        self.waiting: dict[int, Waiting] = {}  # by ticket
+        self.tickets: dict[int, int] = {}  # of a connection: the one that waits
         self.hosts: dict[int, str] = {}
         self.alarms = Alarms()
         try:
@@ -321,9 +324,15 @@ class Node:
         """The connection is gone, and nobody listens for its answers."""
         self.core.disconnected(connection)
         self.hosts.pop(connection, None)
-        for ticket in [ticket for ticket, waiting in self.waiting.items() if waiting.connection == connection]:
-            del self.waiting[ticket]
+        self.answered(self.tickets.get(connection, NO_TICKET))
         return []
+
+    def answered(self, ticket: int) -> Waiting | None:
+        """Nobody waits for the answer to a ticket any more; who did, if anybody."""
+        waiting = self.waiting.pop(ticket, None)
+        if waiting is not None:
+            del self.tickets[waiting.connection]
+        return waiting
 
     def draw_session_id(self) -> int:
         """The id of a new fetch session, as `models.fetch.begun` draws it."""
@@ -354,11 +363,12 @@ class Node:
         name = client_id.decode("utf-8", "replace") if client_id is not None else None
         ticket = self.core.cold_ticket()
         request = events.Request(ticket, connection, name, api_version, body, self.hosts.get(connection, ""))
-        self.waiting[ticket] = Waiting(connection, api_key, api_version, correlation_id)
+        assert connection not in self.tickets, "the request before is not finished"
+        self.waiting[ticket], self.tickets[connection] = Waiting(connection, api_key, api_version, correlation_id), ticket
         try:
             return self.decided(request, now)
         except Exception as error:
-            del self.waiting[ticket]
+            self.answered(ticket)
             if not isinstance(error, StorageFailed):
                 raise
             return [Hangup(connection, f"the disk failed: {error}")]
@@ -417,7 +427,7 @@ class Node:
 
     def answer(self, ticket: int, body: Any, *, has_changed: bool) -> list[Action]:
         """An answer as bytes, if anybody listens. If the disk failed, what was decided is so, but nobody can say for how long."""
-        waiting = self.waiting.pop(ticket, None)
+        waiting = self.answered(ticket)
         if waiting is None:
             return []
         if has_changed and self.core.storage_error:

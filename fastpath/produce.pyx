@@ -11,6 +11,7 @@ from libcpp.vector cimport vector
 
 from fiducial.fastpath.batch cimport (
     ATTRIBUTE_TRANSACTIONAL,
+    Batch,
     FAULT_TEXT_BYTES_MAX,
     KEY_IS_MISSING,
     NO_PRODUCER,

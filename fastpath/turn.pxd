@@ -60,7 +60,7 @@ cdef cppclass Turn:
     size_t answers_settled  # so many answers are true whatever the disk does
     bint defers  # somebody else forces to the disk what has to be there, and then tells whoever waits for it
     vector[Due] due  # where it defers
-    int64_t parked_ticket  # of the request that waits, if the last one does
+    int64_t parked_ticket  # of the request that waits, if the last one does; 0: it was answered in the same turn
     int64_t parked_until_ms
     int64_t now
 

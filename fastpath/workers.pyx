@@ -473,7 +473,8 @@ cdef int64_t handle(Worker* here, Connection* connection, uint8_t* data, int64_t
         connection.is_unsettled = True
         wait_for_disk(&here.front.jobs, connection.id, &here.turn.due)
     if verdict == PARKED:
-        park(here, connection)
+        if here.turn.parked_ticket:
+            park(here, connection)
     elif verdict == COLD:
         if not is_busy(connection):
             taken += ask(here, connection, data + taken)

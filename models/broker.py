@@ -392,14 +392,18 @@ def not_stored(
     groups = group_requests.as_far_as_written(before.groups, (group_records.decoded(*record) for record in written))
     is_scattered = groups.scattered or has_moved_groups(before, after)
     kept = changed(after, groups=changed(groups, scattered=is_scattered))
+    lacking = {append.partition for append in failed}
     match event:
+        case Request() if isinstance(event.body, DeleteGroupsRequest):
+            partitions = before.topics.by_name[OFFSETS_TOPIC].partitions
+            replies = [effect for effect in effects if isinstance(effect, Reply)]
+            return kept, tuple(group_requests.deleted_as_written(reply, lacking, partitions, error) for reply in replies)
         case Request() if isinstance(event.body, GROUP_REQUESTS):
             asked, _ = asked_of(before, event)
             return coordinated(kept, *group_requests.not_written(kept.groups, asked, error, before.settings.groups, now))
         case Ring(alarm):
             return kept, (SetAlarm(alarm, now + RETRY_MS),)
         case _:
-            lacking = {append.partition for append in failed}
             left = (one for one in effects if not isinstance(one, Append))
             return kept, tuple(one for one in left if not isinstance(one, Trim) or not (is_scattered or one.partition in lacking))
 

@@ -26,6 +26,7 @@ from fiducial.models import (
     partition,
     restarts,
     sessions,
+    threads,
 )
 from fiducial.models.errors import Error
 from fiducial.models.events import Outcome, Reply
@@ -37,6 +38,7 @@ from fiducial.models.log import EpochStart, Log, LogConfig, Plan
 from fiducial.models.partition import READ_UNCOMMITTED, Fetch, Partition, Refused
 from fiducial.models.rules import LADDERS, Ladder, Rung
 from fiducial.models.sessions import Cached, Wanted
+from fiducial.models.threads import At, Server, Status
 from fiducial.models.values import EMPTY, Uuid, changed, value
 
 if TYPE_CHECKING:
@@ -653,8 +655,12 @@ def takes_old_answers(_process: Process, _request: Request) -> bool:
 def keeps_old_timeouts(turn: Turn, asked: Asked, member_id: str) -> Turn:
     group = turn.group
     member = changed(group.members[member_id], protocols=group_phases.protocols_of(asked))
-    waiting = Waiting(asked.ticket, asked.api_version)
-    return groups.becomes(turn, members=group.members.set(member_id, member), joins=group.joins.set(member_id, waiting))
+    return groups.becomes(
+        turn,
+        members=group.members.set(member_id, member),
+        supporters=groups.supporters_with(group, member_id, member.protocols),
+        joins=group.joins.set(member_id, Waiting(asked.ticket, asked.api_version)),
+    )
 
 
 @flaw(
@@ -673,6 +679,7 @@ def forgets_who_waits(turn: Turn, member_id: str) -> Turn:
         turn,
         members=members,
         statics=group.statics if instance is None else gone(group.statics, instance),
+        supporters=groups.supporters_with(group, member_id, ()),
         joins=gone(group.joins, member_id),
         syncs=gone(group.syncs, member_id),
         unsynced=gone(group.unsynced, member_id),
@@ -818,6 +825,369 @@ def awaits_joins_for_ever(turn: Turn) -> Turn:
 )
 def forgets_no_offset(all_groups: Groups, _group_id: str, _key: tuple[str, int]) -> Groups:
     return all_groups
+
+
+# T. The threads of the server
+
+
+@flaw(
+    "T1",
+    "ours",
+    "who fetches tells the partitions that it waits only when it has read all of them again",
+    rules=("THREAD-WAIT-1",),
+    violates="NoLostWakeup",
+    target=threads.registers,
+)
+def registers_behind_the_reads(server: Server, me: int) -> Server:
+    offsets = threads.fetch_of(server, server.threads[me].connection).offsets
+    server = threads.read(server, me, *offsets[len(server.threads[me].seen)])
+    if len(server.threads[me].seen) == len(offsets):
+        for partition_, _ in offsets:
+            server = threads.watched(server, partition_, 1)
+    return threads.registered(server, me)
+
+
+@flaw(
+    "T2",
+    "ours",
+    "who fetches does not read again when it has told that it waits",
+    rules=("THREAD-WAIT-1",),
+    violates="NoLostWakeup",
+    target=threads.registers,
+)
+def reads_but_once(server: Server, me: int) -> Server:
+    thread = server.threads[me]
+    partition_, offset = threads.fetch_of(server, thread.connection).offsets[len(thread.seen)]
+    server = threads.with_thread(threads.watched(server, partition_, 1), me, seen=(*thread.seen, offset))
+    return threads.registered(server, me)
+
+
+@flaw(
+    "T3",
+    "ours",
+    "who produces looks whether anybody waits before it takes the partition's mutex",
+    rules=("THREAD-WAIT-2",),
+    violates="NoLostWakeup",
+    target=threads.appends,
+)
+def looks_before_it_appends(server: Server, me: int) -> threads.Done:
+    thread = server.threads[me]
+    asked = threads.request_of(server, thread.connection)
+    assert isinstance(asked, threads.Produce)
+    if not thread.noted:
+        return threads.with_thread(server, me, noted=((asked.partition, server.partitions[asked.partition].watchers),)), ()
+    server, answers = APPENDS(server, me)
+    is_blind = server.threads[me].at is At.WAKES and thread.noted[0][1] == 0
+    return (threads.rests(server, me) if is_blind else server), answers
+
+
+APPENDS = threads.appends
+
+
+@flaw(
+    "T4",
+    "ours",
+    "the high watermark rises to where the log ends after the flush",
+    rules=("THREAD-COMMIT-1",),
+    violates="CommittedIsOnDisk",
+    target=threads.raises,
+)
+def raises_to_the_end(server: Server, me: int) -> Server:
+    thread = server.threads[me]
+    partition_, _ = thread.noted[thread.undone]
+    noted = threads.put(thread.noted, thread.undone, (partition_, server.partitions[partition_].end))
+    return RAISES(threads.with_thread(server, me, noted=noted), me)
+
+
+RAISES = threads.raises
+
+
+@flaw(
+    "T5",
+    "ours",
+    "what came to the queue during a flush is acknowledged with what it was for",
+    rules=("THREAD-COMMIT-2",),
+    violates="AcknowledgedIsOnDisk",
+    target=threads.answers_jobs,
+)
+def answers_who_came_later(server: Server, me: int) -> Server:
+    thread = server.threads[me]
+    noted = {partition_ for partition_, _ in thread.noted}
+    later = tuple(job for job in server.queue if job.partition in noted)
+    server = changed(server, queue=tuple(job for job in server.queue if job.partition not in noted))
+    return ANSWERS_JOBS(threads.with_thread(server, me, jobs=(*thread.jobs, *later)), me)
+
+
+ANSWERS_JOBS = threads.answers_jobs
+
+
+@flaw(
+    "T6",
+    "ours",
+    "who raised a mark looks who waits without the mutex of fetches",
+    rules=("THREAD-WAIT-3",),
+    violates="NoLostWakeup",
+    target=threads.fetches_are_free,
+)
+def needs_no_mutex(server: Server, me: int) -> bool:
+    return server.fetches_held_by is None or server.threads[me].at is At.WAKES
+
+
+@flaw(
+    "T7",
+    "ours",
+    "a registration is never taken back",
+    rules=("THREAD-WAIT-4",),
+    violates="WatchersAreCounted",
+    target=threads.watched,
+)
+def keeps_registrations(server: Server, number: int, by: int) -> Server:
+    return WATCHED(server, number, max(by, 0))
+
+
+WATCHED = threads.watched
+
+
+@flaw(
+    "T8",
+    "ours",
+    "a segment that is dropped is closed, whoever reads it",
+    rules=("THREAD-FILE-2",),
+    violates="NoClosedReference",
+    target=threads.without_file,
+)
+def closes_what_is_read(files: tuple[threads.File, ...], offset: int) -> tuple[threads.File, ...]:
+    return threads.put(files, offset, changed(files[offset], is_dropped=True, is_open=False))
+
+
+@flaw(
+    "T9",
+    "ours",
+    "a thread says that it sleeps after it has looked into its inbox, and does not look again",
+    rules=("THREAD-INBOX-1",),
+    violates="NothingForgotten",
+    target=threads.looks_again,
+)
+def looks_no_more(server: Server, me: int) -> Server:
+    return threads.with_thread(server, me, at=At.SLEEPS)
+
+
+@flaw(
+    "T10",
+    "ours",
+    "a connection is read on while another thread answers it",
+    rules=("THREAD-CONN-1",),
+    violates="AnsweredInOrder",
+    target=threads.is_paused,
+)
+def reads_on(connection: threads.Connection) -> bool:
+    return connection.status not in (Status.READING, Status.AWAITED)
+
+
+@flaw(
+    "T11",
+    "ours",
+    "who fetches lets the table go when it has looked its partitions up",
+    rules=("THREAD-LOCK-2",),
+    violates="NoLostWakeup",
+    target=threads.after_table,
+)
+def lets_the_table_go(server: Server, me: int) -> Server:
+    return threads.without_table(AFTER_TABLE(server, me), me)
+
+
+AFTER_TABLE = threads.after_table
+
+
+@flaw(
+    "T12",
+    "ours",
+    "who looks who waits takes the table again, behind the mutex of fetches",
+    rules=("THREAD-LOCK-1",),
+    violates="NoDeadlock",
+    target=threads.looks_who_waits,
+)
+def takes_the_table_last(server: Server, me: int) -> Server:
+    server = LOOKS_WHO_WAITS(server, me)
+    return threads.takes_table(server, me, At.LOOKS) if server.threads[me].waiting else server
+
+
+LOOKS_WHO_WAITS = threads.looks_who_waits
+
+
+@flaw(
+    "T13",
+    "ours",
+    "the flusher keeps the table while it flushes",
+    rules=("THREAD-LOCK-3",),
+    violates="NoDeadlock",
+    target=threads.notes,
+)
+def keeps_the_table(server: Server, me: int) -> Server:
+    return changed(NOTES(server, me), readers=server.readers)
+
+
+NOTES = threads.notes
+
+
+@flaw(
+    "T14",
+    "PostgreSQL to 11 (fsyncgate)",
+    "after a flush that failed another is tried, and believed",
+    rules=("THREAD-COMMIT-4",),
+    violates="CommittedIsOnDisk",
+    target=threads.syncs,
+)
+def flushes_again(server: Server, me: int) -> Server:
+    return threads.takes_table(threads.flushed(server, me), me, At.RAISES)
+
+
+@flaw(
+    "T15",
+    "ours",
+    "a flush that failed is taken for one that went well",
+    rules=("THREAD-COMMIT-3",),
+    violates="CommittedIsOnDisk",
+    target=threads.fails,
+)
+def fails_in_silence(server: Server, me: int) -> Server:
+    return threads.takes_table(changed(server, is_offline=True), me, At.RAISES)
+
+
+@flaw(
+    "T16",
+    "ours",
+    "who waits for a partition that is deleted is not told",
+    rules=("THREAD-WAIT-6",),
+    violates="NoLostWakeup",
+    target=threads.deletes,
+)
+def deletes_in_silence(server: Server, me: int) -> Server:
+    return threads.rests(DELETES(server, me), me)
+
+
+DELETES = threads.deletes
+
+
+@flaw(
+    "T17",
+    "ours",
+    "who waits for what retention drops is not told",
+    rules=("THREAD-WAIT-6",),
+    violates="NoLostWakeup",
+    target=threads.drops,
+)
+def drops_in_silence(server: Server, me: int) -> Server:
+    return threads.rests(DROPS(server, me), me)
+
+
+DROPS = threads.drops
+
+
+@flaw(
+    "T18",
+    "ours",
+    "whose time is over is answered, though another thread has just answered it",
+    rules=("THREAD-WAIT-5",),
+    violates="AnsweredInOrder",
+    target=threads.expires,
+)
+def answers_twice(server: Server, me: int) -> Server:
+    waiting = (server.threads[me].connection,)
+    return threads.with_thread(changed(server, fetches_held_by=me), me, at=At.UNREGISTERS, waiting=waiting)
+
+
+@flaw(
+    "T19",
+    "ours",
+    "an answer goes to whoever has the place of the client that asked",
+    rules=("THREAD-CONN-2",),
+    violates="AnsweredInOrder",
+    target=threads.delivered,
+)
+def answers_a_stranger(server: Server, answer: threads.Answer) -> threads.Done:
+    return DELIVERED(server, changed(answer, life=server.connections[answer.connection].life))
+
+
+DELIVERED = threads.delivered
+
+
+@flaw(
+    "T20",
+    "ours",
+    "an answer that finds nobody keeps its files",
+    rules=("THREAD-CONN-2",),
+    violates="NothingLeftOpen",
+    target=threads.delivered,
+)
+def keeps_files(server: Server, answer: threads.Answer) -> threads.Done:
+    here = server.connections[answer.connection]
+    return (server, ()) if here.is_gone or here.life != answer.life else DELIVERED(server, answer)
+
+
+@flaw(
+    "T21",
+    "ours",
+    "a file is read without a reference of it",
+    rules=("THREAD-FILE-1",),
+    violates="NoClosedReference",
+    target=threads.referenced,
+)
+def takes_no_reference(server: Server, _place: threads.Place) -> Server:
+    return server
+
+
+@flaw(
+    "T22",
+    "ours",
+    "of those that wait for a partition only one is looked at",
+    rules=("THREAD-WAIT-3",),
+    violates="NoLostWakeup",
+    target=threads.looks_at_next,
+)
+def looks_at_one(server: Server, me: int) -> Server:
+    return LOOKS_AT_NEXT(threads.with_thread(server, me, waiting=()), me)
+
+
+LOOKS_AT_NEXT = threads.looks_at_next
+
+
+@flaw(
+    "T23",
+    "ours",
+    "whether a thread sleeps is looked at before its inbox is filled",
+    rules=("THREAD-INBOX-2",),
+    violates="NothingForgotten",
+    target=threads.puts,
+)
+def looks_before_it_puts(server: Server, me: int) -> Server:
+    thread = server.threads[me]
+    owner = server.cast.owners[thread.answers[0].connection]
+    if server.cast.sleeps and not thread.noted:
+        return threads.with_thread(server, me, noted=((owner, server.inboxes[owner].is_asleep),))
+    server = PUTS(server, me)
+    is_rung = server.threads[me].at is At.RINGS and thread.noted[0][1]
+    return server if is_rung or not server.threads[me].rings else threads.with_thread(server, me, at=At.READY, rings=())
+
+
+PUTS = threads.puts
+
+
+@flaw(
+    "T24",
+    "ours",
+    "what is not on the disk yet is answered to who fetches",
+    rules=("THREAD-WAIT-7",),
+    violates="AnswersBelowTheMark",
+    target=threads.read,
+)
+def reads_to_the_end(server: Server, me: int, number: int, offset: int) -> Server:
+    server, end = READ(server, me, number, offset), server.partitions[number].end
+    *seen, last = server.threads[me].seen
+    return threads.with_thread(server, me, seen=(*seen, last if last == threads.GONE else end))
+
+
+READ = threads.read
 
 
 not_yet(

@@ -36,6 +36,7 @@ from fiducial.models.groups import (
     metadata_of,
     subscribed_topics,
     supported_by_all,
+    supporters_with,
     sync_answer,
 )
 from fiducial.models.messages import (
@@ -79,6 +80,7 @@ def with_new_member(turn: Turn, asked: Asked, member_id: str) -> Turn:
         protocol_type=group.protocol_type if group.members else asked.body.protocol_type,
         members=group.members.set(member_id, member),
         statics=group.statics if asked.instance_id is None else group.statics.set(asked.instance_id, member_id),
+        supporters=supporters_with(group, member_id, member.protocols),
         pending=without(group.pending, member_id),
         joins=group.joins.set(member_id, Waiting(asked.ticket, asked.api_version)),
         grows=group.initial_until_ms is not None,
@@ -108,8 +110,12 @@ def with_rejoined(turn: Turn, asked: Asked, member_id: str) -> Turn:
         session_timeout_ms=asked.body.session_timeout_ms,
         rebalance_timeout_ms=rebalance_timeout(asked),
     )
-    waiting = Waiting(asked.ticket, asked.api_version)
-    return becomes(turn, members=group.members.set(member_id, member), joins=group.joins.set(member_id, waiting))
+    return becomes(
+        turn,
+        members=group.members.set(member_id, member),
+        supporters=supporters_with(group, member_id, member.protocols),
+        joins=group.joins.set(member_id, Waiting(asked.ticket, asked.api_version)),
+    )
 
 
 @rule("GROUP-STATE-4")
@@ -154,6 +160,7 @@ def removed(turn: Turn, member_id: str) -> Turn:
         turn,
         members=members,
         statics=group.statics if member.instance_id is None else without(group.statics, member.instance_id),
+        supporters=supporters_with(group, member_id, ()),
         joins=without(group.joins, member_id),
         syncs=without(group.syncs, member_id),
         unsynced=without(group.unsynced, member_id),

@@ -8,6 +8,7 @@ What good clients believe, of whom answers are lost too, stands in `group_compan
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
@@ -355,7 +356,8 @@ def who_is_not_answered_waits(step: Step) -> bool:
 
 @states("TypeOk", "GROUP-STATE-1", witness=lambda step: step.after.group.state is State.STABLE)
 def the_parts_of_a_group_agree(step: Step) -> bool:
-    """Only members wait, for a phase that is on; an instance is one member's; a group with a generation under way has a leader among its members."""
+    """Only members wait, for a phase that is on; an instance is one member's; of each protocol it is counted who has it; a group with a generation under
+    way has a leader among its members."""
     group = step.after.group
     members = set(group.members)
     if not set(group.joins) | set(group.syncs) | set(group.unsynced) <= members:
@@ -364,6 +366,8 @@ def the_parts_of_a_group_agree(step: Step) -> bool:
         return False
     static = {(member.instance_id, member_id) for member_id, member in group.members.items() if member.instance_id is not None}
     if static != set(group.statics.items()):
+        return False
+    if Counter(name for member in group.members.values() for name in {name for name, _ in member.protocols}) != dict(group.supporters):
         return False
     if group.state in (State.COMPLETING, State.STABLE):
         return group.leader in members and all(any(name == group.protocol for name, _ in one.protocols) for one in group.members.values())

@@ -13,7 +13,7 @@ Laws of this file
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from functools import reduce
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
@@ -315,6 +315,15 @@ def as_far_as_written(groups: Groups, records: Iterable[Any]) -> Groups:
         if isinstance(record, GroupForgotten) and record.group_id in live:
             live = live.delete(record.group_id)
     return changed(groups, live=live)
+
+
+@rule("GROUP-RECORD-6")
+def deleted_as_written(reply: Reply, lacking: Container[int], partitions: int, error: Error) -> Reply:
+    """The answer to DeleteGroups, with the error for every group of a log that lacks something."""
+    results = tuple(
+        changed(one, error_code=told(error)) if partition_of(one.group_id, partitions) in lacking else one for one in reply.body.results
+    )
+    return changed(reply, body=changed(reply.body, results=results))
 
 
 def failed_commit(asked: Asked, error: Error) -> Any:

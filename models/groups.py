@@ -108,6 +108,7 @@ class Group:
     leader: str | None = None
     members: Map[str, Member] = EMPTY
     statics: Map[str, str] = EMPTY  # instance id → member id
+    supporters: Map[str, int] = EMPTY  # protocol → how many members have it; none is no entry
     pending: Map[str, int] = EMPTY  # ids that were given out and did not join yet → when they are forgotten
     joins: Map[str, Waiting] = EMPTY
     syncs: Map[str, Waiting] = EMPTY
@@ -342,11 +343,18 @@ def protocols_do_not_fit(group: Group, joining: Joining) -> bool:
 
 
 def supported_by_all(group: Group, names: Iterable[str]) -> set[str]:
-    """Which of these protocols every member has. One look at each member: a client may name thousands."""
-    left = set(names)
-    for member in group.members.values():
-        left.intersection_update(dict(member.protocols))
-    return left
+    """Which of these protocols every member has. Members are not gone through: there may be thousands, and each of them joins."""
+    return {name for name in names if group.supporters.get(name, 0) == len(group.members)}
+
+
+def supporters_with(group: Group, member_id: str, protocols: Protocols) -> Map[str, int]:
+    """How many members have each protocol, once this one has these."""
+    supporters, member = group.supporters, group.members.get(member_id)
+    before, after = ({name for name, _ in one} for one in (member.protocols if member is not None else (), protocols))
+    for name in before - after:
+        others = supporters[name] - 1
+        supporters = supporters.set(name, others) if others else supporters.delete(name)
+    return supporters.update({name: supporters.get(name, 0) + 1 for name in after - before})
 
 
 #: Arguments of both: the group, the JoinGroup with the settings. Behind GROUP_ID_CHECK, in this order, and before MEMBER_CHECK for one that has
@@ -540,5 +548,6 @@ def restored(saved: GroupMetadata, now: int) -> Group:
         saved.leader,
         EMPTY.update(members),
         EMPTY.update({one.instance_id: one.member_id for one in saved.members if one.instance_id is not None}),
+        EMPTY.set(saved.protocol or "", len(members)) if members else EMPTY,
     )
     return changed(group, subscribed=subscribed_topics(group, saved.protocol or "")) if members else group

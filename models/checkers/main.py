@@ -39,6 +39,19 @@ from fiducial.models.checkers.judge import Relation
 from fiducial.models.checkers.prove import Obligation
 from fiducial.models.checkers.relation import holds_on
 from fiducial.models.checkers.report import Screen
+from fiducial.models.checkers.threads_universe import (
+    ThreadsUniverse,
+    commit_universe,
+    crowded_universe,
+    deletion_universe,
+    fetch,
+    following_universe,
+    order_universe,
+    retention_universe,
+    sharing_universe,
+    sleeping_universe,
+    waiting_universe,
+)
 from fiducial.models.checkers.universe import (
     Universe,
     epochs_universe,
@@ -53,10 +66,12 @@ from fiducial.models.group_company import COMPANY_PROPERTIES
 from fiducial.models.group_properties import GROUP_PROPERTIES
 from fiducial.models.properties import PROPERTIES, Property
 from fiducial.models.rules import Ladder
+from fiducial.models.thread_properties import THREAD_PROPERTIES
+from fiducial.models.threads import Produce
 from fiducial.models.values import value
 
 #: The properties of every protocol. What members believe has the names of what the coordinator answers.
-REGISTRIES: tuple[Mapping[str, Property], ...] = (PROPERTIES, GROUP_PROPERTIES, COMPANY_PROPERTIES)
+REGISTRIES: tuple[Mapping[str, Property], ...] = (PROPERTIES, GROUP_PROPERTIES, COMPANY_PROPERTIES, THREAD_PROPERTIES)
 NAMES = tuple(dict.fromkeys(name for registry in REGISTRIES for name in registry))
 
 
@@ -64,12 +79,14 @@ def properties_of(universe: Universe) -> Mapping[str, Property]:
     """Those that speak of the steps of this universe."""
     if isinstance(universe, CompanyUniverse):
         return universe.properties
+    if isinstance(universe, ThreadsUniverse):
+        return THREAD_PROPERTIES
     return GROUP_PROPERTIES if isinstance(universe, GroupUniverse) else PROPERTIES
 
 
 def relation_of(universe: Universe) -> Relation | None:
-    """The transition written once more. What members make of answers is written once: there the coordinator is not watched but used."""
-    if isinstance(universe, CompanyUniverse):
+    """The transition written once more. What members make of answers is written once: there the coordinator is not watched but used. So are threads."""
+    if isinstance(universe, CompanyUniverse | ThreadsUniverse):
         return None
     return group_relation.holds_on if isinstance(universe, GroupUniverse) else holds_on
 
@@ -108,6 +125,17 @@ def everyday() -> Effort:
             company_universe("oo", 1, 1, failing=(MESSAGES,)),
             company_universe("oo", 1, 1, failing=(PROCESSES,)),
             company_universe("ss", 1, 1),
+            waiting_universe(),
+            crowded_universe(2),
+            sharing_universe(),
+            sleeping_universe(1),
+            commit_universe(2),
+            commit_universe(1, flushers=2),
+            deletion_universe(1),
+            deletion_universe(1, commits=True, may_fail=True, may_leave=True),
+            retention_universe(2),
+            order_universe(commits=True),
+            following_universe((fetch((0, 0)),)),
         ),
         searched_for_flaws=(
             log_universe(3, 1),
@@ -119,6 +147,7 @@ def everyday() -> Effort:
             ending_universe(2, 1, 30),
             company_universe("oo", 0, 2),
             company_universe("oo", 1, 1, failing=(PROCESSES,)),
+            *small_threads_universes(),
         ),
         states_max=200_000,
         flaw_states_max=30_000,
@@ -146,6 +175,17 @@ def long() -> Effort:
             company_universe("oo", 1, 1),
             company_universe("os", 1, 1),
             company_universe("ss", 2, 1),
+            waiting_universe(sleeps=True),
+            crowded_universe(2, may_leave=True),
+            sharing_universe(threads=4),
+            sleeping_universe(3, may_leave=True),
+            commit_universe(1, sleeps=True),
+            commit_universe(2, may_leave=True),
+            deletion_universe(2, commits=True, may_fail=True, sleeps=True),
+            retention_universe(3),
+            order_universe(commits=True, sleeps=True),
+            order_universe(commits=True, may_leave=True),
+            following_universe((fetch((0, 0)), Produce(0))),
         ),
         searched_for_flaws=(
             log_universe(4, 1),
@@ -158,6 +198,7 @@ def long() -> Effort:
             company_universe("oo", 0, 2),
             company_universe("oo", 1, 1, failing=(PROCESSES,)),
             company_universe("ss", 1, 1),
+            *small_threads_universes(),
         ),
         states_max=1_000_000,
         flaw_states_max=200_000,
@@ -244,7 +285,10 @@ def refute(flaw_id: str, universes: Sequence[Universe], effort: Effort) -> list[
                 break
         else:
             found.extend([row] if universes else [])
-        universe = next(walked for walked in every_walked() if one.violates in properties_of(walked))
+        able = [walked for walked in every_walked() if one.violates in properties_of(walked)]
+        if not able:  # nobody walks where this is asked: all of it can be searched
+            return found
+        universe = able[0]
         wanted = (properties_of(universe)[one.violates],)
         for choice in Choice:
             walked = walk(universe, wanted, seed=1, steps_max=effort.flaw_walk_steps, choice=choice)
@@ -257,6 +301,20 @@ def refute(flaw_id: str, universes: Sequence[Universe], effort: Effort) -> list[
             depth = len(told.violation.story) if told.violation else None
             found.append(Refutation(one.id, one.violates, "histories", universe.name, depth, told.steps, told.seconds))
     return found
+
+
+def small_threads_universes() -> tuple[ThreadsUniverse, ...]:
+    """Threads with so little to do that a flaw is found in a moment."""
+    return (
+        waiting_universe(),
+        deletion_universe(1),
+        deletion_universe(1, commits=True),
+        order_universe(),
+        commit_universe(1),
+        sleeping_universe(1),
+        following_universe(),
+        retention_universe(2),
+    )
 
 
 def every_walked() -> tuple[Universe, ...]:

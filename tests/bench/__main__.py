@@ -22,7 +22,7 @@ from bench import batches, clients, footprint, goals, groups, latency, messages,
 from bench.brokers import ApacheKafka, Broker, CompiledFiducial, Fiducial, HoggedFiducial
 from bench.chart import chart
 from bench.goals import Judged
-from bench.profile import profile
+from bench.profile import imports, profile
 from bench.report import Table, circumstances, load_average, save, say
 
 ROOT = Path(__file__).parents[2]
@@ -88,7 +88,12 @@ class Run:
         for table in footprint.tables(found):
             self.tell(table)
         for one in found:
-            self.judge(list(footprint.judged(one).values()))
+            judged = footprint.judged(one)
+            self.judge(list(judged.values()))
+            if judged and not judged["start"].is_met:
+                self.tell(imports())
+            if judged and not judged["idle"].is_met:
+                self.tell(one.mapped)
         self.found["footprint measured"] = footprint.as_data(found)
 
     def groups(self) -> None:

@@ -18,6 +18,7 @@ from bench import load
 from bench.brokers import Broker, Fiducial, cpu_seconds, create_topic, memory_bytes
 from bench.goals import Goal, Judged
 from bench.load import Connection
+from bench.profile import memory
 from bench.report import Spread, Table, say
 from bench.throughput import topic
 
@@ -44,6 +45,7 @@ class Footprint:
     starts: list[tuple[float, float]]
     resident_bytes: int
     own_bytes: int
+    mapped: Table
     clients_bytes: int | None = None
     most_bytes: int | None = None
 
@@ -90,7 +92,7 @@ def measured(broker: Broker, partitions: int, starts: int) -> Footprint:
             say(f"{broker.name}: start {number + 1} of {starts} with {partitions:,} partitions")
             rounds.append(started(broker, frame))
         time.sleep(IDLE_S)
-        idle = memory_bytes(broker.pid, "VmRSS"), memory_bytes(broker.pid, "Pss")
+        idle = memory_bytes(broker.pid, "VmRSS"), memory_bytes(broker.pid, "Pss"), memory(broker.pid)
         if partitions > 1:
             return Footprint(broker.name, partitions, rounds, *idle)
         most = loaded(broker)
@@ -169,4 +171,4 @@ def tables(found: Sequence[Footprint]) -> list[Table]:
 
 def as_data(found: Sequence[Footprint]) -> list[dict[str, Any]]:
     """Every measurement."""
-    return [asdict(one) for one in found]
+    return [{**asdict(one), "mapped": one.mapped.as_data()["rows"]} for one in found]

@@ -172,11 +172,15 @@ def unsigned_varint(number: int) -> bytes:
 # Work, and whether it was done
 
 
-def produced(target: Target, lanes: Sequence[Lane], records: int, seconds: float, *, beside: Sequence[Lane] = (), rate: float = 0, warm_s: float = 0.2) -> Found:
-    """Lane i appends to partition i, which has one batch; then the logs have what was acknowledged, and it is readable."""
+def produced(
+    target: Target, lanes: Sequence[Lane], records: int, seconds: float, *, partitions: int | None = None, beside: Sequence[Lane] = (), rate: float = 0, warm_s: float = 0.2
+) -> Found:
+    """Lane i appends to partition i, or they share fewer, which have a batch of each lane; then the logs have what was acknowledged, and it is readable."""
     found = generate(target.broker.port, target.broker.pid, [*lanes, *beside], seconds, rate=rate, warm_s=warm_s)
-    ends = end_offsets(target, len(lanes))
-    acknowledged = [records * (1 + count) for count in found.answered[: len(lanes)]]
+    partitions = partitions or len(lanes)
+    ends = end_offsets(target, partitions)
+    batches = [1 + count for count in found.answered[: len(lanes)]]
+    acknowledged = [records * sum(batches[index::partitions]) for index in range(partitions)]
     assert ends == acknowledged, f"the logs end at {ends}, and {acknowledged} was acknowledged"
     sample(target, ends, records)
     return found

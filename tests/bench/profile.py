@@ -1,11 +1,14 @@
-"""Where a broker's time goes while it does some work, by `perf`, which samples its threads: for goals that are missed."""
+"""Where a broker's time goes while it does some work, by `perf`, which samples its threads; where its start goes, and its memory: for goals that are missed."""
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -44,3 +47,33 @@ def lines(report: str) -> list[tuple[Any, ...]]:
     """The rows of perf's report, largest first."""
     found = (LINE.match(line) for line in report.splitlines() if not line.startswith("#"))
     return [(float(one[1]), one[2], one[3], one[4]) for one in found if one]
+
+
+# A start, and memory
+
+IMPORT_COLUMNS = ("ms", "with what it imports, ms", "module")
+IMPORT = re.compile(r"import time:\s+(\d+) \|\s+(\d+) \| (\s*\S+)")
+MAPPED_COLUMNS = ("resident MB", "of")
+#: A line of /proc/PID/smaps that begins a mapping; the path is the last of six fields, if there is one.
+MAPPING = re.compile(r"[0-9a-f]+-[0-9a-f]+ ")
+
+
+def imports() -> Table:
+    """What `fiducial serve` imports until it knows that it cannot listen where it is told, by how long each module takes itself."""
+    command = [sys.executable, "-X", "importtime", "-m", "fiducial", "serve", "--listen", "256.0.0.0:1", "--data", os.devnull]
+    told = subprocess.run(command, capture_output=True, text=True, check=False).stderr
+    rows = [(int(one[1]) / 1000, int(one[2]) / 1000, one[3].strip()) for one in IMPORT.finditer(told)]
+    total = sum(row[0] for row in rows)
+    return Table(f"Where a start goes: imports, {total:.0f} ms with what it takes to measure them", IMPORT_COLUMNS, list(sorted(rows, reverse=True)[:LINES]))
+
+
+def memory(pid: int) -> Table:
+    """What is resident, by what is mapped; what has no name is the heap of some thread, or of Python."""
+    of: Counter[str] = Counter()
+    name = ""
+    for line in Path(f"/proc/{pid}/smaps").read_text().splitlines():
+        if MAPPING.match(line):
+            name = Path([*line.split(maxsplit=5), "no file"][5]).name
+        elif line.startswith("Rss:"):
+            of[name] += int(line.split()[1]) * 1024
+    return Table("Where the memory goes", MAPPED_COLUMNS, [(size / 1e6, name) for name, size in of.most_common(LINES)])

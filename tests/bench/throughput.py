@@ -46,15 +46,24 @@ class Fetch:
 
 @dataclass(frozen=True)
 class Work:
-    """Something that a broker is kept busy with; `config` is of the topic. The goals: of Kafka's records per CPU-second, of M records/s, of GB/s."""
+    """Something that a broker is kept busy with; `config` is of the topic. The goals: of Kafka's records per CPU-second, of M records/s, of GB/s.
+
+    Each connection has a partition of its own, if they are not to share fewer.
+    """
 
     name: str
     kind: Produce | Fetch
     connections: int
     config: dict[str, str] = field(default_factory=dict)
+    shared: int | None = None
     cheaper_by: float | None = None
     speed: float | None = None
     gigabytes: float | None = None
+
+    @property
+    def partitions(self) -> int:
+        """Of the topic."""
+        return self.shared or self.connections
 
     @property
     def records(self) -> int:
@@ -80,11 +89,13 @@ FETCHES = [Work("fetch 64 KB, 4 connections", Fetch(4), 4), Work("fetch 1 MB, 4 
 DURABLE = {"flush_messages": "1"}
 DURABLES = [
     Work("durable 16 KB, 16 connections", Produce(150), 16, DURABLE, gigabytes=0.35),
+    Work("durable 16 KB, 16 to one partition", Produce(150), 16, DURABLE, shared=1, gigabytes=0.35),
     Work("durable 110 KB, 8 connections", Produce(1000), 8, DURABLE, gigabytes=0.35),
+    Work("durable 110 KB, 8 to one partition", Produce(1000), 8, DURABLE, shared=1, gigabytes=0.35),
 ]
 WORKS = [*PRODUCES, *FETCHES, *DURABLES]
 #: What Kafka is warmed by: every size once.
-WARMING = [work for work in WORKS if work.connections != 1 and work.connections != 64]
+WARMING = [work for work in WORKS if work.connections not in (1, 64) and work.shared is None]
 
 
 class Bench:
@@ -109,9 +120,9 @@ class Bench:
         if isinstance(work.kind, Fetch):
             lanes = self.fetch_lanes(broker, work, work.kind)
             return generate(broker.port, broker.pid, lanes, seconds)
-        with topic(broker, f"produced-{next(self.names)}", work.connections, **work.config) as target:
+        with topic(broker, f"produced-{next(self.names)}", work.partitions, **work.config) as target:
             lanes = self.produce_lanes(target, work, work.kind)
-            return load.produced(target, lanes, work.kind.records, seconds)
+            return load.produced(target, lanes, work.kind.records, seconds, partitions=work.partitions)
 
     def fetch_lanes(self, broker: Broker, work: Work, kind: Fetch) -> list[Lane]:
         """Of what is filled."""
@@ -119,13 +130,13 @@ class Bench:
 
     def produce_lanes(self, target: Target, work: Work, kind: Produce) -> list[Lane]:
         """Of a topic that is new."""
-        return [load.produce_lane(target, index, kind.records) for index in range(work.connections)]
+        return [load.produce_lane(target, index % work.partitions, kind.records) for index in range(work.connections)]
 
     def measure_floor(self, work: Work) -> Found:
         """The same requests, with answers of the same size."""
         if isinstance(work.kind, Fetch):
             return floor.measured(self.fetch_lanes(self.brokers[0], work, work.kind), FLOOR_S, HELD * len(load.records_of(HELD_RECORDS)))
-        with topic(self.brokers[0], f"floor-{next(self.names)}", work.connections) as target:
+        with topic(self.brokers[0], f"floor-{next(self.names)}", work.partitions) as target:
             return floor.measured(self.produce_lanes(target, work, work.kind), FLOOR_S)
 
     def warm(self) -> None:
@@ -173,7 +184,7 @@ COLUMNS = (
     CHEAPER_BY, f"{CHEAPER_BY}, goal", "kernel alone, by", "goals", "load's CPU",
 )  # fmt: skip
 NOTE = f"""M records/s and GB/s by the clock; CPU-s of the server, user and system, all its threads. Medians of the rounds; of the ratios, pair by pair, the least and the most too.
-Each connection has a partition of its own and {load.WINDOW} requests on their way; acks=-1; records of {load.VALUE_BYTES} bytes without keys, in batches made beforehand. Durable: flush.messages=1, on the disk before it is acknowledged.
+Each connection has a partition of its own, if not said otherwise, and {load.WINDOW} requests on their way; acks=-1; records of {load.VALUE_BYTES} bytes without keys, in batches made beforehand. Durable: flush.messages=1, on the disk before it is acknowledged.
 After each turn the logs' ends are what was acknowledged, and batches are read and compared. Goals: of cheaper by, of M records/s, of GB/s.\nKernel alone: a program that receives the same requests, writes them to the page cache and acknowledges, or sends what is fetched, and does nothing else (floor.cpp). Load's CPU: of one core, what the generator takes while ours serves."""
 
 

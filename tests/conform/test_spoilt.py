@@ -132,7 +132,7 @@ def test_every_story_has_an_end_and_is_the_same_when_it_is_told_again() -> None:
             assert not differ(one, honest(one, newest), told(one, newest)), one.id
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", [*PAGES, "threads.md"])
 def test_every_rule_has_a_case_or_a_reason(page: str) -> None:
     rules = {rule.id for rule in specification.rules().values() if rule.page == page}
     shown = {rule for one in CASES.values() for rule in one.rules}

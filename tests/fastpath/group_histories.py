@@ -65,6 +65,7 @@ class GroupHistory:
             self.behave: 6, self.join: 8, self.sync: 5, self.beat: 2, self.leave: 2, self.commit: 4, self.fetch: 2, self.describe: 1, self.list: 0.5,
             self.delete_groups: 0.5, self.delete_offsets: 1, self.time_passes: 3, self.hang_up: 0.5, self.read_log: 1, self.topic_goes: 0.3,
             self.broker_restarts: 0.3, self.house_is_kept: 0.3, self.offsets_topic_goes: 0.04, self.await_log: 0.5, self.log_takes: 0.3,
+            self.offsets_topic_grows: 0.2,
         }  # fmt: skip
 
     def configure(self, config: str, text: str) -> None:
@@ -304,6 +305,11 @@ class GroupHistory:
         self.ask(m.DeleteTopicsRequest((m.DeleteTopicState(OFFSETS_TOPIC),), timeout_ms=60_000), 6)
         self.ask(m.FindCoordinatorRequest("g", 0), 3)
         self.configure("internal.segment.bytes", SMALL_BYTES)
+
+    def offsets_topic_grows(self) -> None:
+        """Groups lie elsewhere from then on."""
+        count = self.twins.reference.broker.topics.by_name[OFFSETS_TOPIC].partitions + 1
+        self.ask(m.CreatePartitionsRequest((m.CreatePartitionsTopic(OFFSETS_TOPIC, count, None),), 60_000, False), 3)
 
     def broker_restarts(self) -> None:
         """In good order, or killed; nobody waits any more."""

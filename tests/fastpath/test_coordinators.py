@@ -169,16 +169,16 @@ def test_assignments_that_are_too_large_are_told_to_all_that_wait_and_members_jo
     assert talk.answer(1).assignment == leader.encode()
 
 
-@pytest.mark.rule("GROUP-RECORD-6")
+@pytest.mark.rule("GROUP-RECORD-5", "GROUP-RECORD-6")
 def test_of_groups_that_are_deleted_together_those_are_gone_that_could_be_written(talk: Talk) -> None:
     talk.create("many", 20)
-    small, large = "g", "h"
-    assert partition_of(small, 4) != partition_of(large, 4)
-    assert talk.commit(5, group=small) == talk.commit(5, *range(20), group=large, topic="many") == {0}
+    small, large, beside = "g", "h", "l"
+    assert partition_of(small, 4) != partition_of(large, 4) == partition_of(beside, 4)
+    assert talk.commit(5, group=small) == talk.commit(5, group=beside) == talk.commit(5, *range(20), group=large, topic="many") == {0}
     talk.configure(OFFSETS_TOPIC, "max.message.bytes", "300")
-    results = talk.ask(m.DeleteGroupsRequest((small, large))).results
-    assert {one.error_code for one in results} == {Error.UNKNOWN_SERVER_ERROR}
-    assert set(talk.coordinator.broker.groups.live) == {large} and len(talk.committed(large)) == 20
+    results = talk.ask(m.DeleteGroupsRequest((large, small, beside))).results
+    assert {one.group_id: one.error_code for one in results} == {large: Error.UNKNOWN_SERVER_ERROR, small: 0, beside: Error.UNKNOWN_SERVER_ERROR}
+    assert set(talk.coordinator.broker.groups.live) == {large, beside} and len(talk.committed(large)) == 20
     assert talk.commit(6, group=small) == {0} and talk.committed(small) == {("t", 0): 6}
 
 

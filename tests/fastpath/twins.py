@@ -145,7 +145,8 @@ class Twins:
         for key, here in self.reference.broker.partitions.items():
             again = read_again(here, EVERYTHING if is_clean else points.get(self.name_of(key), 0), self.now)
             partitions[key] = again if is_clean else self.with_found(key, again)
-        groups = changed(self.reference.broker.groups, live=EMPTY)
+        is_scattered = self.reference.broker.groups.scattered and self.node.broker.groups.scattered  # or nothing lies elsewhere by chance
+        groups = changed(self.reference.broker.groups, live=EMPTY, scattered=is_scattered)
         broker, alarms = restarted(changed(self.reference.broker, groups=groups), self.now, Map(partitions))
         self.reference.broker = changed(broker, chance=Chance(self.starts))
         self.alarms = {one.alarm: one.at_ms for one in alarms}

@@ -30,8 +30,8 @@ class Plan:
     second_acts: int  # that begin on what a crash of a history has left, let its logs grow again, and crash again
 
 
-EVERYDAY = Plan(range(8, 9), actions=36, cuts=3, second_acts=3)
-LONG = Plan(range(4, 9), actions=60, cuts=6, second_acts=8)
+EVERYDAY = Plan(range(12, 13), actions=36, cuts=3, second_acts=3)
+LONG = Plan(range(8, 13), actions=60, cuts=6, second_acts=8)
 
 
 @dataclass

@@ -5,7 +5,8 @@ and does, is held against `models/restarts.py`:
     each log            is what it was at some moment, no earlier than must be kept; its bytes are those that were sent
     each producer       is known with the window of that moment; resends are duplicates, the next sequence is taken, an older epoch is refused
     topics, ids         as they were before the step that was cut, or as after it
-    groups              as they were when the logs that they are written down in ended there: members go on, offsets are told
+    groups              as their logs say, and after a kill as they were before the step or after it: members go on, offsets are told; of the logs
+                        of groups that began anew together all do, and are there so far, or none does
     a second start      finds the same
 """
 
@@ -14,10 +15,11 @@ from __future__ import annotations
 import hashlib
 import itertools
 import shutil
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
+from functools import reduce
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -27,14 +29,14 @@ from immutables import Map
 from faults import images
 from faults.disk import Operation
 from faults.images import Image, Shadow
-from faults.run import CLUSTER, Durable, Key, Known, Run, Step, alarms_of, batches_of, produce_request, sent
+from faults.run import CLUSTER, Begun, Key, Known, Run, Step, alarms_of, batches_of, produce_request, sent
 from fiducial.conformance.exploration.steps import answer_of, request_frame
 from fiducial.fastpath.batch import batches
 from fiducial.fastpath.node import Node
 from fiducial.models import group_requests
 from fiducial.models import messages as m
 from fiducial.models.errors import Error
-from fiducial.models.group_requests import Groups
+from fiducial.models.group_requests import Groups, evolve, partition_of
 from fiducial.models.idempotence import ProducerIds
 from fiducial.models.kernels import sequence_after
 from fiducial.models.partition import Partition
@@ -175,6 +177,12 @@ def found(node: Node, now: int) -> Found:
     return Found(node.broker.topics, node.broker.producer_ids.next_id, partitions, groups)
 
 
+def entries(groups: Groups) -> dict[tuple[Any, ...], Any]:
+    """What is durable of groups, one by one."""
+    offsets = {(group_id, *key): one for group_id, committed in groups.offsets.items() for key, one in committed.items()}
+    return {(group_id,): saved for group_id, saved in groups.saved.items()} | offsets
+
+
 def differs(first: Found, second: Found) -> str | None:
     """What a second start found otherwise than the first: only leader epochs may be."""
     if (first.topics, first.next_producer_id, first.partitions.keys()) != (second.topics, second.next_producer_id, second.partitions.keys()):
@@ -240,9 +248,11 @@ class Check:
         images.write(lossy.image, folder)
         run = self.run
         found = lossy.broker.partitions.items()
+        ends = {key: here.log.end for key, here in found}
         not_opened: Map[Key, Partition] = Map({key: changed(here, leader_epoch=here.leader_epoch - 1) for key, here in found})
         broker = changed(lossy.broker, partitions=not_opened)
-        known = dict(run.stored), dict(run.sent), deepcopy(run.ever), dict(run.groups)
+        groups = {key: {offset: record for offset, record in records.items() if offset < ends[key]} for key, records in run.groups.items() if key in ends}
+        known = dict(run.stored), dict(run.sent), deepcopy(run.ever), defaultdict(dict, groups)
         return Run(folder, run.settings, broker, run.now + 1, run.starts + 10, *known)
 
     def found_on(self, image: Image) -> Found:
@@ -283,22 +293,41 @@ class Check:
         if expected != found.partitions.keys():
             raise Violation(f"partitions {found.partitions.keys()}, not {expected}")
         partitions = {key: self.judge_partition(key, one, step, stop) for key, one in found.partitions.items()}
-        self.judge_groups(found)
+        self.judge_groups(found, step, stop)
         ids = ProducerIds(found.next_producer_id, found.next_producer_id)
         return changed(step.before, topics=found.topics, producer_ids=ids, partitions=Map(partitions), groups=found.groups)
 
-    def judge_groups(self, found: Found) -> None:
-        """What is durable of groups is what it was when the logs that they are written down in ended where they do."""
+    def judge_groups(self, found: Found, step: Step, stop: Stop) -> None:
+        """What is durable of groups is what the records in their logs come to, those of groups that lie elsewhere by now first."""
         topic = found.topics.by_name.get(OFFSETS_TOPIC)
-        expected: Durable = ({}, {})
+        own, older = list[Any](), list[Any]()
         for index in range(topic.partitions if topic is not None else 0):
             assert topic is not None
-            key = topic.topic_id, index
-            saved, offsets = self.run.groups[key, found.partitions[key].end]
-            expected = expected[0] | saved, expected[1] | offsets
-        groups = dict(found.groups.saved), dict(found.groups.offsets)
-        if groups != expected:
+            log = found.partitions[topic.topic_id, index]
+            for offset, record in sorted(self.run.groups[topic.topic_id, index].items()):
+                if log.start <= offset < log.end:
+                    (own if partition_of(record.group_id, topic.partitions) == index else older).append(record)
+        expected = reduce(evolve, [*older, *own], Groups())
+        groups = found.groups.saved, found.groups.offsets, found.groups.scattered
+        if groups != (expected.saved, expected.offsets, bool(older)):
             raise Violation(f"groups {groups}, not {expected}")
+        if stop is Stop.KILLED:
+            self.judge_answered(found.groups, step)
+        for begun in self.run.begun:
+            self.judge_begun({key: (found.partitions.get(key), one) for key, one in begun.items()})
+
+    def judge_answered(self, groups: Groups, step: Step) -> None:
+        """Nothing of a group is lost by a kill, and nothing comes back."""
+        here, before, after = entries(groups), entries(step.before.groups), entries(step.after.groups)
+        for key in here.keys() | before.keys() | after.keys():
+            if here.get(key) not in (before.get(key), after.get(key)):
+                raise Violation(f"of groups, {key} is {here.get(key)}, not {before.get(key)} or {after.get(key)}")
+
+    def judge_begun(self, logs: dict[Key, tuple[Seen | None, Begun]]) -> None:
+        """If one of these logs starts anew, all do, and none is shorter than it was then."""
+        has_begun = any(here is not None and here.start >= one.start > 0 for here, one in logs.values())
+        if has_begun and any(here is None or here.start < one.start or here.end < one.end for here, one in logs.values()):
+            raise Violation(f"of the logs of groups that began anew, some have and some have not: {logs}")
 
     def judge_partition(self, key: Key, one: Seen, step: Step, stop: Stop) -> Partition:
         """One partition is one of those that are allowed; which one."""

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from random import Random
 
-from faults.run import Key, Refused, Run
+from faults.run import Key, Run
 from fiducial.models.groups import State
 from fiducial.models.topics import OFFSETS_TOPIC
 
@@ -65,6 +65,7 @@ class History:
             self.leave: 2,
             self.delete_groups: 1,
             self.expire_offsets: 4,
+            self.grow_groups: 2,
         }
 
     def happen(self, actions: int) -> Run:
@@ -177,8 +178,7 @@ class History:
 
     def grow(self) -> None:
         name, _ = self.some()
-        with suppress(Refused):
-            self.run.grow(name, self.run.broker.topics.by_name[name].partitions + 1)
+        self.run.grow(name, self.run.broker.topics.by_name[name].partitions + 1)
 
     def draw_producer_id(self) -> None:
         self.run.draw_producer_id()
@@ -211,6 +211,12 @@ class History:
         if not empty:
             raise NothingToDo
         self.run.delete_groups(*empty)
+
+    def grow_groups(self) -> None:
+        """Some of them lie elsewhere from then on."""
+        if self.run.broker.groups.scattered:
+            raise NothingToDo
+        self.run.grow(OFFSETS_TOPIC, self.run.broker.topics.by_name[OFFSETS_TOPIC].partitions + 1)
 
     def expire_offsets(self) -> None:
         """What is old goes, sometimes; and what is written twice."""

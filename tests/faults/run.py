@@ -34,9 +34,8 @@ from fiducial.models.batches import StoredBatch
 from fiducial.models.broker import new_broker
 from fiducial.models.errors import Error
 from fiducial.models.events import Append, Effect
-from fiducial.models.group_offsets import Offsets
-from fiducial.models.group_requests import Groups, partition_of
-from fiducial.models.groups import Alarm, GroupMetadata, State
+from fiducial.models.group_records import decoded
+from fiducial.models.groups import Alarm, State
 from fiducial.models.idempotence import Written
 from fiducial.models.kernels import sequence_after
 from fiducial.models.partition import Partition
@@ -61,8 +60,6 @@ SETTINGS = {"offsets.topic.num.partitions": "2", "offsets.retention.minutes": "6
 SESSION_MS, REBALANCE_MS = 10_000, 5_000
 
 Key = tuple[Uuid, int]
-#: What is durable of the groups in one partition.
-Durable = tuple[dict[str, GroupMetadata], dict[str, Offsets]]
 #: (epoch, window) of a producer.
 Known = tuple[int, tuple[Written, ...]]
 
@@ -75,6 +72,14 @@ class Safe:
     end: int
     unforced_records: int = 0
     since_ms: int = 0
+
+
+@dataclass(frozen=True)
+class Begun:
+    """Of a log of groups that was begun anew: where it starts since then, and up to where it must be there if that is so."""
+
+    start: int
+    end: int
 
 
 @dataclass(frozen=True)
@@ -113,17 +118,11 @@ def forced(safe: Safe, was: Partition, here: Partition, now: int) -> Safe:
     return Safe(safe.start, safe.end, unforced, since)
 
 
-def durable(groups: Groups, index: int, partitions: int) -> Durable:
-    """What of the groups is written down in one partition."""
-    saved = {group_id: one for group_id, one in groups.saved.items() if partition_of(group_id, partitions) == index}
-    return saved, {group_id: offsets for group_id, offsets in groups.offsets.items() if partition_of(group_id, partitions) == index}
-
-
 class Watched(Core):
-    """The reference, which tells of every broker that it becomes: one request may append more than once."""
+    """The reference, which tells of every broker that it becomes: one request may append more than once; and of every append of its own."""
 
-    def __init__(self, settings: Settings, on_change: Callable[[Broker], None]) -> None:
-        self.on_change = on_change
+    def __init__(self, settings: Settings, on_change: Callable[[Broker], None], on_append: Callable[[Append, int], None]) -> None:
+        self.on_change, self.on_append = on_change, on_append
         super().__init__(CLUSTER, settings, 1)
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -132,8 +131,10 @@ class Watched(Core):
             self.on_change(value)
 
     def stored(self, before: Broker, append: Append, now: int) -> tuple[Broker, Error, tuple[Effect, ...]]:
-        """The broker with records of its own in a log, before it does more."""
+        """The broker with records of its own in a log, before it does more, and without them: what it has just made may be cut short too."""
+        self.on_change(before)
         after, error, effects = super().stored(before, append, now)
+        self.on_append(append, before.partitions[append.topic_id, append.partition].log.end)
         self.on_change(after)
         return after, error, effects
 
@@ -150,7 +151,7 @@ class Run:
     stored: dict[tuple[Key, int], bytes] = field(default_factory=dict)  # by base offset: the batches, from their attributes on
     sent: dict[tuple[Key, int, int, int], bytes] = field(default_factory=dict)  # by producer, epoch, first sequence: as they were sent
     ever: dict[tuple[Key, int], list[Known]] = field(default_factory=lambda: defaultdict(list))  # by producer: all that it was known by
-    groups: dict[tuple[Key, int], Durable] = field(default_factory=dict)  # by log end of a partition that groups are written down in
+    groups: dict[Key, dict[int, Any]] = field(default_factory=lambda: defaultdict(dict))  # by offset: the records of groups in a log
 
     def __post_init__(self) -> None:
         self.folder.mkdir(exist_ok=True)
@@ -159,9 +160,10 @@ class Run:
         self.node: Node | None = None
         self.coming: dict[Key, tuple[Partition, ...]] = {}
         self.seen = self.broker
-        self.core = Watched(self.settings, self.learn_of)
+        self.core = Watched(self.settings, self.learn_of, self.keep_records)
         self.core.broker = self.broker
         self.steps: list[Step] = []
+        self.begun: list[dict[Key, Begun]] = []  # the logs of groups that began anew together
         self.failed: Step | None = None  # the step in which the disk failed
         self.moments: dict[Key, tuple[Partition, ...]] = {key: (here,) for key, here in self.broker.partitions.items()}
         self.safe: dict[Key, Safe] = {key: Safe(here.log.start, here.log.end) for key, here in self.broker.partitions.items()}
@@ -197,14 +199,17 @@ class Run:
         self.steps.append(Step(title, begin, end, before, self.broker, moments, safe, self.coming, is_start=not was_running))
 
     def learn_of(self, broker: Broker) -> None:
-        """A broker that the model has become: what its partitions came to be, and what of groups is durable when their log ends there."""
+        """A broker that the model has become: what its partitions came to be."""
         for key, here in broker.partitions.items():
             was = self.seen.partitions.get(key)
             if here is not was:
                 self.coming[key] = (*self.coming.get(key, ()), here)
-            if broker.topics.by_id[key[0]] == OFFSETS_TOPIC and (was is None or here.log.end != was.log.end or (key, here.log.end) not in self.groups):
-                self.groups[key, here.log.end] = durable(broker.groups, key[1], broker.topics.by_name[OFFSETS_TOPIC].partitions)
         self.seen = broker
+
+    def keep_records(self, append: Append, offset: int) -> None:
+        """What the model writes down of groups."""
+        for number, record in enumerate(append.records):
+            self.groups[append.topic_id, append.partition][offset + number] = decoded(*record)
 
     def keep_batches(self) -> None:
         """What the broker has written of its own."""
@@ -214,6 +219,7 @@ class Run:
 
     def learn(self, before: Broker, *, flushes: bool, deletes: bool) -> None:
         """What of each partition is safe after a step, by the rules alone."""
+        self.learn_what_began(before)
         for key in [key for key in self.moments if key not in self.broker.partitions]:
             del self.moments[key], self.safe[key]
         for key, here in self.broker.partitions.items():
@@ -233,6 +239,14 @@ class Run:
             start = here.log.start if deletes else safe.start
             end = here.log.end if is_forced else max(safe.end, start)
             self.safe[key] = Safe(start, end, 0 if is_forced or may_be_forced else safe.unforced_records, safe.since_ms)
+
+    def learn_what_began(self, before: Broker) -> None:
+        """Logs of groups that start later since a step; all of them, if groups have moved."""
+        logs = {key: here.log for key, here in self.broker.partitions.items() if self.broker.topics.by_id[key[0]] == OFFSETS_TOPIC}
+        starts = {key: before.partitions[key].log.start for key in logs if key in before.partitions}
+        has_moved = before.groups.scattered or (bool(starts) and len(starts) < len(logs))
+        begun = {key: Begun(log.start, log.end) for key, log in logs.items() if has_moved or log.start > starts.get(key, log.start)}
+        self.begun += [begun] if begun else []
 
     def remember(self, key: Key, here: Partition) -> None:
         """What the partition knows of its producers may come back after it was forgotten."""
@@ -322,8 +336,8 @@ class Run:
 
     def grow(self, name: str, partitions: int) -> None:
         """More partitions."""
-        with self.step(f"grow {name}"):
-            accepted(self.ask(m.CreatePartitionsRequest((m.CreatePartitionsTopic(name, partitions),), 60_000, False)).results)
+        with self.step(f"grow {name}", deletes=name == OFFSETS_TOPIC):
+            accepted(self.ask(m.CreatePartitionsRequest((m.CreatePartitionsTopic(name, partitions, None),), 60_000, False)).results)
 
     def configure(self, name: str, config: str, text: str) -> None:
         """Change one configuration of a topic."""
@@ -456,7 +470,7 @@ def says_failed(action: Action, key: int, version: int) -> bool:
         case m.OffsetCommitResponse():
             return bool(answer.topics[0].partitions[0].error_code == Error.NOT_COORDINATOR)
         case m.DeleteGroupsResponse():
-            return bool(answer.results[0].error_code == Error.NOT_COORDINATOR)
+            return any(one.error_code == Error.NOT_COORDINATOR for one in answer.results)
         case m.JoinGroupResponse() | m.SyncGroupResponse() | m.LeaveGroupResponse():
             return bool(answer.error_code == Error.NOT_COORDINATOR)
     return False

@@ -22,13 +22,13 @@ IS_LONG = os.environ.get("FIDUCIAL_LONG") == "1"
 ACTIONS = (
     "produce", "resend", "flush", "delete_records", "keep_house", "let_all_go", "expire", "configure", "create", "delete", "grow",
     "draw_producer_id", "restart", "crash", "rolls", "second acts", "commit", "join", "sync", "leave", "delete_groups", "expire_offsets",
-    "logs made short",
+    "logs made short", "grow_groups",
 )  # fmt: skip
 
 
 @pytest.mark.rule(
     "LOG-RESTART-1", "LOG-RESTART-2", "LOG-RESTART-3", "LOG-RESTART-4", "LOG-RESTART-5", "LOG-RESTART-6", "LOG-RESTART-7", "LOG-RESTART-8", "LOG-RESTART-11",
-    "GROUP-RECORD-2", "GROUP-RECORD-4", "GROUP-RECORD-12",
+    "GROUP-RECORD-2", "GROUP-RECORD-4", "GROUP-RECORD-12", "GROUP-RECORD-13",
 )  # fmt: skip
 def test_what_is_found_after_any_crash_is_allowed(work: Path, tell: Callable[[str], None]) -> None:
     campaign = Campaign(LONG if IS_LONG else EVERYDAY, work)

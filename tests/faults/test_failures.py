@@ -59,6 +59,7 @@ def story(run: Run) -> None:
     run.leave("m", "a")
     run.delete_groups("g", "h")
     run.commit("g", 4, ("safe", 0))
+    run.grow(OFFSETS_TOPIC, 2)
     run.expire_offsets()
     run.kill()
     run.start()
@@ -137,7 +138,7 @@ def test_whichever_operation_fails_nothing_that_was_answered_is_lost(work: Path,
         number += 1
     tell(f"{number} operations failed in {len(KINDS)} ways; noticed in: {', '.join(f'{step} {count}' for step, count in where.most_common())}")
     assert number > 300
-    assert {"start", "stop", "create", "produce", "delete", "flush", "checkpoint", "housekeeping", "retention.bytes", "a", "commit", "m"} <= set(where)
+    assert {"start", "stop", "create", "produce", "delete", "flush", "checkpoint", "housekeeping", "retention.bytes", "a", "commit", "m", "grow"} <= set(where)
 
 
 # One by one

@@ -11,6 +11,8 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from house import stories
+
 import fiducial.models.broker
 import fiducial.models.group_records
 import fiducial.models.group_requests
@@ -142,7 +144,7 @@ the searches and walks, and those of them that are also proved by induction. Bes
 def written() -> dict[str, str]:
     """The files of spec/ that are made, as they should be."""
     rules, covered = specification.rules(), coverage()
-    return {"coverage.json": as_text(covered), "matrix.md": matrix(rules, covered)}
+    return {"coverage.json": as_text(covered), "matrix.md": matrix(rules, covered), **stories.written()}
 
 
 def main() -> int:

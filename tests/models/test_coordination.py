@@ -307,6 +307,24 @@ def test_a_request_that_cannot_be_written_did_not_happen() -> None:
     assert committed(bench) == 5
 
 
+@pytest.mark.rule("GROUP-RECORD-5", "GROUP-RECORD-6")
+def test_groups_that_are_deleted_together_are_answered_for_partition_by_partition() -> None:
+    bench = led("t", offsets_topic_num_partitions="2")
+    for group in "gh":
+        bench.ask(commit(group=group), 9)
+    assert {name: partition_of(name, 2) for name in "ghi"} == {"g": 1, "h": 0, "i": 1}
+    before, event = bench.broker, Request(99, 1, "test", 2, m.DeleteGroupsRequest(tuple("ghi")))
+    after, effects = broker.step(before, event, bench.now)
+    failed = [append for append in appends(effects) if append.partition == 1]
+    bench.broker, (reply,) = broker.not_stored(before, after, effects, failed, event, Error.MESSAGE_TOO_LARGE, bench.now)
+    assert isinstance(reply, Reply) and {one.group_id: one.error_code for one in reply.body.results} == {
+        "g": Error.UNKNOWN_SERVER_ERROR,
+        "h": Error.NONE,
+        "i": Error.UNKNOWN_SERVER_ERROR,
+    }
+    assert set(bench.broker.groups.live) == {"g"} and set(bench.broker.groups.offsets) == {"g"}
+
+
 @pytest.mark.rule("GROUP-RECORD-6")
 def test_an_alarm_whose_records_cannot_be_written_rings_again() -> None:
     bench = led("t")

@@ -1,4 +1,4 @@
-"""What a heartbeat and a commit cost: as many steps, by key, in a group of a thousand members as in one of ten. Nothing is timed: steps are counted."""
+"""What a heartbeat, a commit and a join cost: as many steps, by key, in a group of a thousand members as in one of ten. Nothing is timed: steps are counted."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from fiducial.models.group_requests import Groups
 from fiducial.models.groups import Asked, GroupForgotten
 from fiducial.models.messages import (
     HeartbeatRequest,
+    JoinGroupRequest,
+    JoinGroupRequestProtocol,
     OffsetCommitRequest,
     OffsetCommitRequestPartition,
     OffsetCommitRequestTopic,
@@ -25,7 +27,7 @@ from fiducial.models.values import EMPTY, changed
 
 HEARTBEAT = HeartbeatRequest("g", 1)
 COMMIT = OffsetCommitRequest("g", 1, topics=(OffsetCommitRequestTopic("t", partitions=(OffsetCommitRequestPartition(0, 5), OffsetCommitRequestPartition(1, 6))),))
-MAPS_OF_A_GROUP = ("members", "statics", "pending", "joins", "syncs", "unsynced")
+MAPS_OF_A_GROUP = ("members", "statics", "supporters", "pending", "joins", "syncs", "unsynced")
 
 
 class Stepped:
@@ -105,6 +107,22 @@ def steps_of(size: int, body: Any, version: int) -> int:
 def test_a_group_of_a_thousand_costs_no_more_steps_than_one_of_ten(body: Any, version: int) -> None:
     few, many = (steps_of(size, body, version) for size in (10, 1_000))
     assert 0 < few == many
+
+
+@pytest.mark.rule("GROUP-JOIN-4")
+def test_a_join_of_a_phase_that_is_on_costs_no_more_steps_with_a_thousand_members_than_with_ten() -> None:
+    steps = []
+    for size in (10, 1_000):
+        c, member_id = crowd(size)
+        c.join(str(c.group().leader))
+        protocols = (JoinGroupRequestProtocol("range", b"changed"), JoinGroupRequestProtocol("another", b""))
+        asked = Asked(1_000_000, 9, "g", JoinGroupRequest("g", 10_000, 10_000, member_id, None, "consumer", protocols), member_id)
+        groups = stepped(c.groups, "g")
+        Stepped.steps = 0
+        after, effects = group_requests.handle(groups, asked, TOPICS, c.config, NOW + 1)
+        steps.append(Stepped.steps)
+        assert effects == () and len(after.live["g"].joins) == 2
+    assert 0 < steps[0] == steps[1]
 
 
 @pytest.mark.rule("GROUP-RECORD-4")

@@ -27,7 +27,7 @@ from fiducial.models.errors import Error
 from fiducial.reference.records import HEADER, packed_varint, with_checksum
 
 PRODUCE, FETCH, METADATA, VERSIONS, CREATE_TOPICS = 0, 1, 3, 18, 19
-STOP_TIMEOUT_S = 10
+STOP_TIMEOUT_S = LOG_TIMEOUT_S = 10
 MEGABYTE = 1 << 20
 VERSIONS_0 = struct.pack(">hhih", VERSIONS, 0, 7, -1)
 REFERENCE, FAST = "the reference", "the fast path"
@@ -47,6 +47,13 @@ class Instance:
     def log(self) -> list[str]:
         """The lines of its log."""
         return self.log_path.read_text().splitlines()
+
+    def logged(self, before: int, count: int) -> list[str]:
+        """The lines of its log from one on, once there are so many: a client may see the end of its connection before them."""
+        until = time.monotonic() + LOG_TIMEOUT_S
+        while len(self.log()) < before + count and time.monotonic() < until:
+            time.sleep(0.01)
+        return self.log()[before:]
 
     def resident_bytes(self) -> int:
         """The memory that the process has."""
@@ -143,7 +150,7 @@ def test_what_ends_a_connection_is_one_line_in_the_log(kind: str, broker: Instan
     with broker.connect() as bystander, broker.connect() as client:
         client.socket.sendall(sent)
         assert client.answer() is None
-        (line,) = broker.log()[before:]
+        (line,) = broker.logged(before, 1)
         reason = said if kind == REFERENCE or not said_by_fast else said_by_fast
         assert line.endswith(f" WARNING closing {client.name}: {reason}")
         assert bystander.ask(VERSIONS_0) is not None
@@ -169,7 +176,7 @@ def test_idle_connections_are_closed(kind: str, tmp_path: Path) -> None:
         meanwhile.send(waiting)
         clients = (before, within, behind, meanwhile)
         assert [client.answer() for client in clients] == [None] * 4
-        lines = [line.partition("WARNING ")[2] for line in instance.log()]
+        lines = [line.partition("WARNING ")[2] for line in instance.logged(0, 4)]
         assert {f"closing {client.name}: idle for 0.3 s" for client in clients} <= set(lines) and len(lines) == len(set(lines))
 
 

@@ -29,6 +29,7 @@ SOURCES = (".pyx", ".pxd", ".h")
 MODULE_SUFFIX = str(sysconfig.get_config_var("EXT_SUFFIX"))  # asked here: the first two threads that ask at once may get nothing
 #: Reports name lines and callers; wrapping is what the rooms rely on, as in setup.py; the library checks its own bounds.
 FLAGS = ("-std=c++17", "-fwrapv", "-O1", "-g1", "-fno-omit-frame-pointer", "-D_GLIBCXX_ASSERTIONS")
+MODULE_SUFFIX, PYTHON_HEADERS = str(sysconfig.get_config_var("EXT_SUFFIX")), sysconfig.get_path("include")
 
 
 class CompilerMissing(Exception):
@@ -81,15 +82,17 @@ def environment(sanitizer: Sanitizer, folder: Path) -> dict[str, str]:
     }
 
 
-def built(sanitizer: Sanitizer, tree: Path = ROOT, folder: Path | None = None) -> Path:
-    """The folder to import from, made or brought up to date: the rooms of `tree`, a checkout."""
+def built(sanitizer: Sanitizer, tree: Path = ROOT, folder: Path | None = None, beside: Sequence[Path] = ()) -> Path:
+    """The folder to import from, made or brought up to date: the rooms of `tree`, a checkout, and what else is to be compiled beside the package."""
     folder = folder or FOLDER / sanitizer.name
     for library in sanitizer.runtimes:
         runtime(sanitizer, library)
     with alone(folder):
         begin(folder, " ".join((sanitizer.compiler, *FLAGS, *sanitizer.flags)))
         link(tree, folder / "fiducial")
-        compile_rooms(sanitizer, folder / "fiducial" / "fastpath")
+        for path in beside:
+            copy(path, folder / path.name)
+        compile_all(sanitizer, folder, [*(folder / path.name for path in beside), *folder.glob("fiducial/fastpath/*.pyx")])
     return folder
 
 
@@ -139,22 +142,21 @@ def copy(path: Path, to: Path) -> None:
         shutil.copyfile(path, to)
 
 
-def compile_rooms(sanitizer: Sanitizer, rooms: Path) -> None:
-    """Cython and the compiler, for the rooms that are older than what they are made from."""
-    sources = sorted(path.name for path in rooms.glob("*.pyx"))
+def compile_all(sanitizer: Sanitizer, folder: Path, sources: Sequence[Path]) -> None:
+    """Cython and the compiler, for what is older than what it is made from."""
     cython = [sys.executable, "-m", "Cython.Build.Cythonize", "-3", "-q", f"--parallel={os.cpu_count()}"]
-    carry_out([*cython, *(f"fiducial/fastpath/{name}" for name in sources)], rooms.parents[1])
-    headers_ns = max(path.stat().st_mtime_ns for path in rooms.glob("*.h"))
+    carry_out([*cython, *sorted(str(path.relative_to(folder)) for path in sources)], folder)
+    headers_ns = max(path.stat().st_mtime_ns for path in folder.glob("fiducial/fastpath/*.h"))
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        list(pool.map(lambda name: compile_room(sanitizer, (rooms / name).with_suffix(".cpp"), headers_ns), sources))
+        list(pool.map(lambda path: compile_one(sanitizer, path.with_suffix(".cpp"), headers_ns), sources))
 
 
-def compile_room(sanitizer: Sanitizer, source: Path, headers_ns: int) -> None:
+def compile_one(sanitizer: Sanitizer, source: Path, headers_ns: int) -> None:
     """One extension module, if it is older than what it is made from."""
     module = source.with_suffix(MODULE_SUFFIX)
     if module.exists() and module.stat().st_mtime_ns > max(source.stat().st_mtime_ns, headers_ns):
         return
-    flags = (*FLAGS, *sanitizer.flags, "-fPIC", "-shared", f"-I{sysconfig.get_path('include')}")
+    flags = (*FLAGS, *sanitizer.flags, "-fPIC", "-shared", f"-I{PYTHON_HEADERS}")
     carry_out([sanitizer.compiler, *flags, source.name, "-o", f"{module.name}.new"], source.parent)
     Path(f"{module}.new").rename(module)
 

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,18 +39,10 @@ def built(sanitizer: Sanitizer, tree: Path = rooms.ROOT, folder: Path | None = N
 
 
 def compile_hammer(folder: Path, sanitizer: Sanitizer) -> None:
-    """Compile it in a folder of rooms, if it or any of them has changed."""
-    declared = [path for path in (folder / "fiducial" / "fastpath").iterdir() if path.suffix in (".pxd", ".h")]
+    """Compile it beside the package, if it or what it is made from has changed."""
     rooms.copy(SOURCE, folder / SOURCE.name)
-    made = list(folder.glob("hammer.*.so"))
-    if made and made[0].stat().st_mtime > max(path.stat().st_mtime for path in (*declared, folder / SOURCE.name)):
-        return
-    flags = " ".join((*rooms.FLAGS, *sanitizer.flags, f"-I{folder / 'fiducial' / 'fastpath'}"))
-    tools = {"CC": sanitizer.compiler, "CXX": sanitizer.compiler, "CFLAGS": flags, "CXXFLAGS": flags, "LDFLAGS": " ".join(sanitizer.flags), "PYTHONPATH": str(folder)}
-    command = [sys.executable, "-m", "Cython.Build.Cythonize", "-3", "-i", "-f", "-q", SOURCE.name]
-    done = subprocess.run(command, cwd=folder, env={**os.environ, **tools}, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise RuntimeError(f"{sanitizer.name}: {done.stdout[-3000:]}{done.stderr[-3000:]}")
+    headers = f"-I{folder / 'fiducial' / 'fastpath'}"
+    rooms.compile_all(replace(sanitizer, flags=(*sanitizer.flags, headers)), folder, [folder / SOURCE.name])
 
 
 def campaign(environment: Mapping[str, str], seed: int, requests: int, patience_s: float, module: str = "threads.campaign") -> dict[str, Any]:

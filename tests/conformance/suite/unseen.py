@@ -15,6 +15,7 @@ DELETION_OFF = "where deletion is switched off, what the stories make could not 
 RECORDS = "how a broker keeps its groups is its own affair, and shows only after a restart"
 FAULTY_LOG = "takes a log that cannot be written to"
 BEFORE_GROUPS = "shows only where nobody has asked for a coordinator yet"
+TURNS = "how the threads of a broker take turns is its own affair, and shows by chance alone"
 INTERNAL_TOPICS = "which internal topics there are is the broker's affair; one that did not keep the rule would be harmed by asking"
 
 UNSEEN: Mapping[str, str] = {
@@ -59,4 +60,8 @@ UNSEEN: Mapping[str, str] = {
     "GROUP-FIND-3": BEFORE_GROUPS,
     "GROUP-FIND-4": BEFORE_GROUPS,
     "GROUP-FIND-5": "takes every group from those who use it",
+    **{f"THREAD-LOCK-{number}": TURNS for number in range(1, 4)},
+    **{f"THREAD-WAIT-{number}": TURNS for number in range(1, 8)},
+    **{f"THREAD-COMMIT-{number}": TURNS for number in range(1, 5)},
+    **{f"THREAD-{of}-{number}": TURNS for of in ("FILE", "INBOX", "CONN") for number in (1, 2)},
 }
