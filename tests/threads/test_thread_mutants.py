@@ -26,7 +26,7 @@ WITH_A_SLOW_DISK = {"an-answer-is-given-before-the-sync", "readers-are-told-befo
 #: So many campaigns are tried, of so many requests of each producer.
 CAMPAIGNS, REQUESTS = 40, 1500
 #: A campaign that takes so much longer than any other will never end: somebody waits for a lock, or for an answer.
-PATIENCE_S = 60
+PATIENCE_S = 300
 
 
 @pytest.mark.parametrize("patch", PATCHES, ids=lambda patch: patch.stem)
