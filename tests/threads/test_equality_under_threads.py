@@ -17,10 +17,10 @@ from threads.building import CHAOS, built, campaign, installed
 STEPS, REQUESTS = 100_000, 1500
 #: So long one campaign may take, which needs some seconds.
 PATIENCE_S = 600
-#: What happens in every run, at least so often in a thousand steps.
+#: What happens in every run, at least so often for a thousand batches that are appended. How much the control plane does meanwhile depends on the machine.
 FLOORS = {
-    "PRODUCE": 100, "PRODUCE duplicate": 3, "PRODUCE OUT_OF_ORDER_SEQUENCE_NUMBER": 10, "PRODUCE CORRUPT_MESSAGE": 1, "PRODUCE MESSAGE_TOO_LARGE": 1,
-    "FETCH": 100, "FETCH OFFSET_OUT_OF_RANGE": 10, "LOOK_UP": 5, "COMMIT": 10, "CONFIGURE": 0.3, "RAISE_START": 0.3, "RETAIN": 3, "EXPIRE": 3,
+    "PRODUCE duplicate": 5, "PRODUCE OUT_OF_ORDER_SEQUENCE_NUMBER": 50, "PRODUCE CORRUPT_MESSAGE": 3, "PRODUCE MESSAGE_TOO_LARGE": 3,
+    "FETCH": 200, "FETCH OFFSET_OUT_OF_RANGE": 20, "LOOK_UP": 30, "COMMIT": 50, "CONFIGURE": 1, "RAISE_START": 1, "RETAIN": 10, "EXPIRE": 10,
 }  # fmt: skip
 
 
@@ -44,5 +44,5 @@ def test_what_threads_did_to_a_partition_is_what_the_model_does(capsys: pytest.C
                 break
         print(f"\r{begin + 1} campaigns, {kinds.total():,} steps: {dict(kinds)}")
     assert waited > 0, "nobody waited to the end"
-    rare = {kind: kinds[kind] for kind, floor in FLOORS.items() if kinds[kind] < floor * kinds.total() / 1000}
+    rare = {kind: kinds[kind] for kind, floor in FLOORS.items() if kinds[kind] < floor * kinds["PRODUCE"] / 1000}
     assert not rare, f"too rare to show anything: {rare}"
