@@ -18,6 +18,7 @@ from fiducial.fastpath.batch cimport (
     NOT_REFUSED,
     SOME_RECORD_HAS_BAD_TIME,
     TAIL_CORRUPT_MAGIC,
+    Batch,
     Fault,
     Limits,
     Refusal,
@@ -26,6 +27,7 @@ from fiducial.fastpath.batch cimport (
     fault_text,
     first_header_is_unreadable,
     parse,
+    read_records,
     record_faults,
     request_refusal,
 )
@@ -190,15 +192,12 @@ cdef void take_outcome(Turn* turn, Target* target) noexcept nogil:
     """What came of the append, as its answer."""
     cdef Produced* produced = &target.coming.produced
     cdef PartitionProduceResponse* answer = &target.answer
-    cdef Coming again
     answer.error_code = produced.error
     if produced.error != 0:
         if produced.error not in (CORRUPT_MESSAGE, MESSAGE_TOO_LARGE, RECORD_LIST_TOO_LARGE):
             answer.log_start_offset = produced.log_start
         if produced.refusal == KEY_IS_MISSING or produced.refusal == SOME_RECORD_HAS_BAD_TIME:
-            again.batch = target.sent.first  # others were judged since, in the same room: its records are read once more
-            partition_room.judge(target.partition, &again, &turn.work, turn.now)
-            tell_faults(turn, target.partition, &again.batch, answer)
+            tell_faults(turn, target.partition, &target.coming.batch, answer)
         return
     answer.base_offset = produced.base_offset
     answer.log_append_time_ms = produced.append_time_ms
@@ -207,11 +206,12 @@ cdef void take_outcome(Turn* turn, Target* target) noexcept nogil:
         turn.appended.push_back(Appended(target.partition, produced.end, produced.is_due, produced.is_watched))
 
 
-cdef void tell_faults(Turn* turn, Partition* partition, const Batch* batch, PartitionProduceResponse* answer) noexcept nogil:
-    """LOG-BATCH-22: every record that is at fault, with its text, and a summary."""
+cdef void tell_faults(Turn* turn, Partition* partition, Batch* batch, PartitionProduceResponse* answer) noexcept nogil:
+    """LOG-BATCH-22: every record that is at fault, with its text, and a summary. The records are read again: others were unpacked in the same room."""
     cdef LogConfig config
     copied_config(partition, &config)
     cdef Limits limits = limits_of(&config)
+    read_records(batch, &turn.work.codecs, &turn.work.unpacked)
     cdef int64_t count = record_faults(batch, &limits, turn.now, NULL, 0), index
     cdef Fault* faults = <Fault*>allocate(&turn.arena, count * sizeof(Fault))
     cdef BatchIndexAndErrorMessage* errors = <BatchIndexAndErrorMessage*>allocate(&turn.arena, count * sizeof(BatchIndexAndErrorMessage))

@@ -6,6 +6,29 @@
 #include <atomic>
 #include <cstdint>
 
+#ifdef FIDUCIAL_CHAOS
+#include <ctime>
+
+// For tests: a thread lets others go first, now and then, or even sleeps, wherever it takes or gives back a lock,
+// or looks at a number that all see.
+inline void hesitate() {
+    static std::atomic<uint64_t> seeds{1};
+    static thread_local uint64_t chance = seeds.fetch_add(1) * 0x9E3779B97F4A7C15;
+    chance ^= chance << 13;
+    chance ^= chance >> 7;
+    chance ^= chance << 17;
+    const uint64_t drawn = (chance >> 20) % 256;
+    const timespec a_while{0, 20000};
+    if (drawn == 0) {
+        nanosleep(&a_while, nullptr);
+    } else if (drawn < 16) {
+        sched_yield();
+    }
+}
+#else
+inline void hesitate() {}
+#endif
+
 // A mutex.
 class Lock {
     pthread_mutex_t mutex;
@@ -15,8 +38,15 @@ public:
     ~Lock() { pthread_mutex_destroy(&mutex); }
     Lock(const Lock&) = delete;
     Lock& operator=(const Lock&) = delete;
-    void take() { pthread_mutex_lock(&mutex); }
-    void give() { pthread_mutex_unlock(&mutex); }
+    void take() {
+        hesitate();
+        pthread_mutex_lock(&mutex);
+        hesitate();
+    }
+    void give() {
+        pthread_mutex_unlock(&mutex);
+        hesitate();
+    }
 };
 
 // Many may look, or one may change; who wants to change goes before those who come to look.
@@ -72,7 +102,10 @@ class Shared {
     std::atomic<int64_t> number{0};
 
 public:
-    int64_t get() const { return number.load(); }
+    int64_t get() const {
+        hesitate();
+        return number.load();
+    }
     void set(int64_t value) { number.store(value); }
     int64_t add(int64_t more) { return number.fetch_add(more) + more; }
     bool begin(int64_t value) {  // set it, if it is 0
