@@ -1,7 +1,7 @@
 # Everything from a checkout: each target does its own set-up, in .venv, and is quick the second time.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run verify verify-long test compiled lint spec vectors flaws kafka peers clients bench fuzz sanitized clean
+.PHONY: help run verify verify-long test compiled lint spec vectors flaws kafka peers clients bench fuzz sanitized races clean
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -62,6 +62,9 @@ peers: $(VENV)/verify.stamp ## judge Kafka, ours, kfake and librdkafka's mock br
 
 clients: $(VENV)/verify.stamp ## the tests with real clients alone (kcat too, if it is installed)
 	@$(BIN)/python -m pytest -m clients $(ARGS)
+
+races: $(VENV)/verify.stamp ## ThreadSanitizer over threads that do everything at once (some minutes)
+	@FIDUCIAL_LONG=1 $(BIN)/python -m pytest tests/threads/test_races.py $(ARGS)
 
 bench: $(VENV)/verify.stamp ## how fast it is, beside aiokafka and Apache Kafka in the same run (ARGS=--save keeps the figures)
 	@PYTHONPATH=tests $(BIN)/python -m bench $(ARGS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 from Cython.Build import cythonize
@@ -10,6 +11,9 @@ from setuptools import Extension, setup
 
 FOLDER = Path("src/fiducial/fastpath")
 JOBS = os.cpu_count() or 1
+#: What only Linux has: the I/O threads, by epoll.
+LINUX = {"connections", "epoll", "flusher", "front", "mail", "sending", "workers"}
+ROOMS = [path for path in sorted(FOLDER.glob("*.pyx")) if sys.platform == "linux" or path.stem not in LINUX]
 
 
 def extension(path: Path) -> Extension:
@@ -19,6 +23,6 @@ def extension(path: Path) -> Extension:
 
 
 setup(
-    ext_modules=cythonize([extension(path) for path in sorted(FOLDER.glob("*.pyx"))], language_level=3, nthreads=JOBS),
+    ext_modules=cythonize([extension(path) for path in ROOMS], language_level=3, nthreads=JOBS),
     options={"build_ext": {"parallel": JOBS}},
 )

@@ -123,9 +123,9 @@ def applied(core: Core, view: PartitionsView, names: Map[Uuid, str], now: int) -
             continue
         before = seen(core, key)
         if wanted.config != before.config:
-            core.configure(*key, wanted.config)
+            core.configure(*key, wanted.config, now)
         if wanted.log.start > before.log.start:
-            core.raise_start(*key, wanted.log.start)
+            core.raise_start(*key, wanted.log.start, now)
             has_raised = True
     return has_raised, gone
 

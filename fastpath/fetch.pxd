@@ -8,6 +8,7 @@ from libcpp.unordered_map cimport unordered_map
 from libcpp.utility cimport pair
 from libcpp.vector cimport vector
 
+from fiducial.fastpath.threads cimport Lock
 from fiducial.fastpath.turn cimport Header, Turn, Verdict
 from fiducial.fastpath.wire cimport Reader
 
@@ -55,8 +56,10 @@ cdef cppclass Parked:
     int64_t connection
     int64_t deadline_ms
     vector[string] wakes  # keys of partitions
+    vector[string] watched  # of those that count it among their watchers
 
 cdef cppclass Fetches:
+    Lock lock
     unordered_map[int32_t, Session*] sessions
     ordered_map[int64_t, Parked*] parked  # by ticket
     ordered_set[pair[int64_t, int64_t]] deadlines  # (ms, ticket)
@@ -64,9 +67,11 @@ cdef cppclass Fetches:
     void* context
     int32_t (*draw_session_id)(void* context) noexcept nogil
 
-cdef Verdict answer_fetch(Turn* turn, Fetches* fetches, int64_t connection, int64_t ticket, const Header* header, Reader* reader) noexcept nogil
+cdef Verdict answer_fetch(Turn* turn, Fetches* fetches, int64_t connection, const Header* header, Reader* reader) noexcept nogil
 cdef void wake(Turn* turn, Fetches* fetches, vector[string]* keys) noexcept nogil
 cdef void wake_topic(Turn* turn, Fetches* fetches, const string& topic_id) noexcept nogil
 cdef void time_out(Turn* turn, Fetches* fetches, int64_t ticket) noexcept nogil
-cdef void forget_connection(Fetches* fetches, int64_t connection) noexcept nogil
+cdef void forget_connection(Turn* turn, Fetches* fetches, int64_t connection) noexcept nogil
+cdef void forget_ticket(Turn* turn, Fetches* fetches, int64_t ticket) noexcept nogil
+cdef void expired(Fetches* fetches, int64_t now, vector[int64_t]* tickets) noexcept nogil
 cdef int64_t next_deadline(Fetches* fetches) noexcept nogil  # ms, -1: nobody waits

@@ -30,7 +30,7 @@ from fiducial.fastpath.codec_structs cimport (
     encode_fetch_response,
 )
 from fiducial.fastpath.log cimport Place
-from fiducial.fastpath.partition cimport Asked, Partition, Read, stable_offset
+from fiducial.fastpath.partition cimport Asked, Partition, Read
 from fiducial.fastpath cimport partition as partition_room
 from fiducial.fastpath.table cimport id_from, id_named, is_identified, key_of, no_id, partition_of, span_of, text_of
 from fiducial.fastpath.turn cimport MALFORMED, PARKED, REPLIED, begin_answer, end_answer
@@ -306,8 +306,10 @@ cdef void begin_given(Given* given, int32_t index, int16_t error) noexcept nogil
     given.diverges = False
 
 
-cdef void read_one(Turn* turn, const Plan* plan, const Wanted* wanted, int64_t remaining, bint nothing_yet, bint is_stray, Given* given) noexcept nogil:
-    """LOG-FETCH-3: one partition, with what is left of the request's max_bytes."""
+cdef void read_one(
+    Turn* turn, const Plan* plan, const Wanted* wanted, int64_t remaining, bint nothing_yet, bint is_stray, vector[string]* watched, Given* given
+) noexcept nogil:
+    """LOG-FETCH-3: one partition, with what is left of the request's max_bytes. Whoever will wait for it is watching from then on: `watched`."""
     cdef int16_t error = wanted_error(turn, wanted)
     cdef Partition* partition
     cdef Asked asked
@@ -325,24 +327,26 @@ cdef void read_one(Turn* turn, const Plan* plan, const Wanted* wanted, int64_t r
     asked.replica_id = plan.replica_id
     asked.current_leader_epoch = wanted.current_leader_epoch if wanted.current_leader_epoch > -1 else -1
     asked.last_fetched_epoch = wanted.last_fetched_epoch
-    partition_room.fetch(partition, &asked, &read)
+    partition_room.fetch(partition, &asked, watched != NULL, turn.now, &read)
+    if watched != NULL:
+        watched.push_back(key_of(partition.topic_id, partition.index))
     if read.error != 0:
         given.data.error_code = read.error
         given.is_refused = True
         if plan.header.api_version >= LEADER_TOLD_FROM and (read.error == FENCED_LEADER_EPOCH or read.error == NOT_LEADER_OR_FOLLOWER):
             given.data.current_leader.leader_id = turn.table.broker_id
-            given.data.current_leader.leader_epoch = partition.leader_epoch
+            given.data.current_leader.leader_epoch = read.leader_epoch
         return
     given.lies_bytes = min(read.span.lies_bytes, max(<int64_t>wanted.max_bytes, <int64_t>0))
     given.begins, given.ends = read.span.begins, read.span.ends
-    found(turn, plan, partition, &read, given)
+    found(turn, plan, &read, given)
 
 
-cdef void found(Turn* turn, const Plan* plan, Partition* partition, const Read* read, Given* given) noexcept nogil:
+cdef void found(Turn* turn, const Plan* plan, const Read* read, Given* given) noexcept nogil:
     """LOG-READ-8, LOG-READ-11: where the bytes lie, and the marks."""
-    given.data.high_watermark = partition.log.high_watermark
-    given.data.last_stable_offset = stable_offset(partition)
-    given.data.log_start_offset = partition.log.start
+    given.data.high_watermark = read.high_watermark
+    given.data.last_stable_offset = read.stable_offset
+    given.data.log_start_offset = read.log_start
     if read.diverges:
         given.diverges = True
         given.data.diverging_epoch.epoch = read.diverging_epoch
@@ -356,14 +360,14 @@ cdef void found(Turn* turn, const Plan* plan, Partition* partition, const Read* 
         turn.places.push_back(read.place)
 
 
-cdef void read_all(Turn* turn, const Plan* plan, vector[Given]* given) noexcept nogil:
-    """Every partition in turn, each with what those before it have left of max_bytes."""
+cdef void read_all(Turn* turn, const Plan* plan, vector[string]* watched, vector[Given]* given) noexcept nogil:
+    """Every partition in turn, each with what those before it have left of max_bytes. `watched`: NULL, or the keys of those that are watched now."""
     cdef int64_t remaining = plan.max_bytes
     cdef bint nothing_yet = True
     cdef size_t index
     given.resize(plan.partitions.size())
     for index in range(plan.partitions.size()):
-        read_one(turn, plan, &plan.partitions[index].wanted, remaining, nothing_yet, plan.strays[index] != 0, &given[0][index])
+        read_one(turn, plan, &plan.partitions[index].wanted, remaining, nothing_yet, plan.strays[index] != 0, watched, &given[0][index])
         if not plan.strays[index]:
             remaining = max(remaining - given[0][index].size_bytes, <int64_t>0)
             nothing_yet = nothing_yet and given[0][index].size_bytes == 0
@@ -514,45 +518,60 @@ cdef void spoil(Turn* turn, int64_t connection, const Header* header, const Fetc
     end_answer(turn, &frame)
 
 
-cdef Verdict answer_fetch(Turn* turn, Fetches* fetches, int64_t connection, int64_t ticket, const Header* header, Reader* reader) noexcept nogil:
+cdef Verdict answer_fetch(Turn* turn, Fetches* fetches, int64_t connection, const Header* header, Reader* reader) noexcept nogil:
     """Answer, or park."""
     cdef FetchRequest request
+    cdef Verdict verdict
+    cdef int64_t ticket
+    if not decode_fetch_request(&request, reader, &turn.arena, header.api_version):
+        return MALFORMED
+    ticket = turn.tickets.add(1)
+    fetches.lock.take()
+    verdict = answer_or_park(turn, fetches, connection, ticket, header, &request)
+    fetches.lock.give()
+    return verdict
+
+
+cdef Verdict answer_or_park(Turn* turn, Fetches* fetches, int64_t connection, int64_t ticket, const Header* header, const FetchRequest* request) noexcept nogil:
+    """Check the session, plan, read."""
     cdef Plan plan
     cdef vector[Given] given
     cdef int16_t error
-    cdef size_t index
-    if not decode_fetch_request(&request, reader, &turn.arena, header.api_version):
-        return MALFORMED
     plan.header = header[0]
     plan.kind = FULL if request.session_epoch == INITIAL_EPOCH else SESSIONLESS if request.session_epoch == FINAL_EPOCH else INCREMENTAL
     if plan.kind == INCREMENTAL:
-        error = session_error(fetches, &request, header.api_version)
+        error = session_error(fetches, request, header.api_version)
         if error != 0:
             respond(turn, connection, &plan, &given, error, 0)
             return REPLIED
-    plan_fetch(turn, fetches, &request, &plan)
+    plan_fetch(turn, fetches, request, &plan)
     if isolation_is_unknown(turn, &plan):
-        spoil(turn, connection, header, &request, INVALID_REQUEST)
+        spoil(turn, connection, header, request, INVALID_REQUEST)
         return REPLIED
-    read_all(turn, &plan, &given)
+    read_all(turn, &plan, NULL, &given)
     if request.max_wait_ms <= 0 or is_enough(&plan, given):
         answer(turn, fetches, connection, &plan, &given)
         return REPLIED
-    for index in range(given.size()):
-        plan.began.push_back(given[index].begins)
-    park(turn, fetches, connection, ticket, &plan, request.max_wait_ms)
-    return PARKED
+    return park(turn, fetches, connection, ticket, &plan, &given, request.max_wait_ms)
 
 
 # Waiting
 
 
-cdef void park(Turn* turn, Fetches* fetches, int64_t connection, int64_t ticket, const Plan* plan, int32_t wait_ms) noexcept nogil:
-    """The fetch waits for any of its partitions, and for its deadline."""
+cdef Verdict park(Turn* turn, Fetches* fetches, int64_t connection, int64_t ticket, Plan* plan, vector[Given]* given, int32_t wait_ms) noexcept nogil:
+    """The fetch waits for any of its partitions, and for its deadline; unless there is enough by the time that they all know of it."""
     cdef Parked* parked = new Parked()
     cdef unordered_set[string] keys
     cdef string key
     cdef size_t index
+    for index in range(given.size()):
+        plan.began.push_back(given[0][index].begins)
+    read_all(turn, plan, &parked.watched, given)
+    if is_enough(plan, given[0]):
+        answer(turn, fetches, connection, plan, given)
+        watch_no_more(turn, parked)
+        del parked
+        return REPLIED
     parked.plan = plan[0]
     parked.connection = connection
     parked.deadline_ms = turn.now + wait_ms
@@ -564,9 +583,21 @@ cdef void park(Turn* turn, Fetches* fetches, int64_t connection, int64_t ticket,
             fetches.waiting[key].push_back(ticket)
     fetches.parked[ticket] = parked
     fetches.deadlines.insert(pair[int64_t, int64_t](parked.deadline_ms, ticket))
+    turn.parked_ticket, turn.parked_until_ms = ticket, parked.deadline_ms
+    return PARKED
 
 
-cdef void unpark(Fetches* fetches, int64_t ticket) noexcept nogil:
+cdef void watch_no_more(Turn* turn, Parked* parked) noexcept nogil:
+    """Its partitions, as far as they are still there, have one watcher less."""
+    cdef Partition* partition
+    cdef size_t index
+    for index in range(parked.watched.size()):
+        partition = turn.table.partitions[parked.watched[index]] if turn.table.partitions.count(parked.watched[index]) else NULL
+        if partition != NULL:
+            partition_room.watched_no_more(partition)
+
+
+cdef void unpark(Turn* turn, Fetches* fetches, int64_t ticket) noexcept nogil:
     """The fetch of this ticket waits no more."""
     cdef Parked* parked = fetches.parked[ticket]
     cdef vector[int64_t]* tickets
@@ -579,19 +610,22 @@ cdef void unpark(Fetches* fetches, int64_t ticket) noexcept nogil:
                 break
         if tickets.empty():
             fetches.waiting.erase(parked.wakes[index])
+    watch_no_more(turn, parked)
     fetches.deadlines.erase(pair[int64_t, int64_t](parked.deadline_ms, ticket))
     fetches.parked.erase(ticket)
     del parked
+    if ticket == turn.parked_ticket:
+        turn.parked_ticket = 0
 
 
 cdef void reconsider(Turn* turn, Fetches* fetches, int64_t ticket) noexcept nogil:
     """LOG-FETCH-2: something that the parked fetch waits for has changed; it is answered if there is enough now."""
     cdef Parked* parked = fetches.parked[ticket]
     cdef vector[Given] given
-    read_all(turn, &parked.plan, &given)
+    read_all(turn, &parked.plan, NULL, &given)
     if is_enough(&parked.plan, given):
         answer(turn, fetches, parked.connection, &parked.plan, &given)
-        unpark(fetches, ticket)
+        unpark(turn, fetches, ticket)
 
 
 cdef void reconsider_all(Turn* turn, Fetches* fetches, vector[int64_t]* tickets) noexcept nogil:
@@ -609,49 +643,77 @@ cdef void wake(Turn* turn, Fetches* fetches, vector[string]* keys) noexcept nogi
     cdef vector[int64_t] tickets
     cdef vector[int64_t]* waiting
     cdef size_t index
-    if fetches.parked.empty():
-        return
+    fetches.lock.take()
     for index in range(keys.size()):
         if fetches.waiting.count(keys[0][index]):
             waiting = &fetches.waiting[keys[0][index]]
             tickets.insert(tickets.end(), waiting.begin(), waiting.end())
     reconsider_all(turn, fetches, &tickets)
+    fetches.lock.give()
 
 
 cdef void wake_topic(Turn* turn, Fetches* fetches, const string& topic_id) noexcept nogil:
     """The topic of this id is gone."""
     cdef pair[string, vector[int64_t]] entry
     cdef vector[int64_t] tickets
+    fetches.lock.take()
     for entry in fetches.waiting:
         if entry.first.compare(0, UUID_BYTES, topic_id) == 0:
             tickets.insert(tickets.end(), entry.second.begin(), entry.second.end())
     reconsider_all(turn, fetches, &tickets)
+    fetches.lock.give()
 
 
 cdef void time_out(Turn* turn, Fetches* fetches, int64_t ticket) noexcept nogil:
     """The parked fetch has waited long enough: its answer with what there is. Nothing if it was answered before."""
     cdef Parked* parked
     cdef vector[Given] given
-    if fetches.parked.count(ticket) == 0:
-        return
-    parked = fetches.parked[ticket]
-    read_all(turn, &parked.plan, &given)
-    answer(turn, fetches, parked.connection, &parked.plan, &given)
-    unpark(fetches, ticket)
+    fetches.lock.take()
+    if fetches.parked.count(ticket):
+        parked = fetches.parked[ticket]
+        read_all(turn, &parked.plan, NULL, &given)
+        answer(turn, fetches, parked.connection, &parked.plan, &given)
+        unpark(turn, fetches, ticket)
+    fetches.lock.give()
 
 
-cdef void forget_connection(Fetches* fetches, int64_t connection) noexcept nogil:
+cdef void forget_connection(Turn* turn, Fetches* fetches, int64_t connection) noexcept nogil:
     """Who hangs up waits no more."""
     cdef vector[int64_t] tickets
     cdef pair[int64_t, Parked*] entry
     cdef size_t index
+    fetches.lock.take()
     for entry in fetches.parked:
         if entry.second.connection == connection:
             tickets.push_back(entry.first)
     for index in range(tickets.size()):
-        unpark(fetches, tickets[index])
+        unpark(turn, fetches, tickets[index])
+    fetches.lock.give()
+
+
+cdef void forget_ticket(Turn* turn, Fetches* fetches, int64_t ticket) noexcept nogil:
+    """The same, for whoever knows what it waits for."""
+    fetches.lock.take()
+    if fetches.parked.count(ticket):
+        unpark(turn, fetches, ticket)
+    fetches.lock.give()
 
 
 cdef int64_t next_deadline(Fetches* fetches) noexcept nogil:
     """When the first of those that wait gives up; -1 if nobody waits."""
-    return -1 if fetches.deadlines.empty() else dereference(fetches.deadlines.begin()).first
+    cdef int64_t deadline_ms
+    fetches.lock.take()
+    deadline_ms = -1 if fetches.deadlines.empty() else dereference(fetches.deadlines.begin()).first
+    fetches.lock.give()
+    return deadline_ms
+
+
+cdef void expired(Fetches* fetches, int64_t now, vector[int64_t]* tickets) noexcept nogil:
+    """The tickets whose deadline has come, the earliest first."""
+    cdef pair[int64_t, int64_t] entry
+    fetches.lock.take()
+    for entry in fetches.deadlines:
+        if entry.first > now:
+            break
+        tickets.push_back(entry.second)
+    fetches.lock.give()

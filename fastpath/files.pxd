@@ -6,6 +6,11 @@ Each returns -errno where it fails. Paths are NUL-terminated; positions and size
 from libc.stdint cimport int64_t, uint8_t
 from libcpp.string cimport string
 
+cdef extern from "sys/uio.h" nogil:
+    cppclass Part "iovec":
+        void* iov_base
+        size_t iov_len
+
 cdef struct Files:
     void* context
     int (*open)(void* context, const char* path, bint create) noexcept nogil  # for reading and writing: a descriptor
@@ -22,6 +27,7 @@ cdef struct Files:
     int (*sync_folder)(void* context, const char* path) noexcept nogil
     const uint8_t* (*map)(void* context, int fd, int64_t size) noexcept nogil  # for reading, beyond the end too; NULL if it fails
     int (*unmap)(void* context, const uint8_t* base, int64_t size) noexcept nogil
+    int (*write_parts_at)(void* context, int fd, const Part* parts, int count, int64_t position) noexcept nogil  # one behind the other, all of them
 
 cdef Files the_real_ones() noexcept nogil
 cdef Files files_at(size_t address) noexcept nogil  # a table that somebody else made

@@ -10,7 +10,14 @@ from posix.fcntl cimport O_CLOEXEC, O_CREAT, O_DIRECTORY, O_RDONLY, O_RDWR
 from posix.fcntl cimport open as c_open
 from posix.mman cimport MAP_FAILED, MAP_SHARED, PROT_READ, mmap, munmap
 from posix.stat cimport fstat, mkdir, struct_stat
+from posix.types cimport off_t
 from posix.unistd cimport close, fdatasync, fsync, ftruncate, pread, pwrite, unlink
+
+cdef extern from "sys/uio.h" nogil:
+    ssize_t pwritev(int fd, const Part* parts, int count, off_t position)
+
+cdef enum:
+    PARTS_MAX = 1024  # the kernel's limit
 
 
 cdef int real_open(void* context, const char* path, bint create) noexcept nogil:
@@ -43,6 +50,30 @@ cdef int real_write_at(void* context, int fd, const uint8_t* data, int64_t size,
         data += written
         size -= written
         position += written
+    return 0
+
+
+cdef int real_write_parts_at(void* context, int fd, const Part* parts, int count, int64_t position) noexcept nogil:
+    cdef ssize_t written
+    cdef int result
+    while count > 0:
+        written = pwritev(fd, parts, min(count, <int>PARTS_MAX), position)
+        if written < 0 and errno == EINTR:
+            continue
+        if written <= 0:
+            return -errno if written < 0 else -EIO
+        position += written
+        while count > 0 and written >= <ssize_t>parts.iov_len:
+            written -= parts.iov_len
+            parts += 1
+            count -= 1
+        if count > 0 and written > 0:  # the disk took a part of one
+            result = real_write_at(context, fd, <const uint8_t*>parts.iov_base + written, parts.iov_len - written, position)
+            if result < 0:
+                return result
+            position += parts.iov_len - written
+            parts += 1
+            count -= 1
     return 0
 
 
@@ -118,6 +149,7 @@ cdef Files the_real_ones() noexcept nogil:
     files.sync_folder = real_sync_folder
     files.map = real_map
     files.unmap = real_unmap
+    files.write_parts_at = real_write_parts_at
     return files
 
 

@@ -7,7 +7,8 @@ from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t
 from libcpp.string cimport string
 from libcpp.vector cimport vector
 
-from fiducial.fastpath.files cimport Files
+from fiducial.fastpath.files cimport Files, Part
+from fiducial.fastpath.threads cimport OpenFile
 
 cdef struct LogConfig:  # models.log.LogConfig; compression -1: as it was sent
     int64_t max_message_bytes
@@ -47,6 +48,7 @@ cdef struct Segment:
     Index offsets
     Index times
     int fd  # -1 until it is needed
+    OpenFile* file  # NULL until then: others may hold it longer than the segment is there
     bint is_unsynced
     int64_t unsynced_ms  # since when
 
@@ -63,8 +65,13 @@ cdef struct Stored:  # what is read of a batch in the log
     int32_t leader_epoch
     int16_t attributes
 
+cdef struct Unsynced:  # a segment that is to be forced to the disk
+    OpenFile* file  # held
+    int64_t base_offset
+    int64_t size_bytes  # as it was then
+
 cdef struct Place:  # bytes of a segment
-    int fd
+    OpenFile* file  # held, if there are any
     int64_t position
     int64_t size_bytes
     int64_t base_offset
@@ -81,10 +88,14 @@ cdef cppclass Log:
     int64_t high_watermark
     int64_t end
     int64_t size_bytes
-    int64_t unflushed_messages
+    int64_t forced_below  # an offset: no sync was asked for of what lies behind it
     vector[Segment] segments  # the last one is active; never empty
     vector[EpochStart] epochs
     bint are_epochs_saved  # as they are, on the disk
+    vector[Part] parts  # that were put behind the active segment, and are written out before anybody else may look
+    Segment written  # the active segment, and the marks, as far as it is written
+    int64_t written_end
+    int64_t written_bytes
 
 ctypedef void (*OnHeader)(void* context, const uint8_t* header) noexcept nogil
 ctypedef void (*OnRead)(void* context, int64_t size_bytes) noexcept nogil
@@ -105,6 +116,8 @@ cdef int make_first_segment(Log* log) noexcept nogil
 cdef bint must_roll(Log* log, int64_t size_bytes, int64_t max_timestamp, int64_t count, LogConfig* config, int64_t now) noexcept nogil
 cdef int roll(Log* log, int64_t now) noexcept nogil
 cdef int append(Log* log, const uint8_t* batch, int64_t size_bytes, int64_t count, int64_t max_timestamp, LogConfig* config, int64_t now) noexcept nogil
+cdef int put(Log* log, const uint8_t* batch, int64_t size_bytes, int64_t count, int64_t max_timestamp, LogConfig* config, int64_t now) noexcept nogil
+cdef int write_out(Log* log) noexcept nogil
 cdef void raise_high_watermark(Log* log, int64_t candidate) noexcept nogil
 cdef void raise_start(Log* log, int64_t offset) noexcept nogil
 cdef void begin_epoch(Log* log, int32_t epoch) noexcept nogil
@@ -120,6 +133,12 @@ cdef size_t too_much(Log* log, LogConfig* config) noexcept nogil
 cdef size_t too_old(Log* log, LogConfig* config, int64_t now) noexcept nogil
 cdef int drop(Log* log, size_t count) noexcept nogil
 cdef int sync(Log* log) noexcept nogil
+cdef int64_t unflushed(Log* log) noexcept nogil
+cdef int hold_unsynced(Log* log, vector[Unsynced]* found) noexcept nogil
+cdef void synced(Log* log, int64_t base_offset, int64_t size_bytes) noexcept nogil
+cdef void forced_to(Log* log, int64_t offset) noexcept nogil
+cdef int sync_file(Files* files, OpenFile* file) noexcept nogil
+cdef void let_go_file(Files* files, OpenFile* file) noexcept nogil
 cdef int64_t synced_below(Log* log) noexcept nogil
 cdef int finish(Log* log) noexcept nogil
 cdef void close_segment(Log* log, Segment* segment) noexcept nogil

@@ -21,6 +21,7 @@ from libcpp.vector cimport vector
 from fiducial.fastpath.batch cimport checksum
 from fiducial.fastpath.bigendian cimport load16, load32, load64, store32, store64
 from fiducial.fastpath.files cimport replace_file, write_file
+from fiducial.fastpath.threads cimport OpenFile, held, let_go_of
 
 cdef enum:
     NO_TIMESTAMP = -1
@@ -77,6 +78,7 @@ cdef Segment new_segment(int64_t base_offset, int64_t now) noexcept nogil:
     segment.offsets = no_index()
     segment.times = no_index()
     segment.fd = -1
+    segment.file = NULL
     segment.is_unsynced = False
     segment.unsynced_ms = now
     return segment
@@ -84,14 +86,19 @@ cdef Segment new_segment(int64_t base_offset, int64_t now) noexcept nogil:
 
 cdef int made(Log* log, Segment* segment) noexcept nogil:
     """The segment's file, empty; its descriptor, or -errno."""
-    segment.fd = log.files.open(log.files.context, path_of(log, segment.base_offset, b".log").c_str(), True)
-    return segment.fd
+    return took(log, segment, True)
 
 
 cdef int opened(Log* log, Segment* segment) noexcept nogil:
     """The descriptor of the segment's file, opened if it was not; or -errno."""
-    if segment.fd < 0:
-        segment.fd = log.files.open(log.files.context, path_of(log, segment.base_offset, b".log").c_str(), False)
+    return segment.fd if segment.fd >= 0 else took(log, segment, False)
+
+
+cdef int took(Log* log, Segment* segment, bint create) noexcept nogil:
+    """Open the segment's file: its descriptor, or -errno."""
+    segment.fd = log.files.open(log.files.context, path_of(log, segment.base_offset, b".log").c_str(), create)
+    if segment.fd >= 0:
+        segment.file = new OpenFile(segment.fd)
     return segment.fd
 
 
@@ -100,7 +107,8 @@ cdef void begin(Log* log, const char* folder, Files* files, int64_t offset, int6
     log.folder = string(folder)
     log.files = files
     log.start = log.high_watermark = log.end = offset
-    log.size_bytes = log.unflushed_messages = 0
+    log.forced_below = offset
+    log.size_bytes = 0
     log.are_epochs_saved = False
     log.segments.clear()
     log.epochs.clear()
@@ -256,24 +264,60 @@ cdef int append(
     Log* log, const uint8_t* batch, int64_t size_bytes, int64_t count, int64_t max_timestamp, LogConfig* config, int64_t now
 ) noexcept nogil:
     """LOG-APPEND-1: the stamped batch at the end of the active segment. If it cannot be written whole, it is not there at all."""
+    cdef int result = put(log, batch, size_bytes, count, max_timestamp, config, now)
+    return result if result < 0 else write_out(log)
+
+
+cdef int put(
+    Log* log, const uint8_t* batch, int64_t size_bytes, int64_t count, int64_t max_timestamp, LogConfig* config, int64_t now
+) noexcept nogil:
+    """The same, but for the writing: what several requests append in a row is written at once. The batch stays where it is until then."""
     cdef Segment* active = &log.segments.back()
     cdef int64_t position = active.size_bytes
     cdef int fd = opened(log, active)
     cdef int result = place(log) if fd >= 0 and log.end == 0 and not log.are_epochs_saved else fd
     if result < 0:
         return result
-    result = log.files.write_at(log.files.context, fd, batch, size_bytes, position)
-    if result < 0:
-        log.files.truncate(log.files.context, fd, position)
-        return result
+    if log.parts.empty():
+        log.written, log.written_end, log.written_bytes = active[0], log.end, log.size_bytes
+    log.parts.resize(log.parts.size() + 1)
+    log.parts.back().iov_base, log.parts.back().iov_len = <void*>batch, size_bytes
     grow(log, active, position, size_bytes, log.end + count - 1, max_timestamp, config, now)
     log.end += count
     log.size_bytes += size_bytes
-    log.unflushed_messages += count
     if not active.is_unsynced:
         active.is_unsynced = True
         active.unsynced_ms = now
     return 0
+
+
+cdef int write_out(Log* log) noexcept nogil:
+    """What was put, into the file. If it cannot be written whole, nothing of it is there."""
+    cdef Segment* active = &log.segments.back()
+    cdef int result = 0
+    if log.parts.size() == 1:
+        result = log.files.write_at(
+            log.files.context, active.fd, <const uint8_t*>log.parts[0].iov_base, log.parts[0].iov_len, log.written.size_bytes
+        )
+    elif log.parts.size() > 1:
+        result = log.files.write_parts_at(log.files.context, active.fd, log.parts.data(), <int>log.parts.size(), log.written.size_bytes)
+    if result < 0:
+        log.files.truncate(log.files.context, active.fd, log.written.size_bytes)
+        shrink(active, &log.written)
+        log.end, log.size_bytes = log.written_end, log.written_bytes
+    log.parts.clear()
+    return result
+
+
+cdef void shrink(Segment* segment, const Segment* written) noexcept nogil:
+    """As it was when it was written; its files stay open."""
+    segment.size_bytes = written.size_bytes
+    segment.first_timestamp = written.first_timestamp
+    segment.max_timestamp, segment.max_timestamp_offset = written.max_timestamp, written.max_timestamp_offset
+    segment.modified_ms = written.modified_ms
+    segment.indexed_timestamp, segment.bytes_since_index_entry = written.indexed_timestamp, written.bytes_since_index_entry
+    segment.offsets.entries, segment.times.entries = written.offsets.entries, written.times.entries
+    segment.is_unsynced, segment.unsynced_ms = written.is_unsynced, written.unsynced_ms
 
 
 cdef void grow(
@@ -466,7 +510,7 @@ cdef int readable(Log* log, int64_t offset, int64_t below, int64_t max_bytes, bi
     cdef size_t segment = log.segments.size() - 1, end_segment = segment
     cdef Stored first, last
     cdef int result, has_first
-    place.fd = -1
+    place.file = NULL
     place.position = place.size_bytes = span.lies_bytes = 0
     place.base_offset = offset
     has_first = find(log, offset, &segment, &first)
@@ -483,7 +527,7 @@ cdef int readable(Log* log, int64_t offset, int64_t below, int64_t max_bytes, bi
     cdef int64_t size_bytes = min(span.lies_bytes, max(max_bytes, first.size_bytes))
     if size_bytes < first.size_bytes:
         return 1
-    place.fd = log.segments[segment].fd
+    place.file = held(log.segments[segment].file)
     place.position = first.position
     place.size_bytes = size_bytes
     place.base_offset = first.base_offset
@@ -589,12 +633,47 @@ cdef int sync(Log* log) noexcept nogil:
     cdef int result
     for index in range(log.segments.size()):
         if log.segments[index].is_unsynced:
-            result = log.files.sync(log.files.context, opened(log, &log.segments[index]))
+            result = opened(log, &log.segments[index])
+            if result >= 0:
+                result = sync_file(log.files, log.segments[index].file)
             if result < 0:
                 return result
             log.segments[index].is_unsynced = False
-    log.unflushed_messages = 0
+    log.forced_below = log.end
     return 0
+
+
+cdef int64_t unflushed(Log* log) noexcept nogil:
+    """How many records no sync was asked for."""
+    return log.end - log.forced_below
+
+
+cdef int hold_unsynced(Log* log, vector[Unsynced]* found) noexcept nogil:
+    """What must be forced to the disk so that all of the log is there, held open; or -errno."""
+    cdef Unsynced one
+    cdef size_t index
+    cdef int result
+    for index in range(log.segments.size()):
+        if log.segments[index].is_unsynced:
+            result = opened(log, &log.segments[index])
+            if result < 0:
+                return result
+            one = Unsynced(held(log.segments[index].file), log.segments[index].base_offset, log.segments[index].size_bytes)
+            found.push_back(one)
+    return 0
+
+
+cdef void synced(Log* log, int64_t base_offset, int64_t size_bytes) noexcept nogil:
+    """A segment was forced to the disk as it was when it had `size_bytes`."""
+    cdef size_t index
+    for index in range(log.segments.size()):
+        if log.segments[index].base_offset == base_offset and log.segments[index].size_bytes == size_bytes:
+            log.segments[index].is_unsynced = False
+
+
+cdef void forced_to(Log* log, int64_t offset) noexcept nogil:
+    """Everything below `offset` was forced to the disk."""
+    log.forced_below = max(log.forced_below, min(offset, log.end))
 
 
 cdef int64_t synced_below(Log* log) noexcept nogil:
@@ -617,8 +696,26 @@ cdef void close_segment(Log* log, Segment* segment) noexcept nogil:
     close_index(log, &segment.offsets)
     close_index(log, &segment.times)
     if segment.fd >= 0:
-        log.files.close(log.files.context, segment.fd)
+        let_go_file(log.files, segment.file)
         segment.fd = -1
+
+
+cdef int sync_file(Files* files, OpenFile* file) noexcept nogil:
+    """What was written to the file so far is on the disk; or -errno, from the first failure on."""
+    cdef int result
+    file.syncing.take()
+    if file.failed == 0:
+        file.failed = files.sync(files.context, file.fd)
+    result = file.failed
+    file.syncing.give()
+    return result
+
+
+cdef void let_go_file(Files* files, OpenFile* file) noexcept nogil:
+    """One who held an open file does so no more; the last one closes it."""
+    cdef int fd
+    if let_go_of(file, &fd):
+        files.close(files.context, fd)
 
 
 cdef int finish(Log* log) noexcept nogil:

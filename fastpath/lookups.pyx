@@ -60,7 +60,7 @@ cdef void look_up_one(
     elif partition == NULL:
         answer.error_code = UNKNOWN_TOPIC_OR_PARTITION
     else:
-        look_up(partition, asked.timestamp, request.isolation_level, request.replica_id, asked.current_leader_epoch, &turn.work, &found)
+        look_up(partition, asked.timestamp, request.isolation_level, request.replica_id, asked.current_leader_epoch, &turn.work, turn.now, &found)
         answer.error_code = found.error
         answer.timestamp, answer.offset, answer.leader_epoch = found.timestamp, found.offset, found.leader_epoch
 
@@ -80,6 +80,7 @@ cdef Verdict answer_list_offsets(Turn* turn, int64_t connection, const Header* h
     cdef int32_t t, p
     if not decode_list_offsets_request(&request, reader, &turn.arena, header.api_version):
         return MALFORMED
+    turn.tickets.add(1)
     if request.isolation_level < 0 or request.isolation_level > 1:
         spoil(turn, connection, header, &request)
         return REPLIED

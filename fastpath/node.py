@@ -271,6 +271,11 @@ class Node:
         actions: list[Action] = []
         for ticket in self.core.expired(now):
             actions += self.timer(ticket, now)
+        return actions + self.ring_due(now)
+
+    def ring_due(self, now: int) -> list[Action]:
+        """Let the alarms ring that are due."""
+        actions: list[Action] = []
         while (alarm := self.alarms.due(now)) is not None:
             actions += self.ring(alarm, now)
         return actions
@@ -382,7 +387,7 @@ class Node:
         else:
             self.broker = after
         effects, actions = self.append(before, effects, event, now)
-        self.trim([effect for effect in effects if isinstance(effect, events.Trim)])
+        self.trim([effect for effect in effects if isinstance(effect, events.Trim)], now)
         woken: list[Action] = []
         for effect in effects:
             match effect:
@@ -413,10 +418,10 @@ class Node:
             self.broker, effects = broker.not_stored(before, self.broker, effects, failed, event, reason, now)
         return effects, woken
 
-    def trim(self, effects: list[events.Trim]) -> None:
+    def trim(self, effects: list[events.Trim], now: int) -> None:
         """Logs that start later: all at once, for what one of them loses may stand in another; and each is on the disk before."""
         for effect in effects:
-            self.core.raise_start(effect.topic_id, effect.partition, effect.start)
+            self.core.raise_start(effect.topic_id, effect.partition, effect.start, now)
         if effects:
             self.write_starts()
 

@@ -28,9 +28,10 @@ from fiducial.fastpath.batch cimport (
 from fiducial.fastpath.bigendian cimport load16, load32, load64
 from fiducial.fastpath.files cimport Files
 from fiducial.fastpath cimport log as log_room
-from fiducial.fastpath.log cimport Loading, Log, LogConfig, Place, Segment, Stored
+from fiducial.fastpath.log cimport Loading, Log, LogConfig, Place, Segment, Stored, Unsynced
 from fiducial.fastpath cimport producers as producers_room
-from fiducial.fastpath.producers cimport Producers, Sequenced, Written, sequence_after
+from fiducial.fastpath.producers cimport Producer, Producers, Sequenced, Written, sequence_after
+from fiducial.fastpath.threads cimport held
 
 cdef enum:
     OFFSET_OUT_OF_RANGE = 1
@@ -66,14 +67,27 @@ cdef Limits limits_of(LogConfig* config) noexcept nogil:
     return limits
 
 
-cdef void produce(Partition* partition, Batch* batch, Work* work, int64_t now, Produced* produced) noexcept nogil:
-    """LOG-BATCH-24: batch check, size check, roll, duplicate, sequence check, append, in this order."""
-    cdef LogConfig* config = &partition.config
-    cdef Limits limits = limits_of(config)
-    cdef uint8_t* data = <uint8_t*>batch.data
-    cdef int64_t size_bytes = batch.size_bytes
+cdef int64_t copied_config(Partition* partition, LogConfig* config) noexcept nogil:
+    """The configuration in force, and its version."""
+    cdef int64_t version
+    partition.lock.take()
+    config[0] = partition.config
+    version = partition.config_version
+    partition.lock.give()
+    return version
+
+
+cdef void judge(Partition* partition, Coming* coming, Work* work, int64_t now) noexcept nogil:
+    """LOG-BATCH-24: batch check and size check. Others may append meanwhile, and the configuration may change: its version is noted."""
+    cdef LogConfig config
+    cdef Batch* batch = &coming.batch
+    cdef Produced* produced = &coming.produced
+    coming.config_version = copied_config(partition, &config)
+    cdef Limits limits = limits_of(&config)
+    coming.data, coming.size_bytes = <uint8_t*>batch.data, batch.size_bytes
+    coming.max_timestamp = -1
     produced.error = 0
-    produced.is_duplicate = False
+    produced.is_duplicate = produced.is_due = False
     produced.base_offset = produced.append_time_ms = -1
     produced.file_error = 0
     produced.refusal = batch_refusal(batch, &limits, now, &work.codecs, &work.unpacked)
@@ -84,31 +98,104 @@ cdef void produce(Partition* partition, Batch* batch, Work* work, int64_t now, P
         if not rebuild(batch, &limits, &work.codecs, &work.scratch, &work.rebuilt):
             produced.error = INVALID_RECORD
             return
-        data, size_bytes = work.rebuilt.data, work.rebuilt.size
-    if size_bytes > config.max_message_bytes:
+        coming.data, coming.size_bytes = work.rebuilt.data, work.rebuilt.size
+    coming.max_timestamp = stored_timestamp(batch, &limits, now)
+    if coming.size_bytes > config.max_message_bytes:
         produced.error = MESSAGE_TOO_LARGE
-    elif size_bytes > config.segment_bytes:
+    elif coming.size_bytes > config.segment_bytes:
         produced.error = RECORD_LIST_TOO_LARGE
-    else:
-        store(partition, batch, data, size_bytes, stored_timestamp(batch, &limits, now), work.storage_error, now, produced)
-        if produced.file_error != 0:
-            work.storage_error = produced.file_error
+
+
+cdef void produce(Partition* partition, const vector[Coming*]& row, Work* work, int64_t now) noexcept nogil:
+    """Batches that were judged, one after the other: roll, duplicate, sequence check, append; then all are written at once."""
+    cdef vector[Before] before
+    cdef size_t index, first = 0
+    if not lock_as_judged(partition, row, work, now):
+        for index in range(row.size()):
+            judge(partition, row[index], work, now)
+            produce_alone(partition, row[index], work, now)
+        return
+    for index in range(row.size()):
+        if partition.transitions != NULL:
+            note_sent(partition, row[index], now)
+        if row[index].produced.error == 0:
+            store(partition, row, index, &first, &before, work, now)
+        row[index].produced.log_start, row[index].produced.end = partition.log.start, partition.log.end
+    write_row(partition, row, row.size(), &first, &before, work)
+    for index in range(row.size()):
+        settle(partition, &row[index].produced)
+        if partition.transitions != NULL:
+            note_produced(partition, row.size() - index, &row[index].produced)
+    partition.lock.give()
+
+
+cdef void produce_alone(Partition* partition, Coming* coming, Work* work, int64_t now) noexcept nogil:
+    """A row of one."""
+    cdef vector[Coming*] row
+    row.push_back(coming)
+    produce(partition, row, work, now)
+
+
+cdef bint lock_as_judged(Partition* partition, const vector[Coming*]& row, Work* work, int64_t now) noexcept nogil:
+    """Take the lock while the configuration is the one under which all were judged; if it has changed, they are judged again. False, without the
+    lock: they are given another codec now, and there is room for one at a time."""
+    cdef size_t index = 0
+    partition.lock.take()
+    while index < row.size():
+        if row[index].config_version == partition.config_version:
+            index += 1
+            continue
+        partition.lock.give()
+        judge(partition, row[index], work, now)
+        if is_rebuilt(row[index]) and row.size() > 1:
+            return False
+        partition.lock.take()
+        index = 0
+    return True
+
+
+cdef bint is_rebuilt(const Coming* coming) noexcept nogil:
+    """Is it stored with another codec than it was sent with?"""
+    return coming.data != coming.batch.data
+
+
+cdef void settle(Partition* partition, Produced* produced) noexcept nogil:
+    """Readers may see what was appended, unless it must be on the disk before. So must a duplicate that is not there yet."""
+    if produced.error == 0 and produced.is_duplicate:
+        produced.is_due = produced.base_offset >= partition.log.high_watermark
+    elif produced.error == 0:
+        produced.is_due = produced.end - partition.log.forced_below >= partition.config.flush_messages
+        if not produced.is_due:
+            log_room.raise_high_watermark(&partition.log, min(produced.end, replicated_end(partition)))
+    produced.high_watermark = partition.log.high_watermark
+    produced.is_watched = partition.watchers > 0
+
+
+cdef struct Before:  # what was known of a producer before a batch that is not written yet
+    int64_t producer_id
+    bint was_known
+    Producer known
 
 
 cdef void store(
-    Partition* partition, Batch* batch, uint8_t* data, int64_t size_bytes, int64_t max_timestamp, int storage_error, int64_t now, Produced* produced
+    Partition* partition, const vector[Coming*]& row, size_t index, size_t* first, vector[Before]* before, Work* work, int64_t now
 ) noexcept nogil:
-    """Roll if need be, ask what is known of the producer, append, and remember. A disk that failed once is not tried again."""
+    """Roll if need be, ask what is known of the producer, put, and remember. A disk that failed once is not tried again."""
+    cdef Coming* coming = row[index]
+    cdef Batch* batch = &coming.batch
+    cdef Produced* produced = &coming.produced
     cdef Sequenced sequenced
     cdef Written* written
     cdef int64_t base_offset = partition.log.end
     cdef bint is_idempotent = batch.producer_id > NO_PRODUCER
-    produced.file_error = storage_error
-    if produced.file_error == 0 and log_room.must_roll(&partition.log, size_bytes, max_timestamp, batch.count, &partition.config, now):
-        produced.file_error = roll(partition, now)
+    produced.file_error = <int>work.storage_error.get()
+    if produced.file_error == 0 and log_room.must_roll(&partition.log, coming.size_bytes, coming.max_timestamp, batch.count, &partition.config, now):
+        produced.file_error = write_row(partition, row, index, first, before, work)
+        if produced.file_error == 0:
+            produced.file_error = roll(partition, now)
     if is_idempotent and produced.file_error == 0:
         sequenced = Sequenced(
-            batch.producer_id, batch.producer_epoch, batch.base_sequence, sequence_after(batch.base_sequence, batch.last_offset_delta), max_timestamp
+            batch.producer_id, batch.producer_epoch, batch.base_sequence, sequence_after(batch.base_sequence, batch.last_offset_delta), coming.max_timestamp
         )
         written = producers_room.duplicate_of(&partition.producers, &sequenced)
         if written != NULL:
@@ -120,16 +207,53 @@ cdef void store(
         if produced.error != 0:
             return
     if produced.file_error == 0:
-        stamp(data, size_bytes, base_offset, partition.leader_epoch, partition.config.append_time, max_timestamp)
-        produced.file_error = log_room.append(&partition.log, data, size_bytes, batch.count, max_timestamp, &partition.config, now)
+        stamp(coming.data, coming.size_bytes, base_offset, partition.leader_epoch, partition.config.append_time, coming.max_timestamp)
+        produced.file_error = log_room.put(&partition.log, coming.data, coming.size_bytes, batch.count, coming.max_timestamp, &partition.config, now)
     if produced.file_error != 0:
+        work.storage_error.begin(produced.file_error)
         produced.error = KAFKA_STORAGE_ERROR
         return
     if is_idempotent:
+        before.push_back(known_before(partition, batch.producer_id))
         producers_room.remember(&partition.producers, &sequenced, base_offset, partition.log.end - 1, now)
         partition.are_saved = False
     produced.base_offset = base_offset
-    produced.append_time_ms = max_timestamp if partition.config.append_time else -1
+    produced.append_time_ms = coming.max_timestamp if partition.config.append_time else -1
+
+
+cdef Before known_before(Partition* partition, int64_t producer_id) noexcept nogil:
+    """What is known of a producer."""
+    cdef Before before
+    before.producer_id = producer_id
+    before.was_known = partition.producers.count(producer_id) > 0
+    if before.was_known:
+        before.known = partition.producers[producer_id]
+    return before
+
+
+cdef int write_row(
+    Partition* partition, const vector[Coming*]& row, size_t behind, size_t* first, vector[Before]* before, Work* work
+) noexcept nogil:
+    """Write what was put since the `first` of the row. If that fails, none of it happened: they are refused, those that they made duplicates too."""
+    cdef int result = log_room.write_out(&partition.log)
+    cdef size_t index
+    if result < 0:
+        work.storage_error.begin(result)
+        for index in range(first[0], behind):
+            if row[index].produced.error == 0:
+                row[index].produced.error, row[index].produced.file_error = KAFKA_STORAGE_ERROR, result
+            row[index].produced.base_offset = row[index].produced.append_time_ms = -1
+            row[index].produced.is_duplicate = False
+            row[index].produced.end = partition.log.end
+        while not before.empty():
+            if before.back().was_known:
+                partition.producers[before.back().producer_id] = before.back().known
+            else:
+                partition.producers.erase(before.back().producer_id)
+            before.pop_back()
+    before.clear()
+    first[0] = behind
+    return result
 
 
 cdef int roll(Partition* partition, int64_t now) noexcept nogil:
@@ -165,15 +289,22 @@ cdef void forget_older(Partition* partition) noexcept nogil:
 # Retention
 
 
-cdef int retain(Partition* partition, int64_t now) noexcept nogil:
-    """LOG-RETAIN-1: what is wholly below the log start, then what is too much, then what is too old."""
-    cdef int result = log_room.drop(&partition.log, log_room.below_start(&partition.log))
+cdef int retain(Partition* partition, int64_t now, bint* has_dropped) noexcept nogil:
+    """LOG-RETAIN-1: what is wholly below the log start, then what is too much, then what is too old. Is a segment gone?"""
+    cdef int64_t first
+    cdef int result
+    partition.lock.take()
+    first = partition.log.segments.front().base_offset
+    result = log_room.drop(&partition.log, log_room.below_start(&partition.log))
     if result == 0 and partition.config.deletes:
         result = let_go(partition, log_room.too_much(&partition.log, &partition.config), now)
     if result == 0 and partition.config.deletes:
         result = let_go(partition, log_room.too_old(&partition.log, &partition.config, now), now)
     if result == 0:
         forget_older(partition)
+    has_dropped[0] = partition.log.segments.front().base_offset != first
+    note_change(partition, RETAIN, partition.log.segments.front().base_offset, now)
+    partition.lock.give()
     return result
 
 
@@ -185,8 +316,11 @@ cdef int let_go(Partition* partition, size_t count, int64_t now) noexcept nogil:
 
 cdef void expire(Partition* partition, int64_t expiration_ms, int64_t now) noexcept nogil:
     """Forget producers that have been silent for so long."""
+    partition.lock.take()
     if producers_room.expire(&partition.producers, expiration_ms, now):
         partition.are_saved = False
+    note_change(partition, EXPIRE, expiration_ms, now)
+    partition.lock.give()
 
 
 # Marks
@@ -197,14 +331,71 @@ cdef int64_t replicated_end(Partition* partition) noexcept nogil:
     return partition.log.end
 
 
-cdef void commit(Partition* partition) noexcept nogil:
-    """What was appended is as safe as the topic asks for: readers may see it."""
-    log_room.raise_high_watermark(&partition.log, replicated_end(partition))
-
-
 cdef int64_t stable_offset(Partition* partition) noexcept nogil:
     """The last stable offset: without transactions, the high watermark."""
     return partition.log.high_watermark
+
+
+cdef int note_due(Partition* partition, vector[Unsynced]* files, int64_t* end) noexcept nogil:
+    """What must be forced to the disk so that all that is in the log now is there, and up to where that is; or -errno."""
+    cdef int result
+    partition.lock.take()
+    end[0] = partition.log.end
+    result = log_room.hold_unsynced(&partition.log, files)
+    partition.lock.give()
+    return result
+
+
+cdef void hold_old(Partition* partition, int64_t now, vector[Unsynced]* files) noexcept nogil:
+    """Of its segments, held open, those whose time has come: a sealed one, and an active one that has waited for flush.ms."""
+    cdef Segment* segment
+    cdef size_t at
+    partition.lock.take()
+    for at in range(partition.log.segments.size()):
+        segment = &partition.log.segments[at]
+        if segment.is_unsynced and (at + 1 < partition.log.segments.size() or now - segment.unsynced_ms >= partition.config.flush_ms):
+            files.push_back(Unsynced(held(segment.file), segment.base_offset, segment.size_bytes))
+    partition.lock.give()
+
+
+cdef bint forced(Partition* partition, const vector[Unsynced]& files, int64_t end, int64_t now) noexcept nogil:
+    """These files are on the disk, and so everything below `end`: readers may see it. Does somebody wait for that?"""
+    cdef bint is_watched
+    cdef size_t index
+    partition.lock.take()
+    for index in range(files.size()):
+        log_room.synced(&partition.log, files[index].base_offset, files[index].size_bytes)
+    log_room.forced_to(&partition.log, end)
+    log_room.raise_high_watermark(&partition.log, min(end, replicated_end(partition)))
+    is_watched = partition.watchers > 0
+    note_change(partition, COMMIT, end, now)
+    partition.lock.give()
+    return is_watched
+
+
+cdef int raise_start(Partition* partition, int64_t offset, bint is_offline, int64_t now) noexcept nogil:
+    """The log start up to `offset`, and what is below it on the disk, or its offsets might be given out again."""
+    cdef int result = 0
+    partition.lock.take()
+    if not is_offline:
+        result = log_room.sync(&partition.log)
+    log_room.raise_start(&partition.log, offset)
+    note_change(partition, RAISE_START, offset, now)
+    partition.lock.give()
+    return result
+
+
+cdef int configure(Partition* partition, const LogConfig& config, bint is_offline, int64_t now) noexcept nogil:
+    """Another configuration. What is answered from now on is answered under the new rule, a duplicate too; and see `roll`."""
+    cdef int result = 0
+    partition.lock.take()
+    partition.config = config
+    partition.config_version += 1
+    if (config.compacts or log_room.unflushed(&partition.log) >= config.flush_messages) and not is_offline:
+        result = log_room.sync(&partition.log)
+    note_change(partition, CONFIGURE, partition.config_version, now)
+    partition.lock.give()
+    return result
 
 
 # Fetch
@@ -229,14 +420,39 @@ cdef bint is_out_of_range(Partition* partition, Asked* asked) noexcept nogil:
     return asked.offset > partition.log.end
 
 
-cdef void fetch(Partition* partition, Asked* asked, Read* read) noexcept nogil:
-    """A refusal, a divergence, or a place in a segment (perhaps of no bytes)."""
+cdef void fetch(Partition* partition, Asked* asked, bint will_wait, int64_t now, Read* read) noexcept nogil:
+    """A refusal, a divergence, or a place in a segment (perhaps of no bytes), and the marks. Who will wait for more is counted in the same breath:
+    whatever comes after this, finds the partition watched."""
+    partition.lock.take()
+    read_place(partition, asked, read)
+    read.high_watermark = partition.log.high_watermark
+    read.stable_offset = stable_offset(partition)
+    read.log_start = partition.log.start
+    read.leader_epoch = partition.leader_epoch
+    if will_wait:
+        partition.watchers += 1
+    if partition.transitions != NULL:
+        note_read(partition, asked, now, read)
+    partition.lock.give()
+
+
+cdef void watched_no_more(Partition* partition) noexcept nogil:
+    """One who waited does so no more."""
+    partition.lock.take()
+    partition.watchers -= 1
+    partition.lock.give()
+
+
+cdef void read_place(Partition* partition, Asked* asked, Read* read) noexcept nogil:
+    """What may be read, and where it lies."""
     cdef int64_t below
     cdef int result
     read.error = epoch_error(partition, asked.current_leader_epoch)
     read.diverges = read.has_left_out = False
+    read.diverging_epoch = -1
+    read.diverging_end = -1
     read.file_error = 0
-    read.place.fd = -1
+    read.place.file = NULL
     read.place.position = read.place.size_bytes = 0
     read.place.base_offset = asked.offset
     read.span.lies_bytes = read.span.begins = read.span.ends = 0
@@ -282,9 +498,20 @@ cdef int64_t latest_offset(Partition* partition, int isolation, int32_t replica_
 
 
 cdef void look_up(
-    Partition* partition, int64_t timestamp, int isolation, int32_t replica_id, int32_t current_leader_epoch, Work* work, Found* found
+    Partition* partition, int64_t timestamp, int isolation, int32_t replica_id, int32_t current_leader_epoch, Work* work, int64_t now, Found* found
 ) noexcept nogil:
     """LOG-TIME-1. Offset -1, timestamp -1, leader epoch -1: there is none."""
+    partition.lock.take()
+    find_offset(partition, timestamp, isolation, replica_id, current_leader_epoch, work, found)
+    if partition.transitions != NULL:
+        note_lookup(partition, timestamp, isolation, replica_id, current_leader_epoch, now, found)
+    partition.lock.give()
+
+
+cdef void find_offset(
+    Partition* partition, int64_t timestamp, int isolation, int32_t replica_id, int32_t current_leader_epoch, Work* work, Found* found
+) noexcept nogil:
+    """The offset that a timestamp asks for, or that its name stands for."""
     cdef int64_t latest = latest_offset(partition, isolation, replica_id)
     found.offset = found.timestamp = found.leader_epoch = -1
     found.file_error = 0
@@ -498,8 +725,79 @@ cdef int64_t take_newest(Partition* partition, const vector[int64_t]& snapshots,
 
 cdef int finish(Partition* partition) noexcept nogil:
     """Before a clean stop: the log on the disk, and the producers as they are; of a log that was never written to, nothing."""
-    cdef int result = log_room.finish(&partition.log)
-    cdef int64_t newest = NOT_SAVED if partition.saved.empty() else partition.saved.back()
-    if result < 0 or (partition.are_saved and (newest == partition.log.end or partition.log.end == 0)):
-        return result
-    return save_producers(partition)
+    cdef int64_t newest
+    cdef int result
+    partition.lock.take()
+    newest = NOT_SAVED if partition.saved.empty() else partition.saved.back()
+    result = log_room.finish(&partition.log)
+    if result == 0 and not (partition.are_saved and (newest == partition.log.end or partition.log.end == 0)):
+        result = save_producers(partition)
+    partition.lock.give()
+    return result
+
+
+# What happened, for whoever asks the model the same
+
+
+cdef void note(Partition* partition, Kind kind, const int64_t* asked, size_t asked_count, const int64_t* came, size_t came_count, int64_t now) noexcept nogil:
+    """A transition: what was asked, and what came of it."""
+    partition.transitions.resize(partition.transitions.size() + 1)
+    cdef Transition* transition = &partition.transitions.back()
+    transition.kind = kind
+    transition.now = now
+    transition.asked.assign(asked, asked + asked_count)
+    transition.came.assign(came, came + came_count)
+
+
+cdef void note_begin(Partition* partition) noexcept nogil:
+    """From here on transitions are kept: of a log that is empty."""
+    cdef int64_t[2] asked
+    cdef int64_t[3] came
+    asked[0], asked[1] = partition.leader_epoch, partition.config_version
+    came[0], came[1], came[2] = partition.log.start, partition.log.high_watermark, partition.log.end
+    note(partition, BEGIN, asked, 2, came, 3, partition.log.segments.back().created_ms)
+
+
+cdef void note_change(Partition* partition, Kind kind, int64_t asked, int64_t now) noexcept nogil:
+    """A change that came from the broker itself, and the marks that it left behind."""
+    cdef int64_t[3] came
+    if partition.transitions == NULL:
+        return
+    came[0], came[1], came[2] = partition.log.start, partition.log.high_watermark, partition.log.end
+    note(partition, kind, &asked, 1, came, 3, now)
+
+
+cdef void note_sent(Partition* partition, const Coming* coming, int64_t now) noexcept nogil:
+    """A batch, before it is stamped."""
+    note(partition, PRODUCE, NULL, 0, NULL, 0, now)
+    partition.transitions.back().data.assign(<const char*>coming.batch.data, coming.batch.size_bytes)
+
+
+cdef void note_produced(Partition* partition, size_t from_the_end, const Produced* produced) noexcept nogil:
+    """What came of it."""
+    cdef int64_t[7] came
+    came[0], came[1], came[2] = produced.error, produced.is_duplicate, produced.base_offset
+    came[3], came[4], came[5] = produced.append_time_ms, produced.log_start, produced.high_watermark
+    came[6] = produced.end
+    partition.transitions[0][partition.transitions.size() - from_the_end].came.assign(came, came + 7)
+
+
+cdef void note_read(Partition* partition, const Asked* asked, int64_t now, const Read* read) noexcept nogil:
+    """A read, and what came of it."""
+    cdef int64_t[7] wanted
+    cdef int64_t[14] came
+    wanted[0], wanted[1], wanted[2], wanted[3] = asked.offset, asked.max_bytes, asked.isolation, asked.whole_first
+    wanted[4], wanted[5], wanted[6] = asked.replica_id, asked.current_leader_epoch, asked.last_fetched_epoch
+    came[0], came[1], came[2], came[3] = read.error, read.place.base_offset, read.place.size_bytes, read.has_left_out
+    came[4], came[5], came[6] = read.diverges, read.diverging_epoch, read.diverging_end
+    came[7], came[8], came[9], came[10] = read.high_watermark, read.stable_offset, read.log_start, read.leader_epoch
+    came[11], came[12], came[13] = read.span.lies_bytes, read.span.begins, read.span.ends
+    note(partition, FETCH, wanted, 7, came, 14, now)
+
+
+cdef void note_lookup(Partition* partition, int64_t timestamp, int isolation, int32_t replica_id, int32_t leader_epoch, int64_t now, const Found* found) noexcept nogil:
+    """A lookup, and what came of it."""
+    cdef int64_t[4] asked, came
+    asked[0], asked[1], asked[2], asked[3] = timestamp, isolation, replica_id, leader_epoch
+    came[0], came[1], came[2], came[3] = found.error, found.offset, found.timestamp, found.leader_epoch
+    note(partition, LOOK_UP, asked, 4, came, 4, now)

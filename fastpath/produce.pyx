@@ -11,12 +11,14 @@ from libcpp.vector cimport vector
 
 from fiducial.fastpath.batch cimport (
     ATTRIBUTE_TRANSACTIONAL,
+    Batch,
     FAULT_TEXT_BYTES_MAX,
     KEY_IS_MISSING,
     NO_PRODUCER,
     NOT_REFUSED,
     SOME_RECORD_HAS_BAD_TIME,
     TAIL_CORRUPT_MAGIC,
+    Batch,
     Fault,
     Limits,
     Refusal,
@@ -25,6 +27,7 @@ from fiducial.fastpath.batch cimport (
     fault_text,
     first_header_is_unreadable,
     parse,
+    read_records,
     record_faults,
     request_refusal,
 )
@@ -43,10 +46,11 @@ from fiducial.fastpath.codec_structs cimport (
     default_topic_produce_response,
     encode_produce_response,
 )
-from fiducial.fastpath.partition cimport Partition, Produced, limits_of
+from fiducial.fastpath.log cimport LogConfig
+from fiducial.fastpath.partition cimport Coming, Partition, Produced, copied_config, limits_of
 from fiducial.fastpath cimport partition as partition_room
 from fiducial.fastpath.table cimport Table, id_from, id_named, is_identified, key_of, partition_of, span_of, text_of
-from fiducial.fastpath.turn cimport MALFORMED, REFUSED, REPLIED, SILENT, begin_answer, end_answer
+from fiducial.fastpath.turn cimport MALFORMED, REFUSED, REPLIED, SILENT, Appended, begin_answer, end_answer
 from fiducial.fastpath.wire cimport UUID_BYTES, Frame, Span, allocate
 
 cdef enum:
@@ -60,14 +64,7 @@ cdef enum:
     TRANSACTIONAL_ID_AUTHORIZATION_FAILED = 53
     UNKNOWN_TOPIC_ID = 100
     BY_ID_FROM = 13  # the version from which topics go by id
-
-
-cdef cppclass Target:  # one partition that the request names, with the records to append
-    string name
-    string topic_id
-    int32_t index
-    Span records
-    PartitionProduceResponse answer
+    ROW_MAX = 1024  # requests
 
 
 cdef struct Message:  # an error message, and where it is built
@@ -96,6 +93,8 @@ cdef void targets_of(Turn* turn, const ProduceRequest* request, int version, vec
             target.topic_id = id_named(turn.table, target.name)
             key = target.name
         for p in range(topic.partition_data_count):
+            target.partition = NULL
+            target.is_appended = False
             target.index = topic.partition_data[p].index
             target.records = topic.partition_data[p].records
             default_partition_produce_response(&target.answer)
@@ -189,45 +188,38 @@ cdef int16_t refusal_before_log(
     return 0
 
 
-cdef void produce_to(Turn* turn, Target* target, const ProduceRequest* request, const Header* header) noexcept nogil:
-    """Append to one partition, or say why not."""
-    cdef Partition* partition = partition_of(turn.table, target.topic_id, target.index)
+cdef void take_outcome(Turn* turn, Target* target) noexcept nogil:
+    """What came of the append, as its answer."""
+    cdef Produced* produced = &target.coming.produced
     cdef PartitionProduceResponse* answer = &target.answer
-    cdef Sent sent
-    cdef Produced produced
-    parse_span(target.records, &sent)
-    answer.base_offset = answer.log_append_time_ms = answer.log_start_offset = -1
-    answer.error_code = refusal_before_log(turn, target, partition, request, header, &sent)
-    if answer.error_code != 0:
-        if answer.error_code == NOT_ENOUGH_REPLICAS:
-            set_message(turn, answer, b"there is no transaction coordinator", 35)
-        return
-    partition_room.produce(partition, &sent.first, &turn.work, turn.now, &produced)
     answer.error_code = produced.error
     if produced.error != 0:
         if produced.error not in (CORRUPT_MESSAGE, MESSAGE_TOO_LARGE, RECORD_LIST_TOO_LARGE):
-            answer.log_start_offset = partition.log.start
+            answer.log_start_offset = produced.log_start
         if produced.refusal == KEY_IS_MISSING or produced.refusal == SOME_RECORD_HAS_BAD_TIME:
-            tell_faults(turn, partition, &sent, answer)
+            tell_faults(turn, target.partition, &target.coming.batch, answer)
         return
     answer.base_offset = produced.base_offset
     answer.log_append_time_ms = produced.append_time_ms
-    answer.log_start_offset = partition.log.start
-    if not produced.is_duplicate:
-        turn.appended.push_back(partition)
+    answer.log_start_offset = produced.log_start
+    if produced.is_due or not produced.is_duplicate:
+        turn.appended.push_back(Appended(target.partition, produced.end, produced.is_due, produced.is_watched))
 
 
-cdef void tell_faults(Turn* turn, Partition* partition, const Sent* sent, PartitionProduceResponse* answer) noexcept nogil:
-    """LOG-BATCH-22: every record that is at fault, with its text, and a summary."""
-    cdef Limits limits = limits_of(&partition.config)
-    cdef int64_t count = record_faults(&sent.first, &limits, turn.now, NULL, 0), index
+cdef void tell_faults(Turn* turn, Partition* partition, Batch* batch, PartitionProduceResponse* answer) noexcept nogil:
+    """LOG-BATCH-22: every record that is at fault, with its text, and a summary. The records are read again: others were unpacked in the same room."""
+    cdef LogConfig config
+    copied_config(partition, &config)
+    cdef Limits limits = limits_of(&config)
+    read_records(batch, &turn.work.codecs, &turn.work.unpacked)
+    cdef int64_t count = record_faults(batch, &limits, turn.now, NULL, 0), index
     cdef Fault* faults = <Fault*>allocate(&turn.arena, count * sizeof(Fault))
     cdef BatchIndexAndErrorMessage* errors = <BatchIndexAndErrorMessage*>allocate(&turn.arena, count * sizeof(BatchIndexAndErrorMessage))
     cdef char* text
     cdef Message message
     if faults == NULL or errors == NULL or count == 0:
         return
-    record_faults(&sent.first, &limits, turn.now, faults, count)
+    record_faults(batch, &limits, turn.now, faults, count)
     for index in range(count):
         text = <char*>allocate(&turn.arena, FAULT_TEXT_BYTES_MAX)
         if text == NULL:
@@ -245,34 +237,118 @@ cdef void tell_faults(Turn* turn, Partition* partition, const Sent* sent, Partit
     set_message(turn, answer, message.text, message.size)
 
 
-# The request
+# The request, and the row that it stands in
 
 
-cdef Verdict answer_produce(Turn* turn, int64_t connection, const Header* header, Reader* reader) noexcept nogil:
-    """LOG-PRODUCE-5, LOG-PRODUCE-7: append to each partition that can be appended to; answer each, good ones beside refused ones."""
+cdef Verdict take_produce(Turn* turn, Row* row, int64_t connection, const Header* header, Reader* reader) noexcept nogil:
+    """LOG-PRODUCE-5, LOG-PRODUCE-7: judge each partition alone, good ones beside refused ones. One without acks is a row of its own: whether
+    something was refused decides what becomes of the connection."""
     cdef ProduceRequest request
-    cdef vector[Target] targets
-    cdef Message message
-    cdef int16_t for_all
-    cdef size_t index
+    cdef Asked* asked
     cdef bint is_refused = False
+    cdef size_t index
     if not decode_produce_request(&request, reader, &turn.arena, header.api_version):
         return MALFORMED
-    targets_of(turn, &request, header.api_version, &targets)
-    for_all = refusal_of_all(&request, &message)
-    for index in range(targets.size()):
-        if for_all == 0:
-            produce_to(turn, &targets[index], &request, header)
-        else:
-            targets[index].answer.error_code = for_all
-            targets[index].answer.base_offset = targets[index].answer.log_append_time_ms = targets[index].answer.log_start_offset = -1
-            if message.size >= 0:
-                set_message(turn, &targets[index].answer, message.text, message.size)
-        is_refused = is_refused or targets[index].answer.error_code != 0
+    turn.tickets.add(1)
     if request.acks == 0:
-        return REFUSED if is_refused else SILENT
-    respond(turn, connection, header, &targets)
-    return REPLIED
+        append_row(turn, row, connection)
+    asked = new Asked()
+    row.requests.push_back(asked)
+    asked.header = header[0]
+    judge_request(turn, row, asked, &request)
+    if request.acks != 0:
+        row.is_full = row.requests.size() >= ROW_MAX
+        return REPLIED
+    append_all(turn, row)
+    for index in range(asked.targets.size()):
+        is_refused = is_refused or asked.targets[index].answer.error_code != 0
+    empty_row(row)
+    return REFUSED if is_refused else SILENT
+
+
+cdef void judge_request(Turn* turn, Row* row, Asked* asked, const ProduceRequest* request) noexcept nogil:
+    """Each of its partitions."""
+    cdef Message message
+    cdef int16_t for_all
+    cdef Target* target
+    cdef size_t index
+    targets_of(turn, request, asked.header.api_version, &asked.targets)
+    for_all = refusal_of_all(request, &message)
+    for index in range(asked.targets.size()):
+        target = &asked.targets[index]
+        if for_all == 0:
+            judge_target(turn, row, target, request, &asked.header)
+            continue
+        target.answer.error_code = for_all
+        target.answer.base_offset = target.answer.log_append_time_ms = target.answer.log_start_offset = -1
+        if message.size >= 0:
+            set_message(turn, &target.answer, message.text, message.size)
+
+
+cdef void judge_target(Turn* turn, Row* row, Target* target, const ProduceRequest* request, const Header* header) noexcept nogil:
+    """Is it to be appended, or why not? What is stored with another codec is appended now, behind what came before: there is room for one."""
+    cdef Partition* partition = partition_of(turn.table, target.topic_id, target.index)
+    cdef PartitionProduceResponse* answer = &target.answer
+    parse_span(target.records, &target.sent)
+    answer.base_offset = answer.log_append_time_ms = answer.log_start_offset = -1
+    answer.error_code = refusal_before_log(turn, target, partition, request, header, &target.sent)
+    if answer.error_code == NOT_ENOUGH_REPLICAS:
+        set_message(turn, answer, b"there is no transaction coordinator", 35)
+    if answer.error_code != 0:
+        return
+    target.coming.batch = target.sent.first
+    partition_room.judge(partition, &target.coming, &turn.work, turn.now)
+    if partition_room.is_rebuilt(&target.coming):
+        append_all(turn, row)
+        partition_room.judge(partition, &target.coming, &turn.work, turn.now)
+        target.partition = partition
+        append_all(turn, row)
+    target.partition = partition
+
+
+cdef void append_row(Turn* turn, Row* row, int64_t connection) noexcept nogil:
+    """What was judged is appended, and each request answered."""
+    cdef size_t index
+    append_all(turn, row)
+    for index in range(row.requests.size()):
+        respond(turn, connection, &row.requests[index].header, &row.requests[index].targets)
+    empty_row(row)
+
+
+cdef void empty_row(Row* row) noexcept nogil:
+    """The next request begins another."""
+    cdef size_t index
+    for index in range(row.requests.size()):
+        del row.requests[index]
+    row.requests.clear()
+    row.is_full = False
+
+
+cdef void append_all(Turn* turn, Row* row) noexcept nogil:
+    """What was judged and is not appended yet, to each partition in one write."""
+    cdef vector[Target*] targets
+    cdef vector[vector[Coming*]] rows
+    cdef unordered_map[size_t, size_t] places
+    cdef Target* target
+    cdef size_t at, index
+    for at in range(row.requests.size()):
+        for index in range(row.requests[at].targets.size()):
+            target = &row.requests[at].targets[index]
+            if target.partition == NULL or target.is_appended:
+                continue
+            if places.count(<size_t>target.partition) == 0:
+                places[<size_t>target.partition] = rows.size()
+                rows.resize(rows.size() + 1)
+            rows[places[<size_t>target.partition]].push_back(&target.coming)
+            target.is_appended = True
+            targets.push_back(target)
+    for index in range(targets.size()):
+        at = places[<size_t>targets[index].partition]
+        if not rows[at].empty():
+            partition_room.produce(targets[index].partition, rows[at], &turn.work, turn.now)
+            rows[at].clear()
+    for index in range(targets.size()):
+        take_outcome(turn, targets[index])
 
 
 cdef void respond(Turn* turn, int64_t connection, const Header* header, vector[Target]* targets) noexcept nogil:

@@ -1,9 +1,12 @@
-"""The fast path on sockets, by asyncio: bytes into frames, frames to the node, answers out, in order, with bounded memory.
+"""The fast path on sockets: `fiducial serve`, and what happens by the clock. Nothing is decided here.
+
+By asyncio, where there is nothing better: bytes into frames, frames to the node, answers out, in order, with bounded memory.
 
     socket ──▶ buffer ──▶ every whole frame in it ──▶ node ──▶ outbox, in one write
 
-Nothing is decided here. A connection has one request under way; while that waits, what comes behind it stays in the buffer, then in the kernel,
-then in the client.
+A connection has one request under way; while that waits, what comes behind it stays in the buffer, then in the kernel, then in the client.
+
+On Linux by threads of their own (`epoll.pyx`), which do the same without Python, and give here what they do not answer themselves.
 """
 
 from __future__ import annotations
@@ -27,14 +30,23 @@ from typing import cast
 from fiducial.fastpath.core import StorageFailed
 from fiducial.fastpath.data import DataError
 from fiducial.fastpath.metrics import Exporter
-from fiducial.fastpath.node import Action, Node, Progress, Send
+from fiducial.fastpath.node import ENDS, Action, Node, Progress, Send
 from fiducial.fastpath.outbox import Outbox
 from fiducial.models import apis
 from fiducial.models.clock import Clock
 from fiducial.models.settings import Settings, advertised, parse
 from fiducial.models.state import Cluster
 
+if sys.platform == "linux":
+    from fiducial.fastpath import epoll
+
 log = logging.getLogger("fiducial")
+
+#: Who moves the bytes.
+EPOLL, ASYNCIO = "epoll", "asyncio"
+DRIVER = EPOLL if sys.platform == "linux" else ASYNCIO
+#: I/O threads, at most, where nobody says how many.
+THREADS_MAX = 4
 
 LENGTH_BYTES = 4
 #: A buffer begins with this size, and doubles when a read has filled it: beyond what may be kept only for a frame that does not fit. Once it is
@@ -194,15 +206,29 @@ class Connection(asyncio.BufferedProtocol):
 
 
 class Server:
-    """The node, its connections, and what happens by the clock."""
+    """The node, its connections by asyncio, and what happens by the clock."""
 
     def __init__(self, node: Node, settings: Settings) -> None:
         self.node, self.settings = node, settings
-        node.core.slice_bytes_min = SLICE_BYTES_MIN
         self.connections: dict[int, Connection] = {}
         self.ids = 0
         self.alarm: asyncio.TimerHandle | None = None
         self.alarm_ms = -1
+
+    async def start(self, listener: asyncio.Server) -> None:
+        """Let clients come."""
+        self.node.core.slice_bytes_min = SLICE_BYTES_MIN
+        await listener.start_serving()
+
+    async def stop(self) -> None:
+        """Close every connection."""
+        for connection in list(self.connections.values()):
+            connection.transport.abort()
+        await asyncio.sleep(0)
+
+    def count(self) -> int:
+        """How many clients there are."""
+        return len(self.connections)
 
     def next_id(self) -> int:
         """A number for a new connection."""
@@ -238,8 +264,8 @@ class Server:
             connection.hang_up(action.reason)
 
     def set_alarm(self) -> None:
-        """Be woken when the first waiting fetch gives up, or something is to happen to a group."""
-        deadline_ms = self.node.deadline()
+        """Be woken when something is to happen by the clock."""
+        deadline_ms = self.deadline()
         if deadline_ms == self.alarm_ms and self.alarm is not None:
             return
         if self.alarm is not None:
@@ -252,9 +278,17 @@ class Server:
     def wake(self) -> None:
         """The time has come that was waited for."""
         self.alarm = None
-        for action in self.node.expire(now_ms()):
+        for action in self.expire(now_ms()):
             self.perform(action)
         self.set_alarm()
+
+    def deadline(self) -> int:
+        """When the first waiting fetch gives up, or something is to happen to a group (ms); -1: nobody waits."""
+        return self.node.deadline()
+
+    def expire(self, now: int) -> list[Action]:
+        """What comes of it."""
+        return self.node.expire(now)
 
     async def keep_house(self) -> None:
         """Retention and expiry, for ever."""
@@ -290,6 +324,82 @@ class Server:
             core.fail(error.errno or errno.EIO)
 
 
+class ThreadedServer(Server):
+    """The same, where I/O threads have the connections. Fetches that wait are theirs too."""
+
+    def __init__(self, node: Node, settings: Settings) -> None:
+        super().__init__(node, settings)
+        self.peers: dict[int, str] = {}  # of the connections that asked something here
+        self.listening: list[socket.socket] = []
+        self.driver: epoll.Driver
+
+    async def start(self, listener: asyncio.Server) -> None:
+        """Let clients come."""
+        self.listening = [one.dup() for one in listener.sockets]
+        for one in self.listening:
+            one.listen(BACKLOG)
+        threads = self.settings.num_network_threads or min(os.cpu_count() or 1, THREADS_MAX)
+        self.driver = epoll.Driver(self.node.core, [one.fileno() for one in self.listening], threads, self.settings, ENDS)
+        asyncio.get_running_loop().add_reader(self.driver.fileno(), self.hear)
+        self.driver.start()
+
+    async def stop(self) -> None:
+        """Close every connection."""
+        self.driver.stop()
+        asyncio.get_running_loop().remove_reader(self.driver.fileno())
+        self.hear()
+        for one in self.listening:
+            one.close()
+
+    def count(self) -> int:
+        """How many clients there are."""
+        return self.driver.connections
+
+    def hear(self) -> None:
+        """What the threads have to say."""
+        for matter, connection, peer, text in self.driver.notes():
+            match matter:
+                case epoll.COLD_REQUEST:
+                    self.ask(connection, peer, text)
+                case epoll.GONE:
+                    del self.peers[connection]
+                    self.node.disconnected(connection, now_ms())
+                case epoll.CLOSING:
+                    log.warning("closing %s: %s", peer, text.decode())
+                case _:
+                    log.warning("%s", text.decode())
+        self.set_alarm()
+
+    def ask(self, connection: int, peer: str, frame: bytes) -> None:
+        """A request that is not hot. A fault of ours costs its connection only."""
+        if peer:
+            self.peers[connection] = peer
+            self.node.connected(connection, peer.rpartition(":")[0])
+        try:
+            actions = self.node.cold(connection, frame, now_ms())
+        except Exception:
+            log.exception("closing %s: internal error", self.peers[connection])
+            self.driver.hang_up(connection, "")
+            return
+        for action in actions:
+            self.perform(action)
+
+    def perform(self, action: Action) -> None:
+        """An answer, or the end, of some connection."""
+        if isinstance(action, Send):
+            self.driver.answer(action.connection, action.data)
+        else:
+            self.driver.hang_up(action.connection, action.reason)
+
+    def deadline(self) -> int:
+        """When something is to happen to a group (ms); -1: nothing."""
+        return self.node.alarms.first_ms()
+
+    def expire(self, now: int) -> list[Action]:
+        """What comes of it."""
+        return self.node.ring_due(now)
+
+
 class Teller:
     """Tells of a start that takes long, once a second."""
 
@@ -309,7 +419,7 @@ class Teller:
         print(f"\r{said}", end="\n" if is_done else "", file=sys.stderr, flush=True)
 
 
-async def serve(host: str, port: int, data: Path, settings: Settings, metrics: tuple[str, int] | None) -> int:
+async def serve(host: str, port: int, data: Path, settings: Settings, metrics: tuple[str, int] | None, driver: str) -> int:
     """Serve until SIGINT or SIGTERM; then everything is on the disk. The exit status."""
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
@@ -329,9 +439,9 @@ async def serve(host: str, port: int, data: Path, settings: Settings, metrics: t
     gc.set_threshold(COLLECTED_AFTER)
     node = Node(data, cluster, settings, int.from_bytes(os.urandom(8), "big"), now_ms(), progress=Teller())
     gc.freeze()  # what was loaded is not gone through again
-    server = Server(node, settings)
+    server = (ThreadedServer if driver == EPOLL else Server)(node, settings)
     holder.append(server)
-    exporter = Exporter(node, lambda: len(server.connections), now_ms)
+    exporter = Exporter(node, server.count, now_ms)
     if metrics is not None:
         try:
             await exporter.listen(*metrics)
@@ -339,7 +449,7 @@ async def serve(host: str, port: int, data: Path, settings: Settings, metrics: t
             print(f"fiducial: cannot listen on {metrics[0]}:{metrics[1]}: {error}", file=sys.stderr)
             node.stop()
             return 1
-    await listener.start_serving()
+    await server.start(listener)
     address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     print(f"listening on {address}\ntry: kcat -b {address} -L", flush=True)
     if exporter.url:
@@ -353,14 +463,12 @@ async def serve(host: str, port: int, data: Path, settings: Settings, metrics: t
         with contextlib.suppress(asyncio.CancelledError):
             await task
     listener.close()
-    for connection in list(server.connections.values()):
-        connection.transport.abort()
-    await asyncio.sleep(0)
+    await server.stop()
     node.stop()
     return 0
 
 
-def run(host: str, port: int, data: Path, settings: Mapping[str, str], metrics: tuple[str, int] | None = None) -> int:
+def run(host: str, port: int, data: Path, settings: Mapping[str, str], metrics: tuple[str, int] | None = None, driver: str = DRIVER) -> int:
     """Serve from a data folder until told to stop, and tell Prometheus at `metrics`; the exit status. SettingError for a setting that is not accepted."""
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     parsed = parse(settings)
@@ -368,7 +476,7 @@ def run(host: str, port: int, data: Path, settings: Mapping[str, str], metrics: 
     _, files_max = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (files_max, files_max))  # each log in use needs some, each connection one
     try:
-        return asyncio.run(serve(host, port, data, parsed, metrics))
+        return asyncio.run(serve(host, port, data, parsed, metrics, driver))
     except DataError as error:
         print(f"fiducial: {error}", file=sys.stderr)
     except StorageFailed as error:

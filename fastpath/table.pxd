@@ -5,9 +5,12 @@ from libcpp.string cimport string
 from libcpp.unordered_map cimport unordered_map
 
 from fiducial.fastpath.partition cimport Partition
+from fiducial.fastpath.threads cimport Gate, Shared
 from fiducial.fastpath.wire cimport Span
 
 cdef cppclass Table:
+    Gate gate  # held while looking; closed while topics or partitions come or go
+    Shared storage_error  # -errno of the file operation that took the log directory offline, 0 while it is fine
     unordered_map[string, string] ids  # by name
     unordered_map[string, string] names  # by id
     unordered_map[string, Partition*] partitions  # by key: the topic's id and the index

@@ -4,9 +4,11 @@ from libc.stdint cimport int16_t, int32_t, int64_t
 from libcpp.string cimport string
 from libcpp.vector cimport vector
 
-from fiducial.fastpath.log cimport Place
+from fiducial.fastpath.files cimport Files
+from fiducial.fastpath.log cimport Place, Unsynced
 from fiducial.fastpath.partition cimport Partition, Work
 from fiducial.fastpath.table cimport Table
+from fiducial.fastpath.threads cimport Shared
 from fiducial.fastpath.wire cimport Arena, Frame, Span, Writer
 
 cdef enum Verdict:
@@ -32,16 +34,34 @@ cdef struct Answer:  # a frame in the output, for a connection
     int32_t gaps_begin
     int32_t gaps_end
 
+cdef struct Appended:
+    Partition* partition
+    int64_t end  # of its log, then
+    bint is_due  # it must be on the disk before anybody hears of it
+    bint is_watched  # somebody waits for it
+
+cdef cppclass Due:  # what must be on the disk before the answers that wait for it may go
+    string key  # of the partition
+    int64_t end  # an offset: everything below it
+    vector[Unsynced] files  # held
+    int result  # -errno if they cannot be had
+
 cdef cppclass Turn:
     Table* table
+    Files* files
+    Shared* tickets  # all requests are numbered in one row, by whoever has read them
     Arena arena
     Work work
     Writer out
     vector[Answer] answers
-    vector[Place] places  # what the gaps of the output stand for
-    vector[Partition*] appended
+    vector[Place] places  # what the gaps of the output stand for; the files are held until the next turn
+    vector[Appended] appended
     size_t settled  # so many of them are as safe as they have to be, and their readers were told
     size_t answers_settled  # so many answers are true whatever the disk does
+    bint defers  # somebody else forces to the disk what has to be there, and then tells whoever waits for it
+    vector[Due] due  # where it defers
+    int64_t parked_ticket  # of the request that waits, if the last one does; 0: it was answered in the same turn
+    int64_t parked_until_ms
     int64_t now
 
 cdef void begin_answer(Turn* turn, int64_t connection, int32_t correlation_id, bint is_flexible, Frame* frame) noexcept nogil

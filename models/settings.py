@@ -236,6 +236,7 @@ BROKER_ONLY: Mapping[str, Definition] = {
         definition("log.roll.hours", Kind.INT, "168", at_least(1), "1 or more", "", "log.roll.ms in hours."),
         definition("max.incremental.fetch.session.cache.slots", Kind.INT, "1000", at_least(0), "0 or more", "", "How many fetch sessions there are at most."),
         definition("max.request.partition.size.limit", Kind.INT, "2000", at_least(1), "1 or more", "", "The most partitions that DescribeTopicPartitions returns."),
+        definition("num.network.threads", Kind.INT, "", at_least(1), "1 or more", "", "I/O threads; without it as many as there are processors, at most 4."),
         definition("num.partitions", Kind.INT, "1", at_least(1), "1 or more", "", "Partitions of a topic that does not say."),
         definition("offset.metadata.max.bytes", Kind.INT, "4096", anything, "any number", "", "The longest metadata of a committed offset."),
         definition("offsets.retention.check.interval.ms", Kind.LONG, "600000", at_least(1), "1 or more", "", "How often is looked for committed offsets that are too old."),
@@ -243,6 +244,7 @@ BROKER_ONLY: Mapping[str, Definition] = {
         definition("offsets.topic.num.partitions", Kind.INT, "50", at_least(1), "1 or more", "", "Partitions of __consumer_offsets."),
         definition("offsets.topic.segment.bytes", Kind.INT, "104857600", at_least(1), "1 or more", "", "The largest segment of __consumer_offsets."),
         definition("producer.id.expiration.ms", Kind.INT, "86400000", at_least(1), "1 or more", "", "When a silent producer is forgotten."),
+        definition("queued.max.request.bytes", Kind.LONG, "-1", anything, "any number", "", "What all clients may have sent that cannot be handled yet; 0 or less for no limit."),
         definition("socket.request.max.bytes", Kind.INT, "104857600", at_least(1), "1 or more", "", "The largest request."),
     )
 }  # fmt: skip
@@ -281,8 +283,10 @@ class Settings:
     log_retention_check_interval_ms: int = 300_000
     max_incremental_fetch_session_cache_slots: int = 1000
     max_request_partition_size_limit: int = 2000
+    num_network_threads: int | None = None
     num_partitions: int = 1
     producer_id_expiration_ms: int = 86_400_000
+    queued_max_request_bytes: int = -1
     socket_request_max_bytes: int = 104_857_600
     in_ms: Map[str, str] = EMPTY  # what hours and minutes stand for where no ms are given
     groups: GroupConfig = GroupConfig()
@@ -314,8 +318,10 @@ def parse(given: Mapping[str, str]) -> Settings:
         of("log.retention.check.interval.ms"),
         of("max.incremental.fetch.session.cache.slots"),
         of("max.request.partition.size.limit"),
+        of("num.network.threads") if "num.network.threads" in given else None,
         of("num.partitions"),
         of("producer.id.expiration.ms"),
+        of("queued.max.request.bytes"),
         of("socket.request.max.bytes"),
         Map(in_ms(given)),
         GroupConfig(

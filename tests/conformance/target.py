@@ -41,7 +41,9 @@ PAUSE_S = 0.01
 
 NUMBER = re.compile(r"-?[0-9]+")
 #: Of the broker's own settings, those that decide what it answers.
-DECIDING = frozenset(BROKER_ONLY) - {"broker.id", "connections.max.idle.ms", "log.retention.check.interval.ms"}
+DECIDING = frozenset(BROKER_ONLY) - {
+    "broker.id", "connections.max.idle.ms", "log.retention.check.interval.ms", "num.network.threads", "queued.max.request.bytes",
+}  # fmt: skip
 #: Of these, those that are about groups.
 ABOUT_GROUPS = tuple(sorted(name for name in DECIDING if name.startswith(("group.", "offset.", "offsets."))))
 #: What topics have of a setting of the broker that is not set.

@@ -74,7 +74,8 @@ def plant(patch: Path, tree: Path) -> None:
     if not rooms:
         return
     command = [sys.executable, "-m", "Cython.Build.Cythonize", "-3", "-i", "-q", *rooms]
-    environment = {**os.environ, "CFLAGS": "-O0 -g0 -std=c++17 -fwrapv"}
+    flags = "-O0 -g0 -std=c++17 -fwrapv"  # which of the two is asked for C++, depends on the setuptools
+    environment = {**os.environ, "CFLAGS": flags, "CXXFLAGS": flags}
     built = subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     if built.returncode != 0:
         raise Unfit(f"it does not compile: {built.stdout[-500:]}{built.stderr[-500:]}")

@@ -1,13 +1,14 @@
 """The reference broker and the fast path side by side: the same frames, the same clock, the same seed; equal bytes out, and equal state.
 
-After every step the partitions that it touched are compared: the marks, the segments and the producers that the core holds with the model's
-values, and the bytes in the files with those that the reference stores.
+After every step the partitions that it touched are compared: the marks, the segments, the producers and the number of waiting fetches that the
+core holds with the model's values, and the bytes in the files with those that the reference stores.
 """
 
 from __future__ import annotations
 
 import itertools
 import os
+from collections import Counter
 from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
@@ -26,6 +27,7 @@ from fiducial.fastpath.node import Hangup as FastHangup
 from fiducial.fastpath.node import Node
 from fiducial.fastpath.node import Send as FastSend
 from fiducial.models.apis import APIS
+from fiducial.models.fetch import Parked, key_of
 from fiducial.models.group_requests import Groups
 from fiducial.models.groups import Alarm
 from fiducial.models.partition import Partition
@@ -75,6 +77,7 @@ class Twins:
         self.answers: dict[int, bytes] = {}  # by connection, those not fetched yet
         self.before: dict[Key, Partition] = {}
         self.groups_before = Groups()
+        self.parked_before = Parked()
         self.alarms: dict[Alarm, int] = {}
         self.steps = 0
 
@@ -204,7 +207,7 @@ class Twins:
         self.compare_state(event)
 
     def compare_state(self, event: str) -> None:
-        """The groups with their alarms, and every partition, that is not the very value that it was."""
+        """The groups with their alarms, every partition, and who waits for which, that is not the very value that it was."""
         groups = self.reference.broker.groups
         if groups is not self.groups_before and groups != self.node.broker.groups:
             raise Different("groups", event, groups, self.node.broker.groups)
@@ -223,9 +226,20 @@ class Twins:
                 stored, read = self.stored(key), self.on_disk(key)
                 if stored != read:
                     raise Different("bytes on the disk", event, stored.hex(), read.hex())
-        self.before = here
+        if self.reference.broker.parked is not self.parked_before:
+            waited_for = self.waited_for()
+            counted = Counter({key: self.node.core.watchers(*key) for key in here})
+            if waited_for != counted:
+                raise Different("watchers", event, waited_for, counted)
+        self.before, self.parked_before = here, self.reference.broker.parked
 
     # State
+
+    def waited_for(self) -> Counter[Key]:
+        """How many fetches wait for each partition that was there when they came."""
+        broker = self.reference.broker
+        plans = [waiting.plan for waiting in broker.parked.fetches.values()]
+        return Counter(key_of(broker, entry.wanted) for plan in plans for entry in plan.partitions if entry.wanted.key not in plan.strays)
 
     def fast_state(self, key: Key) -> dict[str, Any]:
         """What the core holds of a partition, in the model's terms."""

@@ -106,10 +106,17 @@ POINTER, INT, LONG = ctypes.c_void_p, ctypes.c_int, ctypes.c_int64
 OPEN = ctypes.CFUNCTYPE(INT, POINTER, ctypes.c_char_p, INT)
 BY_DESCRIPTOR = ctypes.CFUNCTYPE(INT, POINTER, INT)
 WRITE_AT = ctypes.CFUNCTYPE(INT, POINTER, INT, POINTER, LONG, LONG)
+WRITE_PARTS_AT = ctypes.CFUNCTYPE(INT, POINTER, INT, POINTER, INT, LONG)
 READ_AT = ctypes.CFUNCTYPE(LONG, POINTER, INT, POINTER, LONG, LONG)
 TRUNCATE = ctypes.CFUNCTYPE(INT, POINTER, INT, LONG)
 BY_PATH = ctypes.CFUNCTYPE(INT, POINTER, ctypes.c_char_p)
 RENAME = ctypes.CFUNCTYPE(INT, POINTER, ctypes.c_char_p, ctypes.c_char_p)
+
+
+class Part(ctypes.Structure):
+    """The system's iovec."""
+
+    _fields_ = (("base", POINTER), ("size", ctypes.c_size_t))
 
 
 class Table(ctypes.Structure):
@@ -131,6 +138,7 @@ class Table(ctypes.Structure):
         ("sync_folder", BY_PATH),
         ("map", POINTER),
         ("unmap", POINTER),
+        ("write_parts_at", WRITE_PARTS_AT),
     )
 
 
@@ -217,6 +225,11 @@ class Disk:
         if result == 0 and count > 0:
             self.operations.append(Write(operation.file, position, operation.data[:count]))
         return result if failure is None else -failure.errno
+
+    def on_write_parts_at(self, context: int, descriptor: int, parts: int, count: int, position: int) -> int:
+        data = b"".join(ctypes.string_at(one.base, one.size) for one in (Part * count).from_address(parts))
+        together = ctypes.create_string_buffer(data, len(data))
+        return self.on_write_at(context, descriptor, ctypes.addressof(together), len(data), position)
 
     def on_read_at(self, context: int, descriptor: int, data: int, size: int, position: int) -> int:
         return -EIO if self.reads_fail else int(self.real.read_at(context, descriptor, data, size, position))

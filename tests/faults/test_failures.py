@@ -315,6 +315,42 @@ def test_what_could_not_be_forced_to_the_disk_is_seen_by_nobody(broker: Broker) 
     assert isinstance(answer, Send) and not answer_of(answer.data[4:], 1, 12).responses[0].partitions[0].records
 
 
+@pytest.fixture
+def several(broker: Broker) -> Broker:
+    """One whose topic of two partitions is forced to the disk before every answer; each has a batch."""
+    broker.create("several", 2, flush_messages="1")
+    assert produce_to_both(broker) == [Error.NONE] * 2
+    return broker
+
+
+def produce_to_both(broker: Broker) -> list[Error] | None:
+    """What a record for each partition gets, in one request; None if its connection ends."""
+    records: Any = build([Item(NOON_MS)])  # the field holds bytes as well
+    both = tuple(m.PartitionProduceData(index, records) for index in range(2))
+    request = m.ProduceRequest(None, -1, 1000, (m.TopicProduceData("several", partition_data=both),))
+    (action,) = broker.node.frame(1, request_frame(PRODUCE, 12, request), NOON_MS)
+    if isinstance(action, Hangup):
+        return None
+    return [Error(one.error_code) for one in answer_of(action.data[4:], PRODUCE, 12).responses[0].partition_responses]
+
+
+@pytest.mark.rule("LOG-RESTART-5")
+def test_what_one_request_appends_to_several_logs_is_on_the_disk_in_each_before_it_is_answered(several: Broker) -> None:
+    before = len(several.disk.operations)
+    assert produce_to_both(several) == [Error.NONE] * 2
+    *written, first, second = several.disk.operations[before:]
+    assert [Sync(one.file) for one in written if isinstance(one, Write)] == [first, second] and len(written) == 2
+
+
+@pytest.mark.rule("LOG-RESTART-12")
+def test_after_a_failed_sync_no_other_is_tried_also_of_the_same_request(several: Broker) -> None:
+    topic_id = several.node.broker.topics.by_name["several"].topic_id
+    several.disk.fault = is_of(Sync, Failure(EIO))
+    assert produce_to_both(several) is None
+    assert len(several.disk.failed_syncs) == 1
+    assert [several.node.core.marks(topic_id, index)[0][:3] for index in range(2)] == [(0, 1, 2)] * 2
+
+
 @pytest.mark.rule("LOG-RESTART-12")
 def test_a_failed_flush_takes_the_log_directory_offline_and_is_not_tried_again(broker: Broker) -> None:
     broker.create("often", flush_ms="0")

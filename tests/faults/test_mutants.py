@@ -37,7 +37,8 @@ def plant(mutant: dict[str, str], tree: Path) -> None:
     spoilt.write_text(spoilt.read_text().replace(mutant["old"], mutant["new"]))
     if spoilt.suffix == ".pyx":
         command = [sys.executable, "-m", "Cython.Build.Cythonize", "-3", "-i", "-q", f"src/fiducial/fastpath/{spoilt.name}"]
-        environment = {**os.environ, "CFLAGS": "-O0 -g0 -std=c++17 -fwrapv"}
+        flags = "-O0 -g0 -std=c++17 -fwrapv"  # which of the two is asked for C++, depends on the setuptools
+        environment = {**os.environ, "CFLAGS": flags, "CXXFLAGS": flags}
         subprocess.run(command, cwd=tree, env=environment, check=True, timeout=PATIENCE_S)
 
 

@@ -13,7 +13,7 @@ from libcpp.utility cimport pair
 from libcpp.unordered_map cimport unordered_map
 from libcpp.vector cimport vector
 
-from fiducial.fastpath.files cimport Files
+from fiducial.fastpath.files cimport Files, Part
 
 cdef enum:
     INDEX_BYTES_MAX = 1024  # of the harness's topics: what a mapping has beyond it nobody may look at
@@ -91,6 +91,14 @@ cdef int memory_write_at(void* context, int fd, const uint8_t* data, int64_t siz
         memcpy(file.data + position, data, size)
     file.size = max(file.size, position + size)
     file.is_changed = True
+    return 0
+
+
+cdef int memory_write_parts_at(void* context, int fd, const Part* parts, int count, int64_t position) noexcept nogil:
+    cdef int index
+    for index in range(count):
+        memory_write_at(context, fd, <const uint8_t*>parts[index].iov_base, parts[index].iov_len, position)
+        position += parts[index].iov_len
     return 0
 
 
@@ -175,6 +183,7 @@ cdef class MemoryFiles:
         self.table.size = memory_size
         self.table.modified_ms = memory_modified_ms
         self.table.write_at = memory_write_at
+        self.table.write_parts_at = memory_write_parts_at
         self.table.read_at = memory_read_at
         self.table.truncate = memory_truncate
         self.table.sync = memory_sync

@@ -41,10 +41,12 @@ def test_properties_are_read_as_java_reads_them(text: str, pairs: dict[str, str]
         (["--set", "no.such.setting=1"], "no.such.setting"),
         (["--set", "num.partitions=many"], "num.partitions"),
         (["--set", "num.partitions=0"], "num.partitions"),
+        (["--set", "num.network.threads=0"], "num.network.threads"),
         (["--set", "num.partitions"], "NAME=VALUE"),
         (["--listen", "9092"], "HOST:PORT"),
         (["--listen", "localhost:70000"], "HOST:PORT"),
         (["--reference", "--data", "/tmp/data"], "memory"),
+        (["--reference", "--driver", "epoll"], "--driver"),
         (["--config", "/no/such/file"], "/no/such/file"),
     ],
 )

@@ -183,7 +183,9 @@ def test_where_clients_are_told_to_go() -> None:
     [
         ({"no.such.setting": "1"}, "no.such.setting"),
         ({"retention.ms": "1"}, "retention.ms"),
+        ({"num.network.threads": "0"}, "num.network.threads accepts 1 or more"),
         ({"num.partitions": "0"}, "num.partitions accepts 1 or more"),
+        ({"queued.max.request.bytes": "much"}, "queued.max.request.bytes is of type long"),
         ({"num.partitions": "many"}, "num.partitions is of type int"),
         ({"log.segment.bytes": "5"}, "log.segment.bytes"),
         ({"delete.topic.enable": "maybe"}, "delete.topic.enable"),
@@ -199,10 +201,10 @@ def test_settings_are_what_they_say() -> None:
     given = {
         "auto.create.topics.enable": "false", "broker.id": "7", "connections.max.idle.ms": "70", "default.replication.factor": "2",
         "delete.topic.enable": "false", "fetch.max.bytes": "2000", "log.retention.check.interval.ms": "71",
-        "max.incremental.fetch.session.cache.slots": "72", "max.request.partition.size.limit": "73", "num.partitions": "74",
-        "producer.id.expiration.ms": "75", "socket.request.max.bytes": "76", "log.retention.ms": "77",
+        "max.incremental.fetch.session.cache.slots": "72", "max.request.partition.size.limit": "73", "num.network.threads": "78", "num.partitions": "74",
+        "producer.id.expiration.ms": "75", "queued.max.request.bytes": "79", "socket.request.max.bytes": "76", "log.retention.ms": "77",
     }  # fmt: skip
-    assert settings.parse(given) == settings.Settings(Map(given), False, 7, 70, 2, False, 2000, 71, 72, 73, 74, 75, 76)
+    assert settings.parse(given) == settings.Settings(Map(given), False, 7, 70, 2, False, 2000, 71, 72, 73, 78, 74, 75, 79, 76)
     assert settings.parse({}) == settings.Settings()
 
 

@@ -1,5 +1,5 @@
-"""`fiducial serve` as a process, the reference broker and the fast path: what it logs, how much memory it takes, how many connections, and how it
-stops."""
+"""`fiducial serve` as a process, the reference broker and the fast path by each of its drivers: what it logs, how much memory it takes, how many
+connections, and how it stops."""
 
 from __future__ import annotations
 
@@ -27,10 +27,12 @@ from fiducial.models.errors import Error
 from fiducial.reference.records import HEADER, packed_varint, with_checksum
 
 PRODUCE, FETCH, METADATA, VERSIONS, CREATE_TOPICS = 0, 1, 3, 18, 19
-STOP_TIMEOUT_S = 10
+STOP_TIMEOUT_S = LOG_TIMEOUT_S = 10
 MEGABYTE = 1 << 20
 VERSIONS_0 = struct.pack(">hhih", VERSIONS, 0, 7, -1)
-REFERENCE, FAST = "the reference", "the fast path"
+REFERENCE, FAST, LOOP = "the reference", "the fast path", "the fast path by asyncio"
+#: How each is started.
+OPTIONS = {REFERENCE: ["--reference"], FAST: [], LOOP: ["--driver", "asyncio"]}
 
 
 class Instance:
@@ -48,6 +50,13 @@ class Instance:
         """The lines of its log."""
         return self.log_path.read_text().splitlines()
 
+    def logged(self, before: int, count: int) -> list[str]:
+        """The lines of its log from one on, once there are so many: a client may see the end of its connection before them."""
+        until = time.monotonic() + LOG_TIMEOUT_S
+        while len(self.log()) < before + count and time.monotonic() < until:
+            time.sleep(0.01)
+        return self.log()[before:]
+
     def resident_bytes(self) -> int:
         """The memory that the process has."""
         status = Path(f"/proc/{self.process.pid}/status").read_text()
@@ -62,7 +71,7 @@ class Instance:
         return self.log_path.read_text()
 
 
-@pytest.fixture(scope="module", params=[REFERENCE, FAST])
+@pytest.fixture(scope="module", params=list(OPTIONS))
 def kind(request: pytest.FixtureRequest) -> str:
     """Which of our brokers."""
     return str(request.param)
@@ -70,7 +79,8 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 def command_of(kind: str, folder: Path) -> list[str]:
     """How a broker is started; one that keeps data keeps it in the folder."""
-    return [sys.executable, "-m", "fiducial", "serve", *(["--reference"] if kind == REFERENCE else ["--data", str(folder / "data")])]
+    data = [] if kind == REFERENCE else ["--data", str(folder / "data")]
+    return [sys.executable, "-m", "fiducial", "serve", *OPTIONS[kind], *data]
 
 
 @contextmanager
@@ -143,7 +153,7 @@ def test_what_ends_a_connection_is_one_line_in_the_log(kind: str, broker: Instan
     with broker.connect() as bystander, broker.connect() as client:
         client.socket.sendall(sent)
         assert client.answer() is None
-        (line,) = broker.log()[before:]
+        (line,) = broker.logged(before, 1)
         reason = said if kind == REFERENCE or not said_by_fast else said_by_fast
         assert line.endswith(f" WARNING closing {client.name}: {reason}")
         assert bystander.ask(VERSIONS_0) is not None
@@ -169,7 +179,7 @@ def test_idle_connections_are_closed(kind: str, tmp_path: Path) -> None:
         meanwhile.send(waiting)
         clients = (before, within, behind, meanwhile)
         assert [client.answer() for client in clients] == [None] * 4
-        lines = [line.partition("WARNING ")[2] for line in instance.log()]
+        lines = [line.partition("WARNING ")[2] for line in instance.logged(0, 4)]
         assert {f"closing {client.name}: idle for 0.3 s" for client in clients} <= set(lines) and len(lines) == len(set(lines))
 
 

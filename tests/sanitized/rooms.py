@@ -26,6 +26,7 @@ FOLDER = ROOT / "build" / "sanitized"
 FOUND = 86
 #: What the compiler reads.
 SOURCES = (".pyx", ".pxd", ".h")
+MODULE_SUFFIX = str(sysconfig.get_config_var("EXT_SUFFIX"))  # asked here: the first two threads that ask at once may get nothing
 #: Reports name lines and callers; wrapping is what the rooms rely on, as in setup.py; the library checks its own bounds.
 FLAGS = ("-std=c++17", "-fwrapv", "-O1", "-g1", "-fno-omit-frame-pointer", "-D_GLIBCXX_ASSERTIONS")
 MODULE_SUFFIX, PYTHON_HEADERS = str(sysconfig.get_config_var("EXT_SUFFIX")), sysconfig.get_path("include")

@@ -158,6 +158,7 @@ def parser() -> argparse.ArgumentParser:
     serve.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting; wins over --config; may be repeated")
     serve.add_argument("--config", type=Path, metavar="FILE", help="a file of settings, in the format of Kafka's server.properties")
     serve.add_argument("--metrics", metavar="HOST:PORT", help="tell Prometheus there, at /metrics, of groups and their lag, of logs, and of the broker; port 0 picks one")
+    serve.add_argument("--driver", choices=("epoll", "asyncio"), help="who serves clients: I/O threads, as many as num.network.threads says, or one event loop (default: epoll on Linux)")
     serve.add_argument("--flaw", action="append", default=[], metavar="NAME", help="have a bug on purpose, with --reference, to see who notices; may be repeated")
     serve.add_argument("--list-flaws", action="store_true", help="list the bugs that --flaw can switch on, and serve nothing")
     about = "The consumer groups of a cluster, any that speaks Kafka's protocol: who is in them, and what is assigned to whom."

@@ -50,6 +50,8 @@ def serve(options: argparse.Namespace) -> int:
                 raise SettingError("--data: the reference broker keeps its data in memory")
             if metrics is not None:
                 raise SettingError("--metrics: the reference broker has none")
+            if options.driver is not None:
+                raise SettingError("--driver: the reference broker has its own")
             from fiducial.reference import server as reference
 
             return serve_flawed(host, port, given, options.flaw) if options.flaw else reference.run(host, port, given)
@@ -57,7 +59,9 @@ def serve(options: argparse.Namespace) -> int:
             raise SettingError("--flaw: only the reference broker can have one (--reference)")
         from fiducial.fastpath import server as fastpath
 
-        return fastpath.run(host, port, Path(options.data or DATA), given, metrics)
+        if options.driver == fastpath.EPOLL != fastpath.DRIVER:
+            raise SettingError("--driver: only Linux has epoll")
+        return fastpath.run(host, port, Path(options.data or DATA), given, metrics, options.driver or fastpath.DRIVER)
     except SettingError as error:
         print(f"fiducial serve: {error}", file=sys.stderr)
         return USAGE
