@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from fiducial.models import kernels, properties
+from fiducial.models import kernels, properties, thread_properties, threads
 from fiducial.models.checkers import contracts, kernel_contracts, main, prove
 from fiducial.models.checkers.explore import explore
 from fiducial.models.checkers.histories import tell
@@ -331,13 +331,15 @@ def test_every_contract_is_in_one_of_the_lists() -> None:
 # The run
 
 
-def test_properties_use_nothing_that_a_flaw_replaces() -> None:
+@pytest.mark.parametrize("are_of_threads", [False, True], ids=["of the protocol", "of threads"])
+def test_properties_use_nothing_that_a_flaw_replaces(are_of_threads: bool) -> None:
     """A property that calls the function under test is wrong whenever that is: the flaw would survive."""
-    replaced = {one.target.partition(":")[2] for one in FLAWS.values() if one.replacement is not None}
-    nodes = list(ast.walk(ast.parse(inspect.getsource(properties))))
+    targets = [one.target.partition(":") for one in FLAWS.values() if one.replacement is not None]
+    replaced = {name for module, _, name in targets if (module == threads.__name__) == are_of_threads}
+    nodes = list(ast.walk(ast.parse(inspect.getsource(thread_properties if are_of_threads else properties))))
     named = {node.id for node in nodes if isinstance(node, ast.Name)}
     named |= {node.attr for node in nodes if isinstance(node, ast.Attribute) and ast.unparse(node.value).endswith("_model")}
-    assert replaced & named == set()
+    assert replaced and replaced & named == set()
 
 
 def test_every_flaw_of_a_partition_is_refuted() -> None:
