@@ -18,6 +18,7 @@ from fiducial.models.settings import (
     DYNAMIC,
     HIDDEN,
     TOPIC,
+    UNTOLD,
     WITHOUT_DEFAULT,
     Definition,
     Kind,
@@ -112,7 +113,7 @@ def entries_of_topic(broker: Broker, overrides: Map[str, str]) -> tuple[Entry, .
 def entries_of_broker(broker: Broker) -> tuple[Entry, ...]:
     """Every setting of this broker."""
     found = []
-    for name, definition in sorted(BROKER.items()):
+    for name, definition in sorted((name, one) for name, one in BROKER.items() if name not in UNTOLD):
         origins = broker_origins(broker, name)
         text = shown(definition, origins[0].text) if origins else ""
         found.append(Entry(definition, text, origins[0].source if origins else Source.DEFAULT, origins))

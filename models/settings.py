@@ -268,6 +268,9 @@ DYNAMIC: Mapping[str, Definition] = {
 
 BROKER: Mapping[str, Definition] = {**BROKER_ONLY, **DYNAMIC}
 
+#: Taken, but not told of: Kafka's have other defaults, and can be changed while it runs.
+UNTOLD = frozenset({"num.network.threads"})
+
 
 @value
 class Settings:

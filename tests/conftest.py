@@ -48,7 +48,18 @@ def tell(record_property: Callable[[str, object], None]) -> Callable[[str], None
 
 @pytest.fixture(scope="session")
 def kafka() -> Iterator[Kafka]:
-    """Apache Kafka, one for all tests of a run."""
+    """Apache Kafka, one for all tests of a process."""
+    yield from started_kafka()
+
+
+@pytest.fixture(scope="module")
+def fresh_kafka() -> Iterator[Kafka]:
+    """One that no other file of tests has changed: for those who ask for all topics, or for the defaults of the cluster."""
+    yield from started_kafka()
+
+
+def started_kafka() -> Iterator[Kafka]:
+    """Apache Kafka, until the fixture ends."""
     with ExitStack() as stack:
         try:
             broker = stack.enter_context(Kafka())

@@ -167,7 +167,7 @@ def noting_calls(codes: set[CodeType]) -> Iterator[set[CodeType]]:
 
 
 #: Brokers in processes of their own, by the fixtures that start them: what is spoilt here is not spoilt there.
-ELSEWHERE = frozenset({"fast_broker", "kafka", "reference_broker"})
+ELSEWHERE = frozenset({"fast_broker", "fresh_kafka", "kafka", "reference_broker"})
 
 
 def citing(items: Sequence[pytest.Item], rules: Sequence[str]) -> dict[str, list[pytest.Item]]:

@@ -27,7 +27,7 @@ from fiducial.models.messages import (
     ListConfigResourcesRequest,
     ListConfigResourcesResponse,
 )
-from fiducial.models.settings import BROKER_ONLY, DYNAMIC, HIDDEN, TOPIC, Kind, SettingError, advertised, parse
+from fiducial.models.settings import BROKER_ONLY, DYNAMIC, HIDDEN, TOPIC, UNTOLD, Kind, SettingError, advertised, parse
 from fiducial.models.values import changed
 
 TOPIC_TYPE, BROKER, LOGGER, METRICS, GROUP = 2, 4, 8, 16, 32
@@ -408,7 +408,7 @@ def test_which_configurations_a_resource_has() -> None:
     assert list(describe(bench, TOPIC_TYPE, "a")) == sorted(TOPIC)
     bench.create("b", internal_segment_bytes="5")
     assert set(describe(bench, TOPIC_TYPE, "b")) == {*TOPIC, "internal.segment.bytes"}
-    assert list(describe(bench, BROKER, "1")) == sorted({*BROKER_ONLY, *DYNAMIC})
+    assert list(describe(bench, BROKER, "1")) == sorted({*BROKER_ONLY, *DYNAMIC} - UNTOLD)
     assert describe(bench, BROKER, "") == {}
     for kind in (LOGGER, METRICS, GROUP):
         assert describe(bench, kind, "1") == {}

@@ -204,8 +204,8 @@ def test_the_fast_broker_passes(reader: Path, told: str, fast_broker: Address) -
     assert status == 0 and said == f"{told.count(chr(10))} histories, 0 failed\n", said
 
 
-def test_apache_kafka_passes(reader: Path, told: str, kafka: Kafka) -> None:
-    status, _, said = read(reader, kafka.bootstrap, told)
+def test_apache_kafka_passes(reader: Path, told: str, fresh_kafka: Kafka) -> None:
+    status, _, said = read(reader, fresh_kafka.bootstrap, told)
     assert status == 0 and said == f"{told.count(chr(10))} histories, 0 failed\n", said
 
 
