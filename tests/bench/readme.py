@@ -35,7 +35,9 @@ def of(cell: Any) -> str:
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """In Markdown; a blank line follows."""
+    """In Markdown; a blank line follows. Nothing, if nothing of it was measured."""
+    if not rows:
+        return
     for row in (columns, ["---"] * len(columns), *rows):
         yield f"| {' | '.join(row)} |"
     yield ""
