@@ -39,7 +39,7 @@ def test_no_figure_stands_outside_of_what_is_written_by_machine() -> None:
 def test_another_result_has_other_figures(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     found = json.loads((readme.RESULTS / kept()).read_text(encoding="utf-8"))
     (tmp_path / "same.json").write_text(json.dumps(found))
-    load: Any = next(rows_of(found, "Produce and fetch"))
+    load: Any = next(row for row in rows_of(found, "Produce and fetch") if row["work"].startswith(readme.TOLD))
     load["GB/s"] = 123456.0
     (tmp_path / "other.json").write_text(json.dumps(found))
     monkeypatch.setattr(readme, "RESULTS", tmp_path)
