@@ -236,7 +236,7 @@ BROKER_ONLY: Mapping[str, Definition] = {
         definition("log.roll.hours", Kind.INT, "168", at_least(1), "1 or more", "", "log.roll.ms in hours."),
         definition("max.incremental.fetch.session.cache.slots", Kind.INT, "1000", at_least(0), "0 or more", "", "How many fetch sessions there are at most."),
         definition("max.request.partition.size.limit", Kind.INT, "2000", at_least(1), "1 or more", "", "The most partitions that DescribeTopicPartitions returns."),
-        definition("num.network.threads", Kind.INT, "", at_least(1), "1 or more", "", "I/O threads; without it as many as there are processors, at most 4."),
+        definition("num.network.threads", Kind.INT, "", at_least(1), "1 or more", "", "I/O threads; without it as many as there are processors, at most 4. DescribeConfigs does not tell of it."),
         definition("num.partitions", Kind.INT, "1", at_least(1), "1 or more", "", "Partitions of a topic that does not say."),
         definition("offset.metadata.max.bytes", Kind.INT, "4096", anything, "any number", "", "The longest metadata of a committed offset."),
         definition("offsets.retention.check.interval.ms", Kind.LONG, "600000", at_least(1), "1 or more", "", "How often is looked for committed offsets that are too old."),
