@@ -56,6 +56,7 @@ cdef class Driver:
         cdef Worker* worker
         self.core = core
         self.front.plane = core.plane
+        core.draw_session_ids_here()  # nobody but the control plane's own thread may change it
         self.front.listeners = listeners
         self.front.idle_ms = settings.connections_max_idle_ms
         self.front.frame_bytes_max = settings.socket_request_max_bytes

@@ -170,6 +170,21 @@ def test_a_fetch_that_waits_is_woken_by_who_produces_on_another_thread(here: Ser
     assert here.node.core.next_deadline() == -1
 
 
+def test_a_session_begins_without_the_control_plane(here: Served) -> None:
+    """Which would otherwise be changed by a thread of clients, under its own feet."""
+    wanted = m.FetchTopic(PLAIN, partitions=(m.FetchPartition(0, fetch_offset=0, partition_max_bytes=MEGABYTE),))
+    request = request_frame(FETCH, 12, m.FetchRequest(max_wait_ms=0, min_bytes=0, max_bytes=MEGABYTE, session_epoch=0, topics=(wanted,)))
+    before = here.node.broker
+    with here.connect() as client, here.connect() as other:
+        ids = set()
+        for one in (client, other):
+            answer = one.ask(request)
+            assert answer is not None
+            ids.add(answer_of(answer, FETCH, 12).session_id)
+    assert len(ids) == 2 and min(ids) > 0
+    assert here.node.broker is before
+
+
 def test_a_fetch_that_waits_gives_up_at_its_time(here: Served) -> None:
     with here.connect() as client:
         assert records_of(client.ask(fetched(PLAIN, 0, 50))) == [b""]
