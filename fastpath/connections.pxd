@@ -14,6 +14,7 @@ cdef cppclass Connection:
     int64_t id
     int fd
     Address address
+    int listener  # by which it came
     uint32_t events  # what epoll is asked to tell of it
     uint8_t* buffer  # NULL while everything that came is handled
     int64_t begin, end, capacity

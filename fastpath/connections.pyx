@@ -14,7 +14,7 @@ cdef int64_t held_bytes(Connection* connection) noexcept nogil:
 
 
 cdef bint is_busy(Connection* connection) noexcept nogil:
-    """One request is under way at a time, and who does not read is not answered further."""
+    """THREAD-CONN-1: one request is under way at a time, and who does not read is not answered further."""
     return connection.is_waiting or connection.is_unsettled or not connection.due.empty()
 
 

@@ -11,6 +11,7 @@ The model's `topics` are the truth; the core's partitions are made and changed b
 from __future__ import annotations
 
 from collections.abc import Iterator
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from immutables import Map
@@ -106,28 +107,29 @@ def has_changed(view: object) -> bool:
     return bool(view.set_) or bool(view.deleted)
 
 
-def applied(core: Core, view: PartitionsView, names: Map[Uuid, str], now: int) -> tuple[bool, list[bytes]]:
+def applied(core: Core, view: PartitionsView, names: Map[Uuid, str], now: int) -> tuple[dict[Key, int], list[bytes]]:
     """Have the core be what the model made of its view: partitions begun, reconfigured, emptied from the front, or gone.
 
-    Was a log start raised; and which folders are of no use any more?
+    In order, so that the disk is asked the same whenever the same is asked. Where do logs start of which this was asked; and which folders are of no use any more?
     """
-    has_raised, gone = False, []
-    for key in view.deleted:
+    starts, gone = dict[Key, int](), []
+    for key in sorted(view.deleted):
         if key not in view.set_ and core.holds(*key):
             folder = core.delete(*key)
             if folder is not None:
                 gone.append(folder)
-    for key, wanted in view.set_.items():
+    for key, wanted in sorted(view.set_.items(), key=itemgetter(0)):
         if not core.holds(*key):
             core.create(*key, names[key[0]], wanted.config, wanted.leader_epoch, now)
             continue
         before = seen(core, key)
         if wanted.config != before.config:
             core.configure(*key, wanted.config, now)
+        else:
+            starts[key] = wanted.log.start
         if wanted.log.start > before.log.start:
             core.raise_start(*key, wanted.log.start, now)
-            has_raised = True
-    return has_raised, gone
+    return starts, gone
 
 
 CONFIG_FIELDS = (

@@ -1,11 +1,20 @@
 """What drivers and the control plane hold of a broker's data."""
 
 from libc.stdint cimport int32_t, int64_t
+from libcpp.vector cimport vector
 
 from fiducial.fastpath.frames cimport Plane
 from fiducial.fastpath.partition cimport Partition
 from fiducial.fastpath.threads cimport OpenFile
-from fiducial.fastpath.turn cimport Answer, Turn
+from fiducial.fastpath.turn cimport Answer, Due, Turn
+
+cdef class Unforced:  # what of some logs is to be forced to the disk
+    cdef Core core
+    cdef vector[Due] dues
+    cdef bint is_held  # still
+
+    cdef void add(self, Partition* here) noexcept
+
 
 cdef class Core:
     cdef Plane* plane  # what threads share
@@ -32,4 +41,5 @@ cdef class Core:
     cdef bytes content(self, OpenFile* file, int64_t size)
     cdef int replace(self, bytes path, bytes text) except? 1
     cdef void begin_recording(self, Partition* here) noexcept
+    cdef Unforced nothing(self)
     cdef list taken(self, Partition* here)

@@ -12,8 +12,9 @@ The methods are the control plane's, in one thread. It alone changes what topics
 lock is waited for while Python's own is held.
 """
 
+cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
-from libc.errno cimport EEXIST, EIO
+from libc.errno cimport EEXIST, EIO, EMFILE, ENFILE
 from libc.stdint cimport INT64_MAX, int16_t, int32_t, int64_t, uint8_t
 from libc.string cimport memcpy
 from libcpp.string cimport string
@@ -22,20 +23,22 @@ from libcpp.vector cimport vector
 
 from fiducial.fastpath.batch cimport Sent, parse, stamp
 from fiducial.fastpath cimport fetch as fetch_room
-from fiducial.fastpath.fetch cimport Parked, Session
+from fiducial.fastpath.fetch cimport Desk, Parked, Session
 from fiducial.fastpath.files cimport files_at, replace_file, the_real_ones, write_file
 from fiducial.fastpath cimport frames as frames_room
 from fiducial.fastpath.frames cimport HOT_KEYS, HotApi, Plane, begin_turn, free_turn, new_turn, settled, take_frames
+from fiducial.fastpath.keys cimport Key, TopicId
 from fiducial.fastpath cimport log as log_room
 from fiducial.fastpath.log cimport EVERYTHING as ALL_OF_IT
-from fiducial.fastpath.log cimport EpochStart, Loading, Log, LogConfig, Place, Segment, Unsynced
+from fiducial.fastpath.log cimport EpochStart, Loading, Log, LogConfig, Place, Segment
 from fiducial.fastpath cimport partition as partition_room
 from fiducial.fastpath.partition cimport Coming, Partition, Produced, Transition
 from fiducial.fastpath.producers cimport Producer, Producers
-from fiducial.fastpath.table cimport key_of, partition_of
+from fiducial.fastpath cimport table as table_room
+from fiducial.fastpath.table cimport Endpoint, key_of, partition_of
 from fiducial.fastpath.threads cimport OpenFile, held
 from fiducial.fastpath.turn cimport COLD, FAILED, MALFORMED, PARKED, REFUSED, REPLIED, SILENT, Answer, Appended, Verdict
-from fiducial.fastpath.wire cimport Gap, Reader, Writer, read_int16, read_int32, reader_of, skip_tags, take
+from fiducial.fastpath.wire cimport UUID_BYTES, Gap, Reader, Writer, read_int16, read_int32, reader_of, skip_tags, take
 
 from base64 import urlsafe_b64encode
 
@@ -55,6 +58,10 @@ EVERYTHING = ALL_OF_IT
 
 class StorageFailed(OSError):
     """A file operation failed: the log directory is offline for writing, until a restart."""
+
+
+class NoDescriptor(OSError):
+    """As many files are open as may be: what was to be written is not, or not on the disk yet, and the log directory is as it was."""
 
 
 cdef extern from "sys/random.h" nogil:
@@ -79,19 +86,42 @@ cdef void tell(void* core, int64_t size_bytes) noexcept with gil:
     (<Core>core).on_read(size_bytes)
 
 
+@cython.no_gc_clear  # what it gives back needs the core
+cdef class Unforced:
+    """What of some logs is to be forced to the disk, its files held open."""
+
+    cdef void add(self, Partition* here) noexcept:
+        self.dues.resize(self.dues.size() + 1)
+        self.dues.back().key = key_of(here)
+        self.dues.back().end = self.dues.back().result = 0
+
+    def keys(self) -> list[tuple[bytes, int]]:
+        """Of which partitions: (topic id, partition)."""
+        cdef size_t index
+        return [named_by(self.dues[index].key) for index in range(self.dues.size())]
+
+    def __dealloc__(self) -> None:
+        cdef size_t index
+        if self.is_held:
+            for index in range(self.dues.size()):
+                log_room.let_go_unforced(&self.core.plane.files, &self.dues[index].forcing)
+
+
 cdef class Core:
     """Partitions, sessions and waiting fetches of one broker."""
 
     def __cinit__(self) -> None:
         self.plane = new Plane()
+        self.plane.fetches.desk = new Desk()
         self.turn = new_turn(self.plane)
 
     def __init__(self, folder: str, cluster: object, settings: object, simulation: object = None) -> None:
+        cdef Endpoint endpoint
         self.folder = folder.encode()
         self.simulation = simulation
         self.plane.files = the_real_ones() if simulation is None else files_at(simulation.address)
         self.on_read = lambda _size_bytes: None
-        self.configs = {}
+        self.configs, self.recorded_before = {}, {}
         self.plane.frame_bytes_max = settings.socket_request_max_bytes
         self.slice_bytes_min = INT64_MAX
         self.plane.fetches.context = <void*>self
@@ -100,8 +130,9 @@ cdef class Core:
         table.fetch_max_bytes = settings.fetch_max_bytes
         table.session_slots = settings.max_incremental_fetch_session_cache_slots
         table.broker_id = cluster.broker_id
-        table.host = cluster.host.encode()
-        table.port = cluster.port
+        for host, port in ((cluster.host, cluster.port), *cluster.others):
+            endpoint.host, endpoint.port = host.encode(), port
+            table.endpoints.push_back(endpoint)
         table.has_rack = cluster.rack is not None
         table.rack = (cluster.rack or "").encode()
         for key in range(HOT_KEYS):
@@ -109,10 +140,10 @@ cdef class Core:
 
     def close(self) -> None:
         """Close every file."""
-        cdef pair[string, Partition*] held
+        cdef pair[Key, Partition*] held
         begin_turn(self.turn, 0)
         for held in self.plane.table.partitions:
-            log_room.let_go(&held.second.log)
+            partition_room.close(held.second)
         if self.metadata != NULL:
             log_room.let_go(&self.metadata.log)
 
@@ -120,7 +151,7 @@ cdef class Core:
         self.close()  # while the file operations are there: in `__dealloc__` a simulation's may be gone
 
     def __dealloc__(self) -> None:
-        cdef pair[string, Partition*] held
+        cdef pair[Key, Partition*] held
         cdef pair[int32_t, Session*] session
         cdef pair[int64_t, Parked*] parked
         for held in self.plane.table.partitions:
@@ -132,6 +163,7 @@ cdef class Core:
         for parked in self.plane.fetches.parked:
             del parked.second
         free_turn(self.turn)
+        del self.plane.fetches.desk
         del self.plane
 
     def draw_session_ids_here(self) -> None:
@@ -140,7 +172,7 @@ cdef class Core:
 
     # Events
 
-    def handle(self, int64_t connection, uint8_t[::1] frames not None, int64_t now) -> tuple[int, int]:
+    def handle(self, int64_t connection, uint8_t[::1] frames not None, int64_t now, int listener=0) -> tuple[int, int]:
         """Whole frames, each behind its length, one behind the other: what became of the last one that was looked at, as a Verdict, and how many
         bytes were taken. Not taken is what is not whole, or COLD, or behind one that has to wait, or too much for one turn. The frames may be
         written to; the answers are in `answers`."""
@@ -148,7 +180,7 @@ cdef class Core:
         cdef int64_t taken = 0
         cdef Verdict verdict
         with nogil:
-            verdict = take_frames(self.plane, self.turn, connection, data, frames.shape[0], now, &taken)
+            verdict = take_frames(self.plane, self.turn, connection, listener, data, frames.shape[0], now, &taken)
         return verdict, taken
 
     def header(self, const uint8_t[::1] frame not None, bint is_flexible) -> tuple | None:
@@ -197,23 +229,22 @@ cdef class Core:
         with nogil:
             frames_room.forget_connection(self.plane, self.turn, connection)
 
-    def keep_house(self, int64_t expiration_ms, int64_t now) -> None:
-        """Retention and producer expiry, on every partition; who waits for what went is answered."""
-        cdef pair[string, Partition*] held
-        cdef vector[string] changed
-        cdef bint has_dropped
+    def keep_house(self, int64_t expiration_ms, int64_t now) -> list[tuple[bytes, int]]:
+        """Retention and producer expiry, on every partition; who waits there waits on (LOG-FETCH-14). The partitions whose files wait to go until what
+        follows them is on the disk."""
+        cdef pair[Key, Partition*] held
+        cdef vector[Key] lingering
+        cdef size_t at
         cdef int result = <int>self.plane.table.storage_error.get()
         with nogil:
-            begin_turn(self.turn, now)
             for held in self.plane.table.partitions:
                 partition_room.expire(held.second, expiration_ms, now)
-                if result < 0:
-                    continue
-                result = partition_room.retain(held.second, now, &has_dropped)
-                if has_dropped:
-                    changed.push_back(held.first)
-            fetch_room.wake(self.turn, &self.plane.fetches, &changed)
+                if result == 0:
+                    result = partition_room.retain(held.second, now)
+                if partition_room.lingers(held.second):
+                    lingering.push_back(held.first)
         self.take_in(result)
+        return [named_by(lingering[at]) for at in range(lingering.size())]
 
     # When the disk fails
 
@@ -308,16 +339,16 @@ cdef class Core:
     # The control plane's view
 
     cdef Partition* held(self, bytes topic_id, int index) except? NULL:
-        return partition_of(&self.plane.table, topic_id, index)
+        return partition_of(&self.plane.table, id_from(topic_id), index)
 
     def holds(self, bytes topic_id, int index) -> bool:
         """Is there such a partition?"""
-        return partition_of(&self.plane.table, topic_id, index) != NULL
+        return partition_of(&self.plane.table, id_from(topic_id), index) != NULL
 
     def partitions(self) -> list[tuple[bytes, int]]:
         """Every (topic id, partition)."""
-        cdef pair[string, Partition*] entry
-        return sorted([(bytes(entry.second.topic_id), entry.second.index) for entry in self.plane.table.partitions])
+        cdef pair[Key, Partition*] entry
+        return sorted([(bytes_of(entry.second.topic_id), entry.second.index) for entry in self.plane.table.partitions])
 
     def marks(self, bytes topic_id, int index) -> tuple:
         """((log start, high watermark, log end, size in bytes), epochs as (epoch, start offset), config, leader epoch)."""
@@ -403,21 +434,19 @@ cdef class Core:
 
     def name_topic(self, bytes topic_id, str name) -> None:
         """There is a topic of this name and id."""
-        cdef string id_ = topic_id, text = name.encode()
+        cdef string text = name.encode()
+        cdef TopicId id_ = id_from(topic_id)
         with nogil:
             self.plane.table.gate.change()
-            self.plane.table.ids[text] = id_
-            self.plane.table.names[id_] = text
+            table_room.name_topic(&self.plane.table, id_, text)
             self.plane.table.gate.leave()
 
     def forget_topic(self, bytes topic_id, int64_t now) -> None:
         """The topic is no more; who waits for it is answered."""
-        cdef string id_ = topic_id
+        cdef TopicId id_ = id_from(topic_id)
         with nogil:
             self.plane.table.gate.change()
-            if self.plane.table.names.count(id_):
-                self.plane.table.ids.erase(self.plane.table.names[id_])
-                self.plane.table.names.erase(id_)
+            table_room.forget_topic(&self.plane.table, id_)
             self.plane.table.gate.leave()
             begin_turn(self.turn, now)
             fetch_room.wake_topic(self.turn, &self.plane.fetches, id_)
@@ -469,7 +498,7 @@ cdef class Core:
     cdef Partition* new_partition(self, bytes topic_id, int index, str topic, object config) except NULL:
         """One that nobody knows of yet."""
         cdef Partition* here = new Partition()
-        here.topic_id = topic_id
+        here.topic_id = id_from(topic_id)
         here.topic = topic.encode()
         here.index = index
         here.leader_epoch = 0
@@ -481,7 +510,7 @@ cdef class Core:
 
     cdef void take_up(self, Partition* here) noexcept:
         """From now on there is this partition."""
-        cdef string key = key_of(here.topic_id, here.index)
+        cdef Key key = key_of(here)
         if self.recorded_configs is not None:
             self.begin_recording(here)
         with nogil:
@@ -493,28 +522,24 @@ cdef class Core:
         """The configuration in force from the next event on."""
         cdef Partition* here = self.held(topic_id, index)
         cdef LogConfig numbers = plain(config)
-        cdef int result
         self.configs[topic_id, index] = config
         if self.recorded_configs is not None:
             self.recorded_configs[topic_id, index].append(config)
         with nogil:
-            result = partition_room.configure(here, numbers, self.is_offline(), now)
-        self.take_in(result)
+            partition_room.configure(here, numbers, now)
 
     def raise_start(self, bytes topic_id, int index, int64_t offset, int64_t now) -> None:
-        """The log start up to `offset`, and what is below it on the disk. That the log start is there too, before anybody is told, the control
-        plane sees to by its checkpoint; the epochs follow from it when the log is opened."""
+        """The log start up to `offset`. That what is below it is on the disk, and then the log start, before anybody is told, the control plane sees
+        to; the epochs follow from it when the log is opened."""
         cdef Partition* here = self.held(topic_id, index)
-        cdef int result
         with nogil:
-            result = partition_room.raise_start(here, offset, self.is_offline(), now)
-        self.take_in(result)
+            partition_room.raise_start(here, offset, now)
 
     def delete(self, bytes topic_id, int index) -> bytes | None:
         """The partition is no more; its folder is put out of the way, under the name that is given back, to be emptied by whoever has time. None:
         it cannot be; the next start does it."""
         cdef Partition* here = self.held(topic_id, index)
-        cdef string key = key_of(here.topic_id, index)
+        cdef Key key = key_of(here)
         topic = (<bytes>here.topic).decode()
         folder = self.path(topic, index)
         aside = self.folder + b"/" + aside_name(topic, index, topic_id, DELETE).encode()
@@ -522,7 +547,7 @@ cdef class Core:
             self.plane.table.gate.change()
             self.plane.table.partitions.erase(key)
             self.plane.table.gate.leave()
-        log_room.let_go(&here.log)
+        partition_room.close(here)
         if here.transitions != NULL:
             self.recorded_before[topic_id, index] = self.taken(here)
         free_partition(here)
@@ -545,10 +570,11 @@ cdef class Core:
             begin_turn(self.turn, now)
             parse(&data[0], data.shape[0], &sent)
             coming.batch = sent.first
-            partition_room.judge(here, &coming, &self.turn.work, now)
+            partition_room.take_config(here, &coming)
+            partition_room.judge(&coming, &self.turn.work, now)
             partition_room.produce_alone(here, &coming, &self.turn.work, now)
             if produced.error == 0:
-                self.turn.appended.push_back(Appended(here, produced.end, produced.is_due, produced.is_watched))
+                self.turn.appended.push_back(Appended(key_of(here), produced.end, produced.is_due, produced.is_watched))
                 if settled(self.plane, self.turn, REPLIED) == FAILED:
                     produced.error = KAFKA_STORAGE_ERROR
         return produced.error
@@ -635,10 +661,15 @@ cdef class Core:
         return replace_file(&self.plane.files, path, <const uint8_t*>PyBytes_AS_STRING(text), len(text))
 
     def write_checkpoint(self, bytes path, bytes text) -> None:
-        """A file of the data folder with this text and nothing else, on the disk."""
+        """A file of the data folder with this text and nothing else, on the disk. For want of a descriptor NoDescriptor."""
+        cdef int result
         self.check_storage()
-        self.made(self.replace(path, text))
-        self.made(self.plane.files.sync_folder(self.plane.files.context, path.rpartition(b"/")[0]))
+        result = self.replace(path, text)
+        if result == 0:
+            result = self.plane.files.sync_folder(self.plane.files.context, path.rpartition(b"/")[0])
+        if -result in (EMFILE, ENFILE):
+            raise NoDescriptor(-result, "no checkpoint is written")
+        self.made(result)
 
     def remove_file(self, bytes path) -> None:
         """Without a file of the data folder, on the disk too."""
@@ -656,45 +687,75 @@ cdef class Core:
         self.made(self.plane.files.rename(self.plane.files.context, path, to))
         self.made(self.plane.files.sync_folder(self.plane.files.context, path.rpartition(b"/")[0]))
 
-    def unsynced(self, int64_t now) -> list[tuple[bytes, int, int, int, int]]:
-        """(topic id, partition, base offset, size in bytes, a file for `sync`) of each segment whose time has come: a sealed one at
-        once, an active one `flush.ms` after its first unsynced batch. Another thread may do it; then `synced` is told."""
-        cdef pair[string, Partition*] entry
-        cdef vector[Unsynced] files
-        cdef size_t at
+    def unsynced(self, int64_t now) -> list[Unforced]:
+        """What is to be forced to the disk though nobody asks for it, one for each partition that has any: all that is sealed, at once, and an active
+        segment `flush.ms` after its first unsynced batch. `sync` does it, in any thread; then `synced` is told."""
+        cdef pair[Key, Partition*] entry
+        cdef Unforced one
         found = []
         for entry in self.plane.table.partitions:
-            files.clear()
+            one = self.nothing()
+            one.add(entry.second)
             with nogil:
-                partition_room.hold_old(entry.second, now, &files)
-            for at in range(files.size()):
-                found.append((bytes(entry.second.topic_id), entry.second.index, files[at].base_offset, files[at].size_bytes, <size_t>files[at].file))
+                one.dues[0].result = partition_room.note_old(entry.second, now, &one.dues[0].forcing)
+            if one.dues[0].result < 0 or log_room.has_something(&one.dues[0].forcing):
+                found.append(one)
         return found
 
-    def sync(self, list held_files) -> int:
-        """Force the files of `unsynced` to the disk and let go of them, in any thread: the errno if one could not be, else 0."""
-        cdef int result, failed = 0
-        cdef OpenFile* file
-        for address in held_files:
-            file = <OpenFile*><size_t>address
+    def unsynced_of(self, list keys) -> Unforced:
+        """All that is to be forced so that everything that these partitions hold is on the disk; of those that there are."""
+        cdef Unforced found = self.nothing()
+        cdef Partition* here
+        cdef size_t last
+        for topic_id, index in keys:
+            here = self.held(topic_id, index)
+            if here == NULL:
+                continue
+            found.add(here)
+            last = found.dues.size() - 1
             with nogil:
-                result = log_room.sync_file(&self.plane.files, file)
-                log_room.let_go_file(&self.plane.files, file)
-            failed = failed or -result
-        return failed
+                found.dues[last].result = partition_room.note_due(here, &found.dues[last].forcing, &found.dues[last].end)
+        return found
 
-    def synced(self, bytes topic_id, int index, int64_t base_offset, int64_t size_bytes) -> None:
-        """A segment was forced to the disk as it was when it had `size_bytes`."""
+    cdef Unforced nothing(self):
+        cdef Unforced found = Unforced()
+        found.core = self
+        found.is_held = True
+        return found
+
+    def sync(self, Unforced unforced not None) -> int:
+        """Force it to the disk, in any thread: the errno if that could not be done, else 0."""
+        cdef int result
+        unforced.is_held = False
+        with nogil:
+            result = frames_room.force(self.plane, &unforced.dues)
+        return -result
+
+    def synced(self, Unforced unforced not None) -> None:
+        """It is on the disk."""
+        cdef Partition* here
+        cdef size_t index
+        cdef int result
+        for index in range(unforced.dues.size()):
+            here = table_room.partition_at(&self.plane.table, unforced.dues[index].key)
+            if here == NULL:
+                continue
+            with nogil:
+                result = partition_room.forced_old(here, &unforced.dues[index].forcing)
+            self.take_in(result)
+
+    def kept_from(self, bytes topic_id, int index) -> int:
+        """Where the oldest segment begins that a power cut may leave."""
         cdef Partition* here = self.held(topic_id, index)
-        if here == NULL:
-            return
+        cdef int64_t offset
         with nogil:
             here.lock.take()
-            log_room.synced(&here.log, base_offset, size_bytes)
+            offset = here.log.kept_from
             here.lock.give()
+        return offset
 
     def recovery_point(self, bytes topic_id, int index) -> int:
-        """Below this offset everything is on the disk."""
+        """Below this offset everything is on the disk, with its indexes."""
         cdef Partition* here = self.held(topic_id, index)
         cdef int64_t offset
         with nogil:
@@ -714,29 +775,31 @@ cdef class Core:
     # What happened, for whoever asks the model the same
 
     def record(self) -> None:
-        """From now on every partition keeps its transitions, also one that is made later."""
-        cdef pair[string, Partition*] entry
+        """From now on every partition keeps its transitions, also one that is made later; what was kept before is forgotten."""
+        cdef pair[Key, Partition*] entry
         self.recorded_configs, self.recorded_before = {}, {}
         for entry in self.plane.table.partitions:
             self.begin_recording(entry.second)
 
     cdef void begin_recording(self, Partition* here) noexcept:
         cdef vector[Transition]* kept = new vector[Transition]()
-        key = bytes(here.topic_id), here.index
+        cdef vector[Transition]* before
+        key = bytes_of(here.topic_id), here.index
         self.recorded_configs[key] = [self.configs[key]]
         with nogil:
             here.lock.take()
-            here.transitions = kept
+            before, here.transitions = here.transitions, kept
             here.config_version = 0
             partition_room.note_begin(here)
             here.lock.give()
+            del before
 
     def recorded(self, bytes topic_id, int index) -> list[tuple]:
         """(kind, now, what was asked, data, what came of it) of each transition since the last time, in the order in which they happened; also of a
-        partition that is no more. The configurations that CONFIGURE tells of by number are in `configurations`."""
+        partition that is no more. The configurations that CONFIGURE tells of by number are in `configurations`. Nothing, if none are kept."""
         cdef Partition* here = self.held(topic_id, index)
         kept = self.recorded_before.pop((topic_id, index), [])
-        return kept + self.taken(here) if here != NULL else kept
+        return kept + self.taken(here) if here != NULL and here.transitions != NULL else kept
 
     cdef list taken(self, Partition* here):
         """The transitions of a partition, which keeps them no longer."""
@@ -750,7 +813,23 @@ cdef class Core:
 
     def configurations(self, bytes topic_id, int index) -> list:
         """The configurations that a partition had since transitions are kept: number 0 at the beginning."""
-        return list(self.recorded_configs[topic_id, index])
+        return list(self.recorded_configs.get((topic_id, index), ())) if self.recorded_configs is not None else []
+
+
+cdef TopicId id_from(bytes topic_id):
+    """16 bytes."""
+    assert len(topic_id) == UUID_BYTES
+    return TopicId(PyBytes_AS_STRING(topic_id))
+
+
+cdef bytes bytes_of(const TopicId& topic_id):
+    """The same, for Python."""
+    return PyBytes_FromStringAndSize(topic_id.bytes(), UUID_BYTES)
+
+
+cdef tuple named_by(const Key& key):
+    """(topic id, partition) of a partition's key."""
+    return bytes_of(key.topic), key.index
 
 
 cdef void free_partition(Partition* here) noexcept:

@@ -11,21 +11,20 @@ The threads run no Python. They take no signal, and do not live on in a process 
 
 from libc.errno cimport errno
 from libc.stdint cimport int64_t
-from libc.string cimport memcpy
 from libcpp.vector cimport vector
 from posix.unistd cimport close, getpid
 
 from fiducial.fastpath.core cimport Core
 from fiducial.fastpath.flusher cimport FLUSHERS, Flusher, run_flusher
 from fiducial.fastpath.frames cimport free_turn, new_turn
-from fiducial.fastpath.front cimport THREADS_MAX, Front, thread_of
-from fiducial.fastpath.mail cimport ANSWER, HANG_UP, Letter, Note, close_jobs, open_jobs, open_mailbox, post, ring, take_notes
+from fiducial.fastpath.front cimport THREADS_MAX, Door, Front, thread_of
+from fiducial.fastpath.mail cimport ANSWER, HANG_UP, WELCOME, Letter, Note, close_jobs, open_jobs, open_mailbox, post, ring, take_notes
 from fiducial.fastpath.mail cimport CLOSING as CLOSING_
 from fiducial.fastpath.mail cimport COLD_REQUEST as COLD_REQUEST_
 from fiducial.fastpath.mail cimport GONE as GONE_
 from fiducial.fastpath.mail cimport TROUBLE as TROUBLE_
 from fiducial.fastpath.sending cimport Piece, copied_piece
-from fiducial.fastpath.system cimport SIG_SETMASK, pthread_create, pthread_join, pthread_sigmask, pthread_t, sigfillset, sigset_t
+from fiducial.fastpath.system cimport SIG_SETMASK, getpeername, pthread_create, pthread_join, pthread_sigmask, pthread_t, sigfillset, sigset_t, sockaddr, sockaddr_in6
 from fiducial.fastpath.workers cimport Worker, free_worker, new_worker, run_worker
 
 import os
@@ -50,14 +49,16 @@ cdef class Driver:
         self.front.mailbox.bell = self.front.jobs.bell = -1
         self.owner = getpid()
 
-    def __init__(self, core: Core, listeners: list[int], threads: int, settings: object, ends: dict[int, str]) -> None:
-        """`listeners`: descriptors of sockets that listen, and do not block; `ends`: why a verdict ends a connection."""
+    def __init__(self, core: Core, doors: list[tuple[int, int]], threads: int, settings: object, ends: dict[int, str]) -> None:
+        """`doors`: descriptors of sockets that listen, and do not block, each with the number of its listener; `ends`: why a verdict ends a
+        connection."""
         cdef int number
         cdef Worker* worker
         self.core = core
         self.front.plane = core.plane
         core.draw_session_ids_here()  # nobody but the control plane's own thread may change it
-        self.front.listeners = listeners
+        for fd, listener in doors:
+            self.front.doors.push_back(Door(fd, listener))
         self.front.idle_ms = settings.connections_max_idle_ms
         self.front.frame_bytes_max = settings.socket_request_max_bytes
         self.front.held_bytes_max = settings.queued_max_request_bytes
@@ -137,8 +138,8 @@ cdef class Driver:
         """Readable when there are notes."""
         return self.front.mailbox.bell
 
-    def notes(self) -> list[tuple[int, int, str, bytes]]:
-        """(what it is about, connection, HOST:PORT, text), in order. Of a cold request the text is its frame, without the length; from where it
+    def notes(self) -> list[tuple[int, int, int, str, bytes]]:
+        """(what it is about, connection, its listener, HOST:PORT, text), in order. Of a cold request the text is its frame, without the length; from where it
         comes is said with the first of its connection."""
         cdef vector[Note] taken
         cdef int64_t unsaid
@@ -148,12 +149,22 @@ cdef class Driver:
         found = []
         for index in range(taken.size()):
             note = &taken[index]
-            found.append((<int>note.matter, note.connection, (<bytes>note.peer).decode(), <bytes>note.text))
+            found.append((<int>note.matter, note.connection, note.listener, (<bytes>note.peer).decode(), <bytes>note.text))
         if unsaid:
-            found.append((TROUBLE, 0, "", b"%d lines more were left out here" % unsaid))
+            found.append((TROUBLE, 0, 0, "", b"%d lines more were left out here" % unsaid))
         return found
 
     # What they are told
+
+    def welcome(self, int fd, int client, int listener) -> None:
+        """A connection more: this descriptor, ours from now on, as if the client of the other had connected. OSError if that is gone."""
+        cdef Letter letter
+        letter.errand, letter.connection, letter.fd, letter.listener = WELCOME, 0, fd, listener
+        letter.address.size = sizeof(sockaddr_in6)
+        if getpeername(client, <sockaddr*>&letter.address.name, &letter.address.size) < 0:
+            close(fd)
+            raise OSError(errno, os.strerror(errno))
+        self.send(&letter)  # to the thread of connection 0, which accepts them all
 
     def answer(self, int64_t connection, bytes data not None) -> None:
         """Send this, if anything: the connection's requests so far are finished. Nothing, if it is gone."""
@@ -188,12 +199,20 @@ cdef class Driver:
     @property
     def received_bytes(self) -> int:
         """Of all clients so far."""
-        return self.front.received_bytes.get()
+        cdef size_t index
+        cdef int64_t found = 0
+        for index in range(self.workers.size()):
+            found += self.workers[index].received_bytes.get()
+        return found
 
     @property
     def sent_bytes(self) -> int:
         """To all clients so far."""
-        return self.front.sent_bytes.get()
+        cdef size_t index
+        cdef int64_t found = 0
+        for index in range(self.workers.size()):
+            found += self.workers[index].sent_bytes.get()
+        return found
 
     @property
     def held_bytes(self) -> int:

@@ -2,14 +2,12 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
 """Fetch: one request, many partitions; it answers at once, or waits. It decides what `models/fetch.py` and `models/sessions.py` decide."""
 
-from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t
+from libc.stdint cimport int16_t, int32_t, int64_t
 from cython.operator cimport dereference
 from libc.string cimport memcpy
-from libcpp.algorithm cimport sort
-from libcpp.map cimport map as ordered_map
+from libcpp.algorithm cimport sort, swap
 from libcpp.string cimport string
-from libcpp.unordered_map cimport unordered_map
-from libcpp.unordered_set cimport unordered_set
+from libcpp.string_view cimport string_view
 from libcpp.utility cimport pair
 from libcpp.vector cimport vector
 
@@ -29,14 +27,16 @@ from fiducial.fastpath.codec_structs cimport (
     default_partition_data,
     encode_fetch_response,
 )
-from fiducial.fastpath.log cimport Place
+from fiducial.fastpath.keys cimport NOWHERE, Key, Places, TopicId
 from fiducial.fastpath.partition cimport Asked, Partition, Read
 from fiducial.fastpath cimport partition as partition_room
-from fiducial.fastpath.table cimport id_from, id_named, is_identified, key_of, no_id, partition_of, span_of, text_of
-from fiducial.fastpath.turn cimport MALFORMED, PARKED, REPLIED, begin_answer, end_answer
+from fiducial.fastpath cimport table as table_room
+from fiducial.fastpath.table cimport id_named, name_of, partition_at, partition_of, span_of, text_of
+from fiducial.fastpath.turn cimport MALFORMED, PARKED, REPLIED, begin_answer, begin_places, end_answer
 from fiducial.fastpath.wire cimport UUID_BYTES, Frame, allocate
 
 cdef enum:
+    OFFSET_OUT_OF_RANGE = 1
     UNKNOWN_TOPIC_OR_PARTITION = 3
     NOT_LEADER_OR_FOLLOWER = 6
     INVALID_REQUEST = 42
@@ -55,81 +55,72 @@ cdef enum:
     EVICTION_MS = 120000
     READ_COMMITTED = 1
     FUTURE_LOCAL_REPLICA = -3
+    KEPT_MAX = 1 << 12  # partitions: for a request with more, room is made anew
 
 cdef int32_t EPOCH_MAX = 2147483647
-
-
-cdef cppclass Given:  # what one partition answers
-    PartitionData data
-    int64_t size_bytes
-    bint is_refused
-    bint diverges
-    int64_t lies_bytes  # what the segment has for it, as far as partition_max_bytes goes, be there room for it or not
-    int64_t begins  # the base offset of the segment that the offset lies in
-    int64_t ends  # and of the one in which what may be read ends
 
 
 # What is wanted
 
 
-cdef string session_key(bint by_name, const string& topic, int32_t index) noexcept nogil:
-    """Names and ids cannot meet: a name is told apart by its first byte."""
-    cdef string text
-    text.push_back(b"n" if by_name else b"i")
-    text.append(topic)
-    return key_of(text, index)
+cdef Key key_of(const Wanted* wanted) noexcept nogil:
+    """What makes two entries of one request, or of a session, the same partition."""
+    return Key(wanted.topic_id, string_view(wanted.name), wanted.index)
 
 
-cdef vector[Wanted] wanted_of(Turn* turn, const FetchRequest* request, int version) noexcept nogil:
-    """LOG-FETCH-11: each partition once, the last entry for it, with the topic's name beside an id that is known."""
-    cdef vector[Wanted] found
-    cdef unordered_map[string, size_t] seen
+cdef bint take_wanted(Turn* turn, const FetchRequest* request, int version, vector[Cached]* found) noexcept nogil:
+    """LOG-FETCH-11: each partition once, the last entry for it, with the topic's name beside an id that is known. False: there is no memory."""
     cdef FetchTopic* topic
-    cdef Wanted wanted
+    cdef Places places
+    cdef TopicId topic_id
+    cdef string_view name
+    cdef size_t named = 0
     cdef int32_t t, p
     cdef bint by_id = version >= BY_ID_FROM
     for t in range(request.topics_count):
+        named += request.topics[t].partitions_count
+    if not begin_places(turn, &places, named):
+        return False
+    found.resize(named)
+    for t in range(request.topics_count):
         topic = &request.topics[t]
-        wanted.topic_id = id_from(topic.topic_id) if by_id else no_id()
-        wanted.has_name = not by_id or is_identified(turn.table, wanted.topic_id)
-        wanted.name.clear()
-        if wanted.has_name:
-            wanted.name = turn.table.names[wanted.topic_id] if by_id else text_of(topic.topic)
+        topic_id = TopicId(topic.topic_id) if by_id else TopicId()
+        name = name_of(turn.table, topic_id) if by_id else text_of(topic.topic)
         for p in range(topic.partitions_count):
-            take_partition(&wanted, &topic.partitions[p], by_id)
-            if seen.count(wanted.key):
-                found[seen[wanted.key]] = wanted
-            else:
-                seen[wanted.key] = found.size()
-                found.push_back(wanted)
-    return found
+            take_partition(&found[0][places.put(Key(topic_id, name, topic.partitions[p].partition))], topic_id, name, by_id, &topic.partitions[p])
+    found.resize(places.size())
+    return True
 
 
-cdef void take_partition(Wanted* wanted, const FetchPartition* asked, bint by_id) noexcept nogil:
-    """One partition of a topic."""
+cdef void take_partition(Cached* entry, const TopicId& topic_id, string_view name, bint by_id, const FetchPartition* asked) noexcept nogil:
+    """One partition of a topic, of which nothing was told yet."""
+    cdef Wanted* wanted = &entry.wanted
+    entry.high_watermark = entry.log_start = -1
+    wanted.topic_id = topic_id
+    wanted.name.assign(name.data(), name.size())
+    wanted.has_name = not by_id or not name.empty()
     wanted.index = asked.partition
     wanted.offset = asked.fetch_offset
     wanted.max_bytes = asked.partition_max_bytes
     wanted.current_leader_epoch = asked.current_leader_epoch
     wanted.last_fetched_epoch = asked.last_fetched_epoch
-    wanted.key = session_key(not by_id, wanted.topic_id if by_id else wanted.name, wanted.index)
 
 
-cdef string id_of(Turn* turn, const Wanted* wanted) noexcept nogil:
-    """The id of the topic that is meant, by id or by name."""
-    if wanted.topic_id != no_id():
-        return wanted.topic_id
-    return id_named(turn.table, wanted.name) if wanted.has_name else no_id()
+cdef Key place_of(Turn* turn, const Wanted* wanted) noexcept nogil:
+    """The partition that is meant, by its topic's id, whether it was asked for by id or by name."""
+    if wanted.topic_id.is_none() and wanted.has_name:
+        return Key(id_named(turn.table, string_view(wanted.name)), wanted.index)
+    return Key(wanted.topic_id, wanted.index)
 
 
 cdef int16_t wanted_error(Turn* turn, const Wanted* wanted) noexcept nogil:
     """WANTED_CHECK: LOG-FETCH-9, LOG-SESSION-7, LOG-FETCH-4, in this order; 0 if nothing is wrong."""
-    cdef bint is_known = is_identified(turn.table, wanted.topic_id)
+    cdef bint is_known = not name_of(turn.table, wanted.topic_id).empty()
     if not wanted.has_name and not is_known:
         return UNKNOWN_TOPIC_ID
-    if wanted.topic_id != no_id() and not is_known and partition_of(turn.table, id_named(turn.table, wanted.name), wanted.index) != NULL:
+    if not wanted.topic_id.is_none() and not is_known and partition_of(turn.table, id_named(turn.table, string_view(wanted.name)), wanted.index) != NULL:
         return INCONSISTENT_TOPIC_ID
-    return UNKNOWN_TOPIC_OR_PARTITION if partition_of(turn.table, id_of(turn, wanted), wanted.index) == NULL else 0
+    return UNKNOWN_TOPIC_OR_PARTITION if partition_at(turn.table, place_of(turn, wanted)) == NULL else 0
 
 
 # Sessions
@@ -186,91 +177,112 @@ cdef int32_t begin_session(Turn* turn, Fetches* fetches, Plan* plan) noexcept no
     return session_id
 
 
-cdef vector[Cached] merged(const vector[Cached]& cached, const vector[Wanted]& wanted, const unordered_set[string]& forgotten) noexcept nogil:
-    """LOG-SESSION-10: changed ones in place, new ones at the end, forgotten ones gone, asked for or not."""
-    cdef vector[Cached] kept
-    cdef unordered_map[string, size_t] asked
-    cdef Cached entry
-    cdef size_t index
+cdef bint merge(Turn* turn, const vector[Cached]& cached, const vector[Cached]& wanted, const FetchRequest* request, Plan* plan) noexcept nogil:
+    """LOG-SESSION-10: changed ones in place, new ones at the end, forgotten ones gone, asked for or not. False: there is no memory."""
+    cdef vector[Cached]* kept = &plan.partitions
+    cdef Places forgotten, asked, before
+    cdef Cached* entry
+    cdef size_t index, at, count = 0
+    if not take_forgotten(turn, request, plan.header.api_version, &forgotten):
+        return False
+    if not begin_places(turn, &asked, wanted.size()) or not begin_places(turn, &before, cached.size()):
+        return False
     for index in range(wanted.size()):
-        if forgotten.count(wanted[index].key) == 0:
-            asked[wanted[index].key] = index
+        asked.put(key_of(&wanted[index].wanted))
+    kept.resize(cached.size() + wanted.size())
     for index in range(cached.size()):
-        if forgotten.count(cached[index].wanted.key):
+        before.put(key_of(&cached[index].wanted))
+        if forgotten.find(key_of(&cached[index].wanted)) != NOWHERE:
             continue
-        entry = cached[index]
-        if asked.count(entry.wanted.key):
-            entry.wanted = wanted[asked[cached[index].wanted.key]]
-            if not entry.wanted.has_name:  # its topic is no more, but was known by name
-                entry.wanted.has_name = cached[index].wanted.has_name
-                entry.wanted.name = cached[index].wanted.name
-            asked.erase(cached[index].wanted.key)
-        kept.push_back(entry)
-    entry.high_watermark = entry.log_start = -1
+        entry = &kept[0][count]
+        entry[0] = cached[index]
+        count += 1
+        at = asked.find(key_of(&cached[index].wanted))
+        if at != NOWHERE:
+            change(&entry.wanted, &wanted[at].wanted)
     for index in range(wanted.size()):
-        if asked.count(wanted[index].key):
-            entry.wanted = wanted[index]
-            kept.push_back(entry)
-    return kept
+        if before.find(key_of(&wanted[index].wanted)) == NOWHERE and forgotten.find(key_of(&wanted[index].wanted)) == NOWHERE:
+            kept[0][count] = wanted[index]
+            count += 1
+    kept.resize(count)
+    return True
 
 
-cdef unordered_set[string] forgotten_of(const FetchRequest* request, int version) noexcept nogil:
-    """The keys of the partitions that the session shall forget."""
-    cdef unordered_set[string] keys
+cdef void change(Wanted* entry, const Wanted* asked) noexcept nogil:
+    """It is asked for otherwise now. A topic that is no more, but was known by name, keeps that."""
+    cdef string name
+    cdef bint keeps_name = not asked.has_name and entry.has_name
+    if keeps_name:
+        name.swap(entry.name)
+    entry[0] = asked[0]
+    if keeps_name:
+        entry.has_name = True
+        entry.name.swap(name)
+
+
+cdef bint take_forgotten(Turn* turn, const FetchRequest* request, int version, Places* keys) noexcept nogil:
+    """The partitions that the session shall forget. False: there is no memory."""
     cdef ForgottenTopic* topic
-    cdef bint by_id = version >= BY_ID_FROM
+    cdef TopicId topic_id
+    cdef size_t named = 0
     cdef int32_t t, p
     for t in range(request.forgotten_topics_data_count):
+        named += request.forgotten_topics_data[t].partitions_count
+    if not begin_places(turn, keys, named):
+        return False
+    for t in range(request.forgotten_topics_data_count):
         topic = &request.forgotten_topics_data[t]
+        topic_id = TopicId(topic.topic_id) if version >= BY_ID_FROM else TopicId()
         for p in range(topic.partitions_count):
-            keys.insert(session_key(not by_id, id_from(topic.topic_id) if by_id else text_of(topic.topic), topic.partitions[p]))
-    return keys
+            keys.put(Key(topic_id, text_of(topic.topic), topic.partitions[p]))
+    return True
 
 
 # The plan
 
 
-cdef void plan_fetch(Turn* turn, Fetches* fetches, const FetchRequest* request, Plan* plan) noexcept nogil:
-    """LOG-SESSION-1: the session brought up to date, and what is to be read."""
+cdef bint plan_fetch(Turn* turn, Fetches* fetches, const FetchRequest* request, Plan* plan) noexcept nogil:
+    """LOG-SESSION-1: the session brought up to date, and what is to be read. False: there is no memory."""
     cdef int version = plan.header.api_version
     cdef int64_t min_bytes = request.min_bytes, max_bytes = request.max_bytes
-    cdef vector[Wanted] wanted = wanted_of(turn, request, version)
+    cdef vector[Cached]* wanted = &fetches.desk.wanted
     cdef Session* session
-    cdef Cached entry
     cdef int16_t error
     cdef bint is_stray
     cdef size_t index
+    if not take_wanted(turn, request, version, wanted):
+        return False
     plan.session_id = 0
-    entry.high_watermark = entry.log_start = -1
     if plan.kind == INCREMENTAL:
         session = fetches.sessions[request.session_id]
-        plan.partitions = merged(session.partitions, wanted, forgotten_of(request, version))
+        if not merge(turn, session.partitions, wanted[0], request, plan):
+            return False
         if plan.partitions.empty():
             close_session(fetches, request.session_id)
             plan.kind = SESSIONLESS
-            for index in range(wanted.size()):
-                entry.wanted = wanted[index]
-                plan.partitions.push_back(entry)
+            plan.partitions = wanted[0]
         else:
             plan.session_id = request.session_id
             session.next_epoch = 1 if session.next_epoch == EPOCH_MAX else session.next_epoch + 1
-            session.partitions = plan.partitions
+            session.partitions.assign(plan.partitions.begin(), plan.partitions.end())
             session.used_ms = turn.now
     else:
         close_session(fetches, request.session_id)
-        for index in range(wanted.size()):
-            entry.wanted = wanted[index]
-            plan.partitions.push_back(entry)
+        plan.partitions.swap(wanted[0])
         if plan.kind == FULL:
             plan.session_id = begin_session(turn, fetches, plan)
+    plan.strays.clear()
+    plan.began.clear()
     for index in range(plan.partitions.size()):
         error = wanted_error(turn, &plan.partitions[index].wanted)
         is_stray = error == UNKNOWN_TOPIC_ID or error == UNKNOWN_TOPIC_OR_PARTITION
         plan.strays.push_back(<char>is_stray)
+    plan.listener = turn.listener
     plan.isolation = request.isolation_level
     plan.replica_id = request.replica_state.replica_id if version >= REPLICA_STATE_FROM else request.replica_id
     plan.max_bytes = min(max_bytes, turn.table.fetch_max_bytes)
     plan.min_bytes = min(min_bytes, plan.max_bytes)
+    return True
 
 
 cdef bint isolation_is_unknown(Turn* turn, const Plan* plan) noexcept nogil:
@@ -307,7 +319,7 @@ cdef void begin_given(Given* given, int32_t index, int16_t error) noexcept nogil
 
 
 cdef void read_one(
-    Turn* turn, const Plan* plan, const Wanted* wanted, int64_t remaining, bint nothing_yet, bint is_stray, vector[string]* watched, Given* given
+    Turn* turn, const Plan* plan, const Wanted* wanted, int64_t remaining, bint nothing_yet, bint is_stray, vector[Key]* watched, Given* given
 ) noexcept nogil:
     """LOG-FETCH-3: one partition, with what is left of the request's max_bytes. Whoever will wait for it is watching from then on: `watched`."""
     cdef int16_t error = wanted_error(turn, wanted)
@@ -319,7 +331,7 @@ cdef void read_one(
         if is_stray:
             given.data.aborted_transactions_count = 0
         return
-    partition = partition_of(turn.table, id_of(turn, wanted), wanted.index)
+    partition = partition_at(turn.table, place_of(turn, wanted))
     asked.offset = wanted.offset
     asked.max_bytes = remaining if remaining < wanted.max_bytes else wanted.max_bytes
     asked.isolation = plan.isolation
@@ -329,7 +341,9 @@ cdef void read_one(
     asked.last_fetched_epoch = wanted.last_fetched_epoch
     partition_room.fetch(partition, &asked, watched != NULL, turn.now, &read)
     if watched != NULL:
-        watched.push_back(key_of(partition.topic_id, partition.index))
+        watched.push_back(table_room.key_of(partition))
+    given.lies_bytes = min(read.span.lies_bytes, max(<int64_t>wanted.max_bytes, <int64_t>0))
+    given.begins, given.ends = read.span.begins, read.span.ends
     if read.error != 0:
         given.data.error_code = read.error
         given.is_refused = True
@@ -337,8 +351,6 @@ cdef void read_one(
             given.data.current_leader.leader_id = turn.table.broker_id
             given.data.current_leader.leader_epoch = read.leader_epoch
         return
-    given.lies_bytes = min(read.span.lies_bytes, max(<int64_t>wanted.max_bytes, <int64_t>0))
-    given.begins, given.ends = read.span.begins, read.span.ends
     found(turn, plan, &read, given)
 
 
@@ -360,7 +372,7 @@ cdef void found(Turn* turn, const Plan* plan, const Read* read, Given* given) no
         turn.places.push_back(read.place)
 
 
-cdef void read_all(Turn* turn, const Plan* plan, vector[string]* watched, vector[Given]* given) noexcept nogil:
+cdef void read_all(Turn* turn, const Plan* plan, vector[Key]* watched, vector[Given]* given) noexcept nogil:
     """Every partition in turn, each with what those before it have left of max_bytes. `watched`: NULL, or the keys of those that are watched now."""
     cdef int64_t remaining = plan.max_bytes
     cdef bint nothing_yet = True
@@ -373,6 +385,11 @@ cdef void read_all(Turn* turn, const Plan* plan, vector[string]* watched, vector
             nothing_yet = nothing_yet and given[0][index].size_bytes == 0
 
 
+cdef bint has_error(const Plan* plan, const Given* given) noexcept nogil:
+    """LOG-FETCH-14: that the records at its offset were deleted since the request came is none."""
+    return given.is_refused and (plan.began.empty() or given.data.error_code != OFFSET_OUT_OF_RANGE)
+
+
 cdef bint is_enough(const Plan* plan, const vector[Given]& given) noexcept nogil:
     """LOG-FETCH-1: nothing there, enough bytes, an error, a divergence, or a segment that will not grow."""
     cdef int64_t returned = 0, lies_bytes = 0
@@ -382,7 +399,7 @@ cdef bint is_enough(const Plan* plan, const vector[Given]& given) noexcept nogil
         if plan.strays[index]:
             continue
         is_awaited = True
-        if given[index].is_refused or given[index].diverges:
+        if has_error(plan, &given[index]) or given[index].diverges:
             return True
         if given[index].ends != (plan.began[index] if has_waited else given[index].begins):
             return True
@@ -405,77 +422,90 @@ cdef bint is_news(const Cached* cached, const Given* given) noexcept nogil:
     )
 
 
-cdef void remember_answers(Fetches* fetches, const Plan* plan, const vector[Given]& given) noexcept nogil:
+cdef void remember_answers(Turn* turn, Fetches* fetches, const Plan* plan, const vector[Given]& given) noexcept nogil:
     """LOG-SESSION-9: what was answered, and the order in which partitions are read next."""
-    cdef Session* session = fetches.sessions[plan.session_id]
-    cdef unordered_map[string, size_t] places
-    cdef vector[Cached] ahead, behind
-    cdef Cached entry
+    cdef vector[Cached]* partitions = &fetches.sessions[plan.session_id].partitions
+    cdef Places places
+    cdef Cached* entry
     cdef size_t index, at
-    cdef bint is_new = plan.kind == FULL, goes_behind
+    cdef bint is_new = plan.kind == FULL
+    if not begin_places(turn, &places, plan.partitions.size()):
+        return
     for index in range(plan.partitions.size()):
-        places[plan.partitions[index].wanted.key] = index
-    for index in range(session.partitions.size()):
-        entry = session.partitions[index]
-        if places.count(entry.wanted.key) == 0:
-            ahead.push_back(entry)
-            continue
-        at = places[entry.wanted.key]
-        entry.high_watermark = given[at].data.high_watermark
-        entry.log_start = given[at].data.log_start_offset
-        goes_behind = plan.strays[at] != 0 if is_new else given[at].size_bytes > 0
-        if goes_behind:
-            behind.push_back(entry)
+        places.put(key_of(&plan.partitions[index].wanted))
+    for index in range(partitions.size()):
+        entry = &partitions[0][index]
+        entry.goes_behind = False
+        at = places.find(key_of(&entry.wanted))
+        if at != NOWHERE:
+            entry.high_watermark = given[at].data.high_watermark
+            entry.log_start = given[at].data.log_start_offset
+            entry.goes_behind = plan.strays[at] != 0 if is_new else given[at].size_bytes > 0
+    put_in_order(partitions, &fetches.desk.wanted)
+
+
+cdef void put_in_order(vector[Cached]* partitions, vector[Cached]* room) noexcept nogil:
+    """Those that go behind, behind the others."""
+    cdef size_t index, ahead = 0, behind = 0
+    room.resize(partitions.size())
+    for index in range(partitions.size()):
+        behind += not partitions[0][index].goes_behind
+    for index in range(partitions.size()):
+        if partitions[0][index].goes_behind:
+            swap[Cached](room[0][behind], partitions[0][index])
+            behind += 1
         else:
-            ahead.push_back(entry)
-    ahead.insert(ahead.end(), behind.begin(), behind.end())
-    session.partitions = ahead
+            swap[Cached](room[0][ahead], partitions[0][index])
+            ahead += 1
+    partitions.swap(room[0])
 
 
-cdef void respond(Turn* turn, int64_t connection, const Plan* plan, vector[Given]* given, int16_t error, int32_t session_id) noexcept nogil:
+cdef void respond(Turn* turn, Desk* desk, int64_t connection, const Plan* plan, int16_t error, int32_t session_id) noexcept nogil:
     """The answers in order, those of one topic together where they follow each other; of an incremental fetch, the news only."""
     cdef FetchResponse response
     cdef FetchResponseNodeEndpoint endpoint
-    cdef vector[vector[PartitionData]] grouped
-    cdef vector[FetchableTopicResponse] topics
     cdef FetchableTopicResponse topic
+    cdef FetchableTopicResponse* last
     cdef const Wanted* wanted
-    cdef string key, key_before
+    cdef const Wanted* before = NULL
+    cdef PartitionData* partitions
     cdef Frame frame
     cdef size_t index
     default_fetch_response(&response)
     response.error_code = error
     response.session_id = session_id
-    for index in range(given.size()):
-        wanted = &plan.partitions[index].wanted
-        if plan.kind == INCREMENTAL and error == 0 and not is_news(&plan.partitions[index], &given[0][index]):
+    desk.topics.clear()
+    desk.partitions.clear()
+    for index in range(desk.given.size()):
+        if plan.kind == INCREMENTAL and error == 0 and not is_news(&plan.partitions[index], &desk.given[index]):
             continue
-        key = wanted.topic_id
-        key.append(wanted.name)
-        if topics.empty() or key != key_before:
-            key_before = key
+        wanted = &plan.partitions[index].wanted
+        if before == NULL or wanted.topic_id != before.topic_id or wanted.name != before.name:
             default_fetchable_topic_response(&topic)
-            topic.topic = span_of(wanted.name)
-            memcpy(topic.topic_id, wanted.topic_id.data(), UUID_BYTES)
-            topics.push_back(topic)
-            grouped.resize(topics.size())
-        grouped.back().push_back(given[0][index].data)
-        if given[0][index].data.current_leader.leader_id >= 0:
+            topic.topic = span_of(string_view(wanted.name))
+            memcpy(topic.topic_id, wanted.topic_id.bytes(), UUID_BYTES)
+            desk.topics.push_back(topic)
+        before = wanted
+        last = &desk.topics.back()
+        last.partitions_count += 1
+        desk.partitions.push_back(desk.given[index].data)
+        if desk.given[index].data.current_leader.leader_id >= 0:
             response.node_endpoints = &endpoint
             response.node_endpoints_count = 1
-    for index in range(topics.size()):
-        topics[index].partitions = grouped[index].data()
-        topics[index].partitions_count = <int32_t>grouped[index].size()
-    response.responses = topics.data()
-    response.responses_count = <int32_t>topics.size()
+    partitions = desk.partitions.data()
+    for index in range(desk.topics.size()):
+        desk.topics[index].partitions = partitions
+        partitions += desk.topics[index].partitions_count
+    response.responses = desk.topics.data()
+    response.responses_count = <int32_t>desk.topics.size()
     if plan.replica_id >= 0:
         response.node_endpoints_count = 0
     if response.node_endpoints_count > 0:
         default_fetch_response_node_endpoint(&endpoint)
         endpoint.node_id = turn.table.broker_id
-        endpoint.host = span_of(turn.table.host)
-        endpoint.port = turn.table.port
-        endpoint.rack = span_of(turn.table.rack)
+        endpoint.host = span_of(string_view(turn.table.endpoints[plan.listener].host))
+        endpoint.port = turn.table.endpoints[plan.listener].port
+        endpoint.rack = span_of(string_view(turn.table.rack))
         if not turn.table.has_rack:
             endpoint.rack.size = -1
     begin_answer(turn, connection, plan.header.correlation_id, plan.header.is_flexible, &frame)
@@ -483,11 +513,11 @@ cdef void respond(Turn* turn, int64_t connection, const Plan* plan, vector[Given
     end_answer(turn, &frame)
 
 
-cdef void answer(Turn* turn, Fetches* fetches, int64_t connection, const Plan* plan, vector[Given]* given) noexcept nogil:
+cdef void answer(Turn* turn, Fetches* fetches, int64_t connection, const Plan* plan) noexcept nogil:
     """The reply, and the session with what it now knows to have been answered."""
     if fetches.sessions.count(plan.session_id):
-        remember_answers(fetches, plan, given[0])
-    respond(turn, connection, plan, given, 0, plan.session_id)
+        remember_answers(turn, fetches, plan, fetches.desk.given)
+    respond(turn, fetches.desk, connection, plan, 0, plan.session_id)
 
 
 cdef void spoil(Turn* turn, int64_t connection, const Header* header, const FetchRequest* request, int16_t error) noexcept nogil:
@@ -528,47 +558,62 @@ cdef Verdict answer_fetch(Turn* turn, Fetches* fetches, int64_t connection, cons
     ticket = turn.tickets.add(1)
     fetches.lock.take()
     verdict = answer_or_park(turn, fetches, connection, ticket, header, &request)
+    clear(fetches)
     fetches.lock.give()
     return verdict
 
 
 cdef Verdict answer_or_park(Turn* turn, Fetches* fetches, int64_t connection, int64_t ticket, const Header* header, const FetchRequest* request) noexcept nogil:
     """Check the session, plan, read."""
-    cdef Plan plan
-    cdef vector[Given] given
+    cdef Plan* plan = &fetches.desk.plan
+    cdef vector[Given]* given = &fetches.desk.given
     cdef int16_t error
     plan.header = header[0]
     plan.kind = FULL if request.session_epoch == INITIAL_EPOCH else SESSIONLESS if request.session_epoch == FINAL_EPOCH else INCREMENTAL
     if plan.kind == INCREMENTAL:
         error = session_error(fetches, request, header.api_version)
         if error != 0:
-            respond(turn, connection, &plan, &given, error, 0)
+            given.clear()
+            respond(turn, fetches.desk, connection, plan, error, 0)
             return REPLIED
-    plan_fetch(turn, fetches, request, &plan)
-    if isolation_is_unknown(turn, &plan):
+    if not plan_fetch(turn, fetches, request, plan):
+        return MALFORMED
+    if isolation_is_unknown(turn, plan):
         spoil(turn, connection, header, request, INVALID_REQUEST)
         return REPLIED
-    read_all(turn, &plan, NULL, &given)
-    if request.max_wait_ms <= 0 or is_enough(&plan, given):
-        answer(turn, fetches, connection, &plan, &given)
+    read_all(turn, plan, NULL, given)
+    if request.max_wait_ms <= 0 or is_enough(plan, given[0]):
+        answer(turn, fetches, connection, plan)
         return REPLIED
-    return park(turn, fetches, connection, ticket, &plan, &given, request.max_wait_ms)
+    return park(turn, fetches, connection, ticket, request.max_wait_ms)
+
+
+cdef void clear(Fetches* fetches) noexcept nogil:
+    """A large request leaves no room behind that nobody may need again."""
+    if fetches.desk.given.capacity() > KEPT_MAX or fetches.desk.wanted.capacity() > KEPT_MAX:
+        del fetches.desk
+        fetches.desk = new Desk()
 
 
 # Waiting
 
 
-cdef Verdict park(Turn* turn, Fetches* fetches, int64_t connection, int64_t ticket, Plan* plan, vector[Given]* given, int32_t wait_ms) noexcept nogil:
-    """The fetch waits for any of its partitions, and for its deadline; unless there is enough by the time that they all know of it."""
-    cdef Parked* parked = new Parked()
-    cdef unordered_set[string] keys
-    cdef string key
+cdef Verdict park(Turn* turn, Fetches* fetches, int64_t connection, int64_t ticket, int32_t wait_ms) noexcept nogil:
+    """THREAD-WAIT-1: the fetch waits for any of its partitions, and for its deadline; unless there is enough by the time that they all know of it."""
+    cdef Plan* plan = &fetches.desk.plan
+    cdef vector[Given]* given = &fetches.desk.given
+    cdef Parked* parked
+    cdef Places keys
+    cdef Key key
     cdef size_t index
+    if not begin_places(turn, &keys, plan.partitions.size()):
+        return MALFORMED
+    parked = new Parked()
     for index in range(given.size()):
         plan.began.push_back(given[0][index].begins)
     read_all(turn, plan, &parked.watched, given)
     if is_enough(plan, given[0]):
-        answer(turn, fetches, connection, plan, given)
+        answer(turn, fetches, connection, plan)
         watch_no_more(turn, parked)
         del parked
         return REPLIED
@@ -576,9 +621,8 @@ cdef Verdict park(Turn* turn, Fetches* fetches, int64_t connection, int64_t tick
     parked.connection = connection
     parked.deadline_ms = turn.now + wait_ms
     for index in range(plan.partitions.size()):
-        key = key_of(id_of(turn, &plan.partitions[index].wanted), plan.partitions[index].wanted.index)
-        if keys.count(key) == 0:
-            keys.insert(key)
+        key = place_of(turn, &plan.partitions[index].wanted)
+        if keys.put(key) == parked.wakes.size():
             parked.wakes.push_back(key)
             fetches.waiting[key].push_back(ticket)
     fetches.parked[ticket] = parked
@@ -588,11 +632,11 @@ cdef Verdict park(Turn* turn, Fetches* fetches, int64_t connection, int64_t tick
 
 
 cdef void watch_no_more(Turn* turn, Parked* parked) noexcept nogil:
-    """Its partitions, as far as they are still there, have one watcher less."""
+    """THREAD-WAIT-4: its partitions, as far as they are still there, have one watcher less."""
     cdef Partition* partition
     cdef size_t index
     for index in range(parked.watched.size()):
-        partition = turn.table.partitions[parked.watched[index]] if turn.table.partitions.count(parked.watched[index]) else NULL
+        partition = partition_at(turn.table, parked.watched[index])
         if partition != NULL:
             partition_room.watched_no_more(partition)
 
@@ -621,10 +665,9 @@ cdef void unpark(Turn* turn, Fetches* fetches, int64_t ticket) noexcept nogil:
 cdef void reconsider(Turn* turn, Fetches* fetches, int64_t ticket) noexcept nogil:
     """LOG-FETCH-2: something that the parked fetch waits for has changed; it is answered if there is enough now."""
     cdef Parked* parked = fetches.parked[ticket]
-    cdef vector[Given] given
-    read_all(turn, &parked.plan, NULL, &given)
-    if is_enough(&parked.plan, given):
-        answer(turn, fetches, parked.connection, &parked.plan, &given)
+    read_all(turn, &parked.plan, NULL, &fetches.desk.given)
+    if is_enough(&parked.plan, fetches.desk.given):
+        answer(turn, fetches, parked.connection, &parked.plan)
         unpark(turn, fetches, ticket)
 
 
@@ -638,8 +681,8 @@ cdef void reconsider_all(Turn* turn, Fetches* fetches, vector[int64_t]* tickets)
         reconsider(turn, fetches, tickets[0][index])
 
 
-cdef void wake(Turn* turn, Fetches* fetches, vector[string]* keys) noexcept nogil:
-    """These partitions changed."""
+cdef void wake(Turn* turn, Fetches* fetches, vector[Key]* keys) noexcept nogil:
+    """THREAD-WAIT-3: these partitions changed."""
     cdef vector[int64_t] tickets
     cdef vector[int64_t]* waiting
     cdef size_t index
@@ -652,27 +695,26 @@ cdef void wake(Turn* turn, Fetches* fetches, vector[string]* keys) noexcept nogi
     fetches.lock.give()
 
 
-cdef void wake_topic(Turn* turn, Fetches* fetches, const string& topic_id) noexcept nogil:
-    """The topic of this id is gone."""
-    cdef pair[string, vector[int64_t]] entry
+cdef void wake_topic(Turn* turn, Fetches* fetches, const TopicId& topic_id) noexcept nogil:
+    """THREAD-WAIT-6: the topic of this id is gone."""
+    cdef pair[Key, vector[int64_t]] entry
     cdef vector[int64_t] tickets
     fetches.lock.take()
     for entry in fetches.waiting:
-        if entry.first.compare(0, UUID_BYTES, topic_id) == 0:
+        if entry.first.topic == topic_id:
             tickets.insert(tickets.end(), entry.second.begin(), entry.second.end())
     reconsider_all(turn, fetches, &tickets)
     fetches.lock.give()
 
 
 cdef void time_out(Turn* turn, Fetches* fetches, int64_t ticket) noexcept nogil:
-    """The parked fetch has waited long enough: its answer with what there is. Nothing if it was answered before."""
+    """THREAD-WAIT-5: the parked fetch has waited long enough: its answer with what there is. Nothing if it was answered before."""
     cdef Parked* parked
-    cdef vector[Given] given
     fetches.lock.take()
     if fetches.parked.count(ticket):
         parked = fetches.parked[ticket]
-        read_all(turn, &parked.plan, NULL, &given)
-        answer(turn, fetches, parked.connection, &parked.plan, &given)
+        read_all(turn, &parked.plan, NULL, &fetches.desk.given)
+        answer(turn, fetches, parked.connection, &parked.plan)
         unpark(turn, fetches, ticket)
     fetches.lock.give()
 
@@ -692,7 +734,7 @@ cdef void forget_connection(Turn* turn, Fetches* fetches, int64_t connection) no
 
 
 cdef void forget_ticket(Turn* turn, Fetches* fetches, int64_t ticket) noexcept nogil:
-    """The same, for whoever knows what it waits for."""
+    """THREAD-WAIT-5: the same, for whoever knows what it waits for."""
     fetches.lock.take()
     if fetches.parked.count(ticket):
         unpark(turn, fetches, ticket)

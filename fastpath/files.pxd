@@ -31,5 +31,6 @@ cdef struct Files:
 
 cdef Files the_real_ones() noexcept nogil
 cdef Files files_at(size_t address) noexcept nogil  # a table that somebody else made
+cdef int write_held(Files* files, const string& path, const uint8_t* data, int64_t size) noexcept nogil  # a descriptor
 cdef int write_file(Files* files, const string& path, const uint8_t* data, int64_t size, bint is_synced) noexcept nogil
 cdef int replace_file(Files* files, const string& path, const uint8_t* data, int64_t size) noexcept nogil

@@ -164,16 +164,26 @@ cdef Files files_at(size_t address) noexcept nogil:
     return (<Files*>address)[0]
 
 
-cdef int write_file(Files* files, const string& path, const uint8_t* data, int64_t size, bint is_synced) noexcept nogil:
-    """The file holds these bytes and nothing else; on the disk too, if it is to be synced."""
+cdef int write_held(Files* files, const string& path, const uint8_t* data, int64_t size) noexcept nogil:
+    """The file holds these bytes and nothing else, and stays open: its descriptor; or -errno."""
     cdef int fd = files.open(files.context, path.c_str(), True)
     if fd < 0:
         return fd
     cdef int result = files.truncate(files.context, fd, 0)
     if result == 0:
         result = files.write_at(files.context, fd, data, size, 0)
-    if result == 0 and is_synced:
-        result = files.sync(files.context, fd)
+    if result == 0:
+        return fd
+    files.close(files.context, fd)
+    return result
+
+
+cdef int write_file(Files* files, const string& path, const uint8_t* data, int64_t size, bint is_synced) noexcept nogil:
+    """The file holds these bytes and nothing else; on the disk too, if it is to be synced."""
+    cdef int fd = write_held(files, path, data, size)
+    if fd < 0:
+        return fd
+    cdef int result = files.sync(files.context, fd) if is_synced else 0
     files.close(files.context, fd)
     return result
 

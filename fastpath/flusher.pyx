@@ -3,14 +3,13 @@
 """The threads that force files to the disk for all who wait. One has the whole of a partition in hand: who comes for it meanwhile is in the next
 group; others have others, since the disk takes what many ask for at once together."""
 
-from libc.stdint cimport int64_t
-from libcpp.string cimport string
 from libcpp.unordered_map cimport unordered_map
 from libcpp.vector cimport vector
 
 from fiducial.fastpath.clock cimport Clock, now_ms
 from fiducial.fastpath.frames cimport begin_turn, force, forced, note_due
 from fiducial.fastpath.front cimport post_answers, thread_of
+from fiducial.fastpath.keys cimport Key
 from fiducial.fastpath.mail cimport DISK_FAILED, SETTLED, Errand, Job, Letter, finish_jobs, post, silence, take_jobs
 from fiducial.fastpath.turn cimport Due
 
@@ -27,7 +26,7 @@ cdef void* run_flusher(void* flusher_) noexcept nogil:
         silence(front.jobs.bell)
         if front.is_stopping.get():
             return NULL
-        take_jobs(&front.jobs, &jobs)
+        take_jobs(&front.jobs, &jobs)  # THREAD-COMMIT-2: who comes from here on is answered after another flush
         if jobs.empty():
             continue
         put_together(&jobs, &dues)
@@ -44,7 +43,7 @@ cdef void* run_flusher(void* flusher_) noexcept nogil:
 
 cdef void put_together(vector[Job]* jobs, vector[Due]* dues) noexcept nogil:
     """Each partition once."""
-    cdef unordered_map[string, size_t] places
+    cdef unordered_map[Key, size_t] places
     cdef Due* due
     cdef size_t index, at
     for index in range(jobs.size()):

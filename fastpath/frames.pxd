@@ -6,7 +6,7 @@ What a thread needs for itself is its `Turn`; all else is the `Plane`, which the
     partition.lock      one partition
 """
 
-from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t
+from libc.stdint cimport int16_t, int64_t, uint8_t
 from libcpp.vector cimport vector
 
 from fiducial.fastpath.fetch cimport Fetches
@@ -41,7 +41,7 @@ cdef void begin_turn(Turn* turn, int64_t now) noexcept nogil
 # The answers are in the turn, those of other connections among them; `turn.answers_settled` of them are true. The rest, all of this connection,
 # are true once `turn.due` is on the disk, which is empty but where `turn.defers`.
 cdef Verdict take_frames(
-    Plane* plane, Turn* turn, int64_t connection, uint8_t* frames, int64_t size, int64_t now, int64_t* taken
+    Plane* plane, Turn* turn, int64_t connection, int listener, uint8_t* frames, int64_t size, int64_t now, int64_t* taken
 ) noexcept nogil
 cdef void time_out(Plane* plane, Turn* turn, int64_t ticket, int64_t now) noexcept nogil  # nothing, if it was answered before
 cdef void forget_connection(Plane* plane, Turn* turn, int64_t connection) noexcept nogil

@@ -2,21 +2,22 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
 """One turn: as many frames of a connection as can be answered at once. What they come to is decided in the rooms of their APIs."""
 
+from libc.errno cimport ENOENT
 from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t
 from libc.string cimport memset
-from libcpp.string cimport string
 from libcpp.vector cimport vector
 
 from fiducial.fastpath.batch cimport python_codecs, release
 from fiducial.fastpath.bigendian cimport load16, load32
 from fiducial.fastpath cimport fetch as fetch_room
 from fiducial.fastpath.fetch cimport answer_fetch
+from fiducial.fastpath.keys cimport Key
 from fiducial.fastpath cimport log as log_room
 from fiducial.fastpath.lookups cimport answer_list_offsets
 from fiducial.fastpath.partition cimport Partition
 from fiducial.fastpath cimport partition as partition_room
-from fiducial.fastpath.produce cimport Row, append_row, take_produce
-from fiducial.fastpath.table cimport key_of
+from fiducial.fastpath.produce cimport Row, append_row, is_full, take_produce
+from fiducial.fastpath.table cimport partition_at
 from fiducial.fastpath.turn cimport COLD, FAILED, MALFORMED, REPLIED, SILENT, Appended, Header
 from fiducial.fastpath.wire cimport Reader, free_arena, free_writer, read_int16, read_int32, reader_of, reset_arena, reset_writer, skip_tags, take
 
@@ -40,6 +41,7 @@ cdef Turn* new_turn(Plane* plane) noexcept with gil:
     turn.work.storage_error = &plane.table.storage_error
     turn.defers = False
     turn.settled = turn.answers_settled = 0
+    turn.listener = 0
     return turn
 
 
@@ -65,22 +67,23 @@ cdef void begin_turn(Turn* turn, int64_t now) noexcept nogil:
     turn.places.clear()
     turn.appended.clear()
     turn.due.clear()
+    turn.has_let_go = False
     turn.settled = turn.answers_settled = 0
     turn.now = now
 
 
 cdef Verdict take_frames(
-    Plane* plane, Turn* turn, int64_t connection, uint8_t* frames, int64_t size, int64_t now, int64_t* taken
+    Plane* plane, Turn* turn, int64_t connection, int listener, uint8_t* frames, int64_t size, int64_t now, int64_t* taken
 ) noexcept nogil:
     """One after the other, until one has to wait. What Produce requests in a row append is written together, and forced to the disk together."""
     cdef const uint8_t* at = frames
     cdef const uint8_t* end = at + size
     cdef Verdict verdict = REPLIED
     cdef int64_t frame_bytes
-    cdef Row row
-    row.is_full = False
+    cdef Row row = Row(NULL, NULL, 0)
     begin_turn(turn, now)
-    plane.table.gate.look()
+    turn.listener = listener
+    plane.table.gate.look()  # THREAD-LOCK-1, THREAD-LOCK-2: before every other lock, and until all is answered or parked, but for THREAD-LOCK-4
     while (verdict == REPLIED or verdict == SILENT) and turn.due.empty() and turn.out.size + turn.out.gaps_bytes < TURN_BYTES_MAX:
         frame_bytes = whole_frame(plane, at, end)
         if frame_bytes < 0:
@@ -88,7 +91,7 @@ cdef Verdict take_frames(
         verdict = decide(plane, turn, &row, connection, at + LENGTH_BYTES, frame_bytes)
         if verdict != COLD:
             at += LENGTH_BYTES + frame_bytes
-        if row.is_full or row.requests.empty() or not is_produce(plane, at, end):
+        if is_full(&row) or row.count == 0 or not is_produce(plane, at, end):
             append_row(turn, &row, connection)
             verdict = settled(plane, turn, verdict)
             reset_arena(&turn.arena)
@@ -207,7 +210,7 @@ cdef void due_of(Turn* turn, vector[Due]* due) noexcept nogil:
         appended = &turn.appended[index]
         if not appended.is_due:
             continue
-        one.key = key_of(appended.partition.topic_id, appended.partition.index)
+        one.key = appended.key
         one.end, one.result = appended.end, 0
         at = 0
         while at < due.size() and due[0][at].key != one.key:
@@ -219,19 +222,19 @@ cdef void due_of(Turn* turn, vector[Due]* due) noexcept nogil:
 
 cdef void wake_readers(Plane* plane, Turn* turn) noexcept nogil:
     """Look again at the fetches that wait for what may be read now."""
-    cdef vector[string] keys
+    cdef vector[Key] keys
     cdef Appended* appended
     cdef size_t index
     for index in range(turn.settled, turn.appended.size()):
         appended = &turn.appended[index]
         if appended.is_watched and not appended.is_due:
-            keys.push_back(key_of(appended.partition.topic_id, appended.partition.index))
+            keys.push_back(appended.key)
     if not keys.empty():
         fetch_room.wake(turn, &plane.fetches, &keys)
 
 
 cdef void note_due(Plane* plane, vector[Due]* dues) noexcept nogil:
-    """The files of these partitions; one that is gone has none."""
+    """THREAD-LOCK-3: the files of these partitions; one that is gone has none. The gate is let go before anybody waits for the disk."""
     plane.table.gate.look()
     note_due_here(plane, dues)
     plane.table.gate.leave()
@@ -243,23 +246,34 @@ cdef void note_due_here(Plane* plane, vector[Due]* dues) noexcept nogil:
     cdef size_t index
     for index in range(dues.size()):
         dues[0][index].result = 0
-        if plane.table.partitions.count(dues[0][index].key):
-            partition = plane.table.partitions[dues[0][index].key]
-            dues[0][index].result = partition_room.note_due(partition, &dues[0][index].files, &dues[0][index].end)
+        partition = partition_at(&plane.table, dues[0][index].key)
+        if partition != NULL:
+            dues[0][index].result = partition_room.note_due(partition, &dues[0][index].forcing, &dues[0][index].end)
 
 
 cdef int force(Plane* plane, vector[Due]* dues) noexcept nogil:
     """Each file once; after the first that fails, none: a sync that is tried again would succeed, and lie."""
     cdef int result = <int>plane.table.storage_error.get()
-    cdef size_t index, at
+    cdef size_t index
     for index in range(dues.size()):
         if result == 0:
             result = dues[0][index].result
-        for at in range(dues[0][index].files.size()):
-            if result == 0:
-                result = log_room.sync_file(&plane.files, dues[0][index].files[at].file)
-            log_room.let_go_file(&plane.files, dues[0][index].files[at].file)
+        if result == 0:
+            result = log_room.force(&plane.files, &dues[0][index].forcing)
+        else:
+            log_room.let_go_unforced(&plane.files, &dues[0][index].forcing)
+        if result == -ENOENT and not is_there(plane, dues[0][index].key):
+            result = 0  # the folder is gone, with its partition
     return result
+
+
+cdef bint is_there(Plane* plane, const Key& key) noexcept nogil:
+    """Is there such a partition now?"""
+    cdef bint found
+    plane.table.gate.look()
+    found = partition_at(&plane.table, key) != NULL
+    plane.table.gate.leave()
+    return found
 
 
 cdef void forced(Plane* plane, Turn* turn, vector[Due]* dues, int result, int64_t now) noexcept nogil:
@@ -271,8 +285,9 @@ cdef void forced(Plane* plane, Turn* turn, vector[Due]* dues, int result, int64_
 
 
 cdef void publish(Plane* plane, Turn* turn, vector[Due]* dues, int result) noexcept nogil:
-    """Readers may see what is on the disk; if it could not be forced there, the log directory is offline."""
-    cdef vector[string] keys
+    """THREAD-COMMIT-3: readers may see what is on the disk; if it could not be forced there, the log directory is offline."""
+    cdef vector[Key] keys
+    cdef Partition* partition
     cdef Due* due
     cdef size_t index
     if result < 0:
@@ -280,7 +295,8 @@ cdef void publish(Plane* plane, Turn* turn, vector[Due]* dues, int result) noexc
         return
     for index in range(dues.size()):
         due = &dues[0][index]
-        if plane.table.partitions.count(due.key) and partition_room.forced(plane.table.partitions[due.key], due.files, due.end, turn.now):
+        partition = partition_at(&plane.table, due.key)
+        if partition != NULL and partition_room.forced(partition, &due.forcing, due.end, turn.now):
             keys.push_back(due.key)
     if not keys.empty():
         fetch_room.wake(turn, &plane.fetches, &keys)

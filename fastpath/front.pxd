@@ -14,12 +14,16 @@ cdef enum:
     THREAD_BITS = 8  # of a connection's id: whose it is
     THREADS_MAX = 1 << 8
 
+cdef struct Door:
+    int fd  # of a socket that listens
+    int listener  # that it belongs to
+
 cdef cppclass Front:
     Plane* plane
     vector[Inbox*] inboxes  # of the I/O threads
     Jobs jobs  # of the flushers
     Mailbox mailbox  # of the control plane
-    vector[int] listeners
+    vector[Door] doors
     vector[string] ends  # why a verdict ends a connection
     int64_t idle_ms
     int64_t frame_bytes_max
@@ -27,8 +31,6 @@ cdef cppclass Front:
     Shared held_bytes  # of all buffers of connections
     Shared hungry  # so many connections are not read from, for want of room
     Shared connections
-    Shared received_bytes
-    Shared sent_bytes
     Shared is_stopping
 
 cdef int thread_of(int64_t connection) noexcept nogil

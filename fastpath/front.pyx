@@ -62,7 +62,7 @@ cdef bint has_room(Front* front) noexcept nogil:
 
 
 cdef void give_back(Front* front, int64_t size) noexcept nogil:
-    """So much less is kept; who waits for room is told, in whatever thread."""
+    """THREAD-ROOM-2, THREAD-ROOM-3: so much less is kept; who waits for room is told, in whatever thread."""
     cdef int64_t left = front.held_bytes.add(-size)
     cdef size_t index
     if size > 0 and front.held_bytes_max > 0 and left < front.held_bytes_max and front.hungry.get() > 0:

@@ -29,11 +29,13 @@ cdef struct LogConfig:  # models.log.LogConfig; compression -1: as it was sent
     bint append_time
 
 cdef struct Index:  # a file of fixed-size entries, mapped when somebody looks something up
-    int fd
+    int fd  # -1 until it is needed
+    OpenFile* file
     const uint8_t* base
     int64_t mapped_bytes
     int64_t entries
     bint is_settled  # the file holds the entries and nothing else, on the disk
+    bint is_rebuilt  # the file is made anew, under another name until it is settled: nobody shall trust a part of it
 
 cdef struct Segment:
     int64_t base_offset
@@ -51,6 +53,8 @@ cdef struct Segment:
     OpenFile* file  # NULL until then: others may hold it longer than the segment is there
     bint is_unsynced
     int64_t unsynced_ms  # since when
+    int64_t named  # with which change of names in the folder it began
+    bint is_marked  # by a file: it was begun before all that is before it was on the disk
 
 cdef struct EpochStart:
     int32_t epoch
@@ -65,10 +69,25 @@ cdef struct Stored:  # what is read of a batch in the log
     int32_t leader_epoch
     int16_t attributes
 
-cdef struct Unsynced:  # a segment that is to be forced to the disk
+cdef enum What:  # a file holds
+    RECORDS
+    OFFSETS
+    TIMES
+    EPOCHS
+    PRODUCERS
+
+cdef struct Unsynced:  # a file that is to be forced to the disk
     OpenFile* file  # held
-    int64_t base_offset
-    int64_t size_bytes  # as it was then
+    What what
+    int64_t base_offset  # of its segment; of producers, the offset
+    int64_t size_bytes  # of records: as many as there were then
+
+cdef cppclass Forcing:  # what of one log is to be forced to the disk, as it was at one moment
+    vector[Unsynced] files
+    string folder
+    int64_t names  # so many changes of names in the folder are to be there; 0: they are
+    bint places  # the name of the folder too
+    int64_t kept_from  # where the oldest segment begins then
 
 cdef struct Place:  # bytes of a segment
     OpenFile* file  # held, if there are any
@@ -91,11 +110,17 @@ cdef cppclass Log:
     int64_t forced_below  # an offset: no sync was asked for of what lies behind it
     vector[Segment] segments  # the last one is active; never empty
     vector[EpochStart] epochs
-    bint are_epochs_saved  # as they are, on the disk
+    bint are_epochs_saved  # as they are, in their file
+    bint is_placed  # the folder's name is on the disk, and the epochs that the first batch found
+    int64_t names  # so many times the names in the folder have changed
+    int64_t names_forced  # so many of these changes are on the disk
+    int64_t kept_from  # an offset: where the oldest segment begins that a power cut may leave
+    vector[int64_t] dropped  # the base offsets of segments that are no more, but for their files
     vector[Part] parts  # that were put behind the active segment, and are written out before anybody else may look
     Segment written  # the active segment, and the marks, as far as it is written
     int64_t written_end
     int64_t written_bytes
+    Stored newest  # the first batch of those that were put last: who reads at the log end wants it. Meaningless beyond the log end
 
 ctypedef void (*OnHeader)(void* context, const uint8_t* header) noexcept nogil
 ctypedef void (*OnRead)(void* context, int64_t size_bytes) noexcept nogil
@@ -131,11 +156,15 @@ cdef int position_before_time(Log* log, size_t segment, int64_t timestamp, int64
 cdef size_t below_start(Log* log) noexcept nogil
 cdef size_t too_much(Log* log, LogConfig* config) noexcept nogil
 cdef size_t too_old(Log* log, LogConfig* config, int64_t now) noexcept nogil
-cdef int drop(Log* log, size_t count) noexcept nogil
+cdef void drop(Log* log, size_t count) noexcept nogil
+cdef int remove_dropped(Log* log) noexcept nogil
 cdef int sync(Log* log) noexcept nogil
 cdef int64_t unflushed(Log* log) noexcept nogil
-cdef int hold_unsynced(Log* log, vector[Unsynced]* found) noexcept nogil
-cdef void synced(Log* log, int64_t base_offset, int64_t size_bytes) noexcept nogil
+cdef int note_unforced(Log* log, bint all_of_it, int64_t flush_ms, int64_t now, Forcing* forcing) noexcept nogil
+cdef bint has_something(const Forcing* forcing) noexcept nogil
+cdef int force(Files* files, Forcing* forcing) noexcept nogil
+cdef void let_go_unforced(Files* files, Forcing* forcing) noexcept nogil
+cdef void note_forced(Log* log, const Forcing* forcing) noexcept nogil
 cdef void forced_to(Log* log, int64_t offset) noexcept nogil
 cdef int sync_file(Files* files, OpenFile* file) noexcept nogil
 cdef void let_go_file(Files* files, OpenFile* file) noexcept nogil
@@ -147,4 +176,4 @@ cdef int load(Log* log, const char* folder, Files* files, const vector[int64_t]&
 cdef int each_header(Log* log, int64_t offset, OnHeader on_header, void* context) noexcept nogil
 cdef void learn_epoch(Log* log, int32_t epoch, int64_t offset) noexcept nogil
 cdef int save_epochs(Log* log) noexcept nogil
-cdef int load_epochs(Log* log) noexcept nogil
+cdef int load_epochs(Log* log, int32_t leader_epoch) noexcept nogil

@@ -6,9 +6,16 @@ It decides what `models/log.py` decides, and in the same order; what is said the
     %020d.log         batches, one behind the other; named, as the others, by the segment's base offset
     %020d.index       8 bytes an entry: last offset of a batch - base offset, position of the batch
     %020d.timeindex   12 bytes an entry: greatest timestamp so far, last offset of its batch - base offset
+    %020d.begun       nothing: the segment was begun before all that is before it was on the disk
     leader-epoch-checkpoint
 Indexes are written as files are, not through their mapping: where the disk is full, a mapping answers with a signal. An index is made with
-its first entry, and forced to the disk when the segment is sealed or closed.
+its first entry.
+
+Whoever appends, rolls or drops forces nothing to the disk. What has to be there in the end is noted by `note_unforced` while the log's lock is held,
+forced by `force` with no lock, and taken for forced by `note_forced`. Until then:
+    a segment           is read through by the next start, whatever its indexes say, and ends where it is not sound
+    what is behind it   is not there, if it does not follow: also in a log that is compacted, as long as it is marked
+    epochs              of the first batch are learnt from it
 """
 
 from libc.errno cimport EIO, ENOENT, ENOMEM
@@ -51,16 +58,25 @@ cdef string path_of(Log* log, int64_t base_offset, const char* suffix) noexcept 
     return path
 
 
+cdef string rebuilt_path_of(Log* log, int64_t base_offset, const char* suffix) noexcept nogil:
+    """Of an index that is made anew, until it is whole."""
+    cdef string path = path_of(log, base_offset, suffix)
+    path.append(<const char*>b".tmp")
+    return path
+
+
 # Segments
 
 
 cdef Index no_index() noexcept nogil:
     cdef Index index
     index.fd = -1
+    index.file = NULL
     index.base = NULL
     index.mapped_bytes = 0
     index.entries = 0
     index.is_settled = False
+    index.is_rebuilt = False
     return index
 
 
@@ -81,6 +97,8 @@ cdef Segment new_segment(int64_t base_offset, int64_t now) noexcept nogil:
     segment.file = NULL
     segment.is_unsynced = False
     segment.unsynced_ms = now
+    segment.named = 0
+    segment.is_marked = False
     return segment
 
 
@@ -109,7 +127,11 @@ cdef void begin(Log* log, const char* folder, Files* files, int64_t offset, int6
     log.start = log.high_watermark = log.end = offset
     log.forced_below = offset
     log.size_bytes = 0
-    log.are_epochs_saved = False
+    log.are_epochs_saved = log.is_placed = False
+    log.names = log.names_forced = 0
+    log.kept_from = offset
+    log.newest.base_offset = EVERYTHING
+    log.dropped.clear()
     log.segments.clear()
     log.epochs.clear()
     log.segments.push_back(new_segment(offset, now))
@@ -159,7 +181,11 @@ cdef int roll(Log* log, int64_t now) noexcept nogil:
     if result < 0:
         return result
     cdef Segment begun = new_segment(log.end, now)
-    result = made(log, &begun)
+    log.names += 1
+    begun.named = log.names
+    result = mark(log, &begun)
+    if result == 0:
+        result = made(log, &begun)
     if result < 0:
         return result
     log.segments.push_back(begun)
@@ -167,14 +193,57 @@ cdef int roll(Log* log, int64_t now) noexcept nogil:
 
 
 cdef int seal(Log* log, Segment* segment) noexcept nogil:
-    """Close the time index with the greatest timestamp, and have both indexes on the disk: who trusts the segment will trust them."""
+    """Close the time index with the greatest timestamp; the files of both indexes end with their entries."""
     cdef int result
     if segment.max_timestamp > segment.indexed_timestamp:
         result = add_time_entry(log, segment)
         if result < 0:
             return result
-    result = settle(log, segment, &segment.offsets, b".index", OFFSET_ENTRY_BYTES)
-    return result if result < 0 else settle(log, segment, &segment.times, b".timeindex", TIME_ENTRY_BYTES)
+    result = end_index(log, segment, &segment.offsets, b".index", OFFSET_ENTRY_BYTES)
+    return result if result < 0 else end_index(log, segment, &segment.times, b".timeindex", TIME_ENTRY_BYTES)
+
+
+cdef int settle(Log* log, Segment* segment) noexcept nogil:
+    """Seal the segment, and have both indexes on the disk: who trusts the segment will trust them."""
+    cdef int result = seal(log, segment)
+    if result == 0:
+        result = settle_index(log, segment, &segment.offsets, b".index")
+    return result if result < 0 else settle_index(log, segment, &segment.times, b".timeindex")
+
+
+# Marks of segments
+
+
+cdef int mark(Log* log, Segment* segment) noexcept nogil:
+    """Before the segment's file is made: so no power cut leaves that without the mark."""
+    cdef int fd = log.files.open(log.files.context, path_of(log, segment.base_offset, b".begun").c_str(), True)
+    if fd < 0:
+        return fd
+    segment.is_marked = True
+    return log.files.close(log.files.context, fd)
+
+
+cdef bint is_marked(Log* log, int64_t base_offset) noexcept nogil:
+    """Is there a mark, of a segment that is found?"""
+    cdef int fd = log.files.open(log.files.context, path_of(log, base_offset, b".begun").c_str(), False)
+    if fd >= 0:
+        log.files.close(log.files.context, fd)
+    return fd >= 0
+
+
+cdef void unmark(Log* log, int64_t base_offset) noexcept nogil:
+    log.files.remove(log.files.context, path_of(log, base_offset, b".begun").c_str())
+
+
+cdef void unmark_forced(Log* log) noexcept nogil:
+    """All that is before these segments is on the disk."""
+    cdef size_t index
+    for index in range(log.segments.size()):
+        if log.segments[index].is_marked:
+            unmark(log, log.segments[index].base_offset)
+            log.segments[index].is_marked = False
+        if log.segments[index].is_unsynced:
+            break
 
 
 # Indexes
@@ -182,8 +251,12 @@ cdef int seal(Log* log, Segment* segment) noexcept nogil:
 
 cdef int opened_index(Log* log, Segment* segment, Index* index, const char* suffix) noexcept nogil:
     """The descriptor of the index's file, made or opened if it was not; or -errno."""
+    cdef string path
     if index.fd < 0:
-        index.fd = log.files.open(log.files.context, path_of(log, segment.base_offset, suffix).c_str(), True)
+        path = rebuilt_path_of(log, segment.base_offset, suffix) if index.is_rebuilt else path_of(log, segment.base_offset, suffix)
+        index.fd = log.files.open(log.files.context, path.c_str(), True)
+        if index.fd >= 0:
+            index.file = new OpenFile(index.fd)
     return index.fd
 
 
@@ -218,20 +291,31 @@ cdef int add_time_entry(Log* log, Segment* segment) noexcept nogil:
     return result
 
 
-cdef int settle(Log* log, Segment* segment, Index* index, const char* suffix, int64_t entry_bytes) noexcept nogil:
-    """The index's file holds its entries and nothing else, and does so on the disk."""
+cdef int end_index(Log* log, Segment* segment, Index* index, const char* suffix, int64_t entry_bytes) noexcept nogil:
+    """The index's file, which stays open, holds its entries and nothing else."""
     if index.is_settled:
         return 0
     cdef int fd = opened_index(log, segment, index, suffix)
-    if fd < 0:
-        return fd
-    cdef int result = log.files.truncate(log.files.context, fd, index.entries * entry_bytes)
+    return fd if fd < 0 else log.files.truncate(log.files.context, fd, index.entries * entry_bytes)
+
+
+cdef int settle_index(Log* log, Segment* segment, Index* index, const char* suffix) noexcept nogil:
+    """It does so on the disk, and has its name."""
+    cdef int result = 0 if index.is_settled else sync_file(log.files, index.file)
+    if result == 0 and index.is_rebuilt:
+        result = log.files.rename(
+            log.files.context, rebuilt_path_of(log, segment.base_offset, suffix).c_str(), path_of(log, segment.base_offset, suffix).c_str()
+        )
+        index.is_rebuilt = result < 0
     if result == 0:
-        result = log.files.sync(log.files.context, fd)
-    index.is_settled = result == 0
-    log.files.close(log.files.context, fd)
-    index.fd = -1
+        settled(log, index)
     return result
+
+
+cdef void settled(Log* log, Index* index) noexcept nogil:
+    """It does; the file need not stay open."""
+    index.is_settled = True
+    close_index_file(log, index)
 
 
 cdef int mapped(Log* log, Segment* segment, Index* index, const char* suffix, int64_t size_bytes) noexcept nogil:
@@ -275,11 +359,11 @@ cdef int put(
     cdef Segment* active = &log.segments.back()
     cdef int64_t position = active.size_bytes
     cdef int fd = opened(log, active)
-    cdef int result = place(log) if fd >= 0 and log.end == 0 and not log.are_epochs_saved else fd
-    if result < 0:
-        return result
+    if fd < 0:
+        return fd
     if log.parts.empty():
         log.written, log.written_end, log.written_bytes = active[0], log.end, log.size_bytes
+        take_header(batch, position, &log.newest)
     log.parts.resize(log.parts.size() + 1)
     log.parts.back().iov_base, log.parts.back().iov_len = <void*>batch, size_bytes
     grow(log, active, position, size_bytes, log.end + count - 1, max_timestamp, config, now)
@@ -288,6 +372,7 @@ cdef int put(
     if not active.is_unsynced:
         active.is_unsynced = True
         active.unsynced_ms = now
+        active.offsets.is_settled = active.times.is_settled = False  # sealing adds an entry
     return 0
 
 
@@ -475,10 +560,14 @@ cdef int next_batch(Log* log, size_t segment, int64_t position, Stored* found) n
 
 
 cdef int find(Log* log, int64_t offset, size_t* segment, Stored* found) noexcept nogil:
-    """The first batch that ends at or beyond `offset`: 1; 0 if there is none; -errno. Headers are read in chunks from the index entry on."""
+    """The first batch that ends at or beyond `offset`: 1; 0 if there is none; -errno. Headers are read in chunks from the index entry on, but for
+    the newest."""
     if offset >= log.end:
         return 0
     cdef size_t at = segment_of(log, offset)
+    if log.segments[at].base_offset <= log.newest.base_offset <= offset <= log.newest.last_offset:
+        segment[0], found[0] = at, log.newest
+        return 1
     cdef Segment* where
     cdef uint8_t chunk[CHUNK_BYTES]
     cdef int64_t position, got, inside
@@ -527,7 +616,7 @@ cdef int readable(Log* log, int64_t offset, int64_t below, int64_t max_bytes, bi
     cdef int64_t size_bytes = min(span.lies_bytes, max(max_bytes, first.size_bytes))
     if size_bytes < first.size_bytes:
         return 1
-    place.file = held(log.segments[segment].file)
+    place.file = held(log.segments[segment].file)  # THREAD-FILE-1
     place.position = first.position
     place.size_bytes = size_bytes
     place.base_offset = first.base_offset
@@ -606,12 +695,11 @@ cdef size_t too_old(Log* log, LogConfig* config, int64_t now) noexcept nogil:
     return count
 
 
-cdef int drop(Log* log, size_t count) noexcept nogil:
-    """LOG-RETAIN-7: without the first `count` segments. The log start moves first; files go from the front, so that a crash leaves a suffix; and
-    for good, since a log start that is the beginning of a segment is written down nowhere else."""
+cdef void drop(Log* log, size_t count) noexcept nogil:
+    """LOG-RETAIN-7: without the first `count` segments; their files go with `remove_dropped`."""
     cdef size_t index
     if count == 0:
-        return 0
+        return
     cdef int64_t kept = log.segments[count].base_offset
     if kept > log.start:
         log.start = kept
@@ -619,9 +707,19 @@ cdef int drop(Log* log, size_t count) noexcept nogil:
     for index in range(count):
         close_segment(log, &log.segments[index])
         log.size_bytes -= log.segments[index].size_bytes
-        remove_segment(log, log.segments[index].base_offset)
+        log.dropped.push_back(log.segments[index].base_offset)
     log.segments.erase(log.segments.begin(), log.segments.begin() + count)
-    return log.files.sync_folder(log.files.context, log.folder.c_str())
+
+
+cdef int remove_dropped(Log* log) noexcept nogil:
+    """The files of segments that are no more go, from the front, so that a crash leaves a suffix; or -errno."""
+    cdef int result = 0
+    while result == 0 and not log.dropped.empty():
+        log.names += 1
+        result = remove_segment(log, log.dropped.front())
+        if result == 0:
+            log.dropped.erase(log.dropped.begin())
+    return result
 
 
 # Syncing and closing
@@ -648,27 +746,99 @@ cdef int64_t unflushed(Log* log) noexcept nogil:
     return log.end - log.forced_below
 
 
-cdef int hold_unsynced(Log* log, vector[Unsynced]* found) noexcept nogil:
-    """What must be forced to the disk so that all of the log is there, held open; or -errno."""
-    cdef Unsynced one
+cdef int note_unforced(Log* log, bint all_of_it, int64_t flush_ms, int64_t now, Forcing* forcing) noexcept nogil:
+    """What must be forced to the disk so that all of the log is there, or, of the active segment, what has waited for flush.ms; held open. Or -errno."""
+    cdef Segment* segment
     cdef size_t index
-    cdef int result
+    cdef bint is_active
+    cdef int result = 0
+    forcing.folder = log.folder
+    forcing.names = log.names if log.names > log.names_forced else 0
+    forcing.places = log.end > 0 and not log.is_placed
+    forcing.kept_from = log.segments.front().base_offset if log.dropped.empty() else log.dropped.front()
     for index in range(log.segments.size()):
-        if log.segments[index].is_unsynced:
-            result = opened(log, &log.segments[index])
-            if result < 0:
-                return result
-            one = Unsynced(held(log.segments[index].file), log.segments[index].base_offset, log.segments[index].size_bytes)
-            found.push_back(one)
+        segment = &log.segments[index]
+        is_active = index + 1 == log.segments.size()
+        if result >= 0 and segment.is_unsynced and (all_of_it or not is_active or now - segment.unsynced_ms >= flush_ms):
+            result = opened(log, segment)
+            hold(forcing, segment.file, RECORDS, segment, result)
+        if result >= 0 and not is_active and not segment.offsets.is_settled:
+            result = opened_index(log, segment, &segment.offsets, b".index")
+            hold(forcing, segment.offsets.file, OFFSETS, segment, result)
+        if result >= 0 and not is_active and not segment.times.is_settled:
+            result = opened_index(log, segment, &segment.times, b".timeindex")
+            hold(forcing, segment.times.file, TIMES, segment, result)
+    return note_epochs(log, forcing) if result >= 0 and forcing.places else min(result, 0)
+
+
+cdef void hold(Forcing* forcing, OpenFile* file, What what, Segment* segment, int fd) noexcept nogil:
+    """A file of a segment more, if it could be opened."""
+    if fd >= 0:
+        forcing.files.push_back(Unsynced(held(file), what, segment.base_offset, segment.size_bytes))
+
+
+cdef int note_epochs(Log* log, Forcing* forcing) noexcept nogil:
+    """The file of epochs too, as it was written when the log was empty; or -errno."""
+    cdef int fd = log.files.open(log.files.context, epochs_path(log).c_str(), False)
+    if fd < 0:
+        return fd
+    forcing.files.push_back(Unsynced(new OpenFile(fd), EPOCHS, 0, 0))
     return 0
 
 
-cdef void synced(Log* log, int64_t base_offset, int64_t size_bytes) noexcept nogil:
-    """A segment was forced to the disk as it was when it had `size_bytes`."""
+cdef bint has_something(const Forcing* forcing) noexcept nogil:
+    """Is anything to be forced?"""
+    return not forcing.files.empty() or forcing.names > 0 or forcing.places
+
+
+cdef int force(Files* files, Forcing* forcing) noexcept nogil:
+    """Have it on the disk, and let go of the files; or -errno, and after the first that fails none is tried. For who holds no lock."""
+    cdef string above = forcing.folder.substr(0, forcing.folder.rfind(<char>b"/"))
+    cdef int result = 0
+    cdef size_t index
+    for index in range(forcing.files.size()):
+        if result == 0:
+            result = sync_file(files, forcing.files[index].file)
+        let_go_file(files, forcing.files[index].file)
+    if result == 0 and (forcing.names > 0 or forcing.places):
+        result = files.sync_folder(files.context, forcing.folder.c_str())
+    if result == 0 and forcing.places:
+        result = files.sync_folder(files.context, above.c_str())
+    return result
+
+
+cdef void let_go_unforced(Files* files, Forcing* forcing) noexcept nogil:
+    """It is not forced."""
+    cdef size_t index
+    for index in range(forcing.files.size()):
+        let_go_file(files, forcing.files[index].file)
+
+
+cdef void note_forced(Log* log, const Forcing* forcing) noexcept nogil:
+    """All of it is on the disk."""
+    cdef size_t index
+    for index in range(forcing.files.size()):
+        synced(log, &forcing.files[index])
+    log.names_forced = max(log.names_forced, forcing.names)
+    log.kept_from = max(log.kept_from, forcing.kept_from)
+    log.is_placed = log.is_placed or forcing.places
+    unmark_forced(log)
+
+
+cdef void synced(Log* log, const Unsynced* one) noexcept nogil:
+    """A file of a segment was forced to the disk: of records, as many as there were then."""
+    cdef Segment* segment
     cdef size_t index
     for index in range(log.segments.size()):
-        if log.segments[index].base_offset == base_offset and log.segments[index].size_bytes == size_bytes:
-            log.segments[index].is_unsynced = False
+        segment = &log.segments[index]
+        if segment.base_offset != one.base_offset:
+            continue
+        if one.what == RECORDS and segment.size_bytes == one.size_bytes:
+            segment.is_unsynced = False
+        elif one.what == OFFSETS:
+            settled(log, &segment.offsets)
+        elif one.what == TIMES:
+            settled(log, &segment.times)
 
 
 cdef void forced_to(Log* log, int64_t offset) noexcept nogil:
@@ -677,18 +847,29 @@ cdef void forced_to(Log* log, int64_t offset) noexcept nogil:
 
 
 cdef int64_t synced_below(Log* log) noexcept nogil:
-    """Below this offset everything is on the disk."""
+    """Below this offset everything is on the disk, by its name and with its indexes, which are settled when a segment is sealed, and at a start and a stop.
+    What was dropped may be back after a power cut, and nothing has forced it."""
+    cdef Segment* segment
     cdef size_t index
+    if log.kept_from < log.segments.front().base_offset:
+        return log.kept_from
     for index in range(log.segments.size()):
-        if log.segments[index].is_unsynced:
-            return log.segments[index].base_offset
+        segment = &log.segments[index]
+        if segment.is_unsynced or segment.named > log.names_forced or not log.is_placed:
+            return segment.base_offset
+        if not (segment.offsets.is_settled and segment.times.is_settled):
+            return segment.base_offset
     return log.end
 
 
 cdef void close_index(Log* log, Index* index) noexcept nogil:
     unmap_index(log, index)
+    close_index_file(log, index)
+
+
+cdef void close_index_file(Log* log, Index* index) noexcept nogil:
     if index.fd >= 0:
-        log.files.close(log.files.context, index.fd)
+        let_go_file(log.files, index.file)
         index.fd = -1
 
 
@@ -701,7 +882,7 @@ cdef void close_segment(Log* log, Segment* segment) noexcept nogil:
 
 
 cdef int sync_file(Files* files, OpenFile* file) noexcept nogil:
-    """What was written to the file so far is on the disk; or -errno, from the first failure on."""
+    """THREAD-COMMIT-4: what was written to the file so far is on the disk; or -errno, from the first failure on."""
     cdef int result
     file.syncing.take()
     if file.failed == 0:
@@ -712,17 +893,18 @@ cdef int sync_file(Files* files, OpenFile* file) noexcept nogil:
 
 
 cdef void let_go_file(Files* files, OpenFile* file) noexcept nogil:
-    """One who held an open file does so no more; the last one closes it."""
+    """THREAD-FILE-2: one who held an open file does so no more; the last one closes it."""
     cdef int fd
     if let_go_of(file, &fd):
         files.close(files.context, fd)
 
 
 cdef int finish(Log* log) noexcept nogil:
-    """Before a clean stop: everything on the disk. The indexes of a log that was never written to are as they were made."""
-    cdef int result = sync(log)
-    if result == 0 and log.end > 0:
-        result = seal(log, &log.segments.back())
+    """Before a clean stop, when all else is on the disk: the active segment's indexes, the epochs, and what is removed. The files of a log that was
+    never written to are as they were made."""
+    cdef int result = settle(log, &log.segments.back()) if log.end > 0 else 0
+    if result == 0 and log.names > log.names_forced:
+        result = log.files.sync_folder(log.files.context, log.folder.c_str())
     return result if result < 0 or log.are_epochs_saved or log.end == 0 else save_epochs(log)
 
 
@@ -745,7 +927,7 @@ cdef int load(Log* log, const char* folder, Files* files, const vector[int64_t]&
     begin(log, folder, files, loading.start, loading.now)
     log.segments.clear()
     while is_whole and count < bases.size():
-        if count > 0 and not follows(log, bases[count], is_trusted or config.compacts):
+        if count > 0 and not follows(log, bases[count], is_trusted or (config.compacts and not is_marked(log, bases[count]))):
             break
         is_trusted = (bases[count + 1] if count + 1 < bases.size() else EVERYTHING) <= loading.trusted_below
         result = load_segment(log, bases[count], is_trusted, config, loading)
@@ -765,9 +947,12 @@ cdef int load(Log* log, const char* folder, Files* files, const vector[int64_t]&
         result = sync(log)
     for index in range(log.segments.size()):  # the active one too, as Kafka does it; it grows again
         if result == 0 and log.end > 0:
-            result = seal(log, &log.segments[index])
+            result = settle(log, &log.segments[index])
+            unmark(log, log.segments[index].base_offset)
     log.high_watermark = log.end
-    log.start = max(log.segments.front().base_offset, loading.start)
+    log.kept_from = log.segments.front().base_offset
+    log.start = max(log.kept_from, loading.start)
+    log.is_placed = log.end > 0  # who loads forces the folder above, for all logs at once
     return result
 
 
@@ -860,7 +1045,8 @@ cdef bint take_entries(Log* log, Segment* segment, Index* index, const char* suf
 
 
 cdef int read_through(Log* log, Segment* segment, int64_t size_bytes, LogConfig* config, Loading* loading) noexcept nogil:
-    """Take batches as long as they are sound and make the indexes anew: 1 if that is all there is, 0 if something is behind them, -errno."""
+    """Take batches as long as they are sound and make the indexes anew, which `settle` puts in their place: 1 if that is all there is, 0 if something is
+    behind them, -errno."""
     cdef int64_t position = 0, capacity = READ_BYTES, told_bytes = 0
     cdef uint8_t* data = <uint8_t*>malloc(capacity)
     cdef Stored batch
@@ -870,6 +1056,7 @@ cdef int read_through(Log* log, Segment* segment, int64_t size_bytes, LogConfig*
     close_index(log, &segment.offsets)
     close_index(log, &segment.times)
     segment.offsets, segment.times = no_index(), no_index()
+    segment.offsets.is_rebuilt = segment.times.is_rebuilt = True
     segment.max_timestamp = segment.indexed_timestamp = segment.first_timestamp = NO_TIMESTAMP
     segment.max_timestamp_offset = segment.base_offset
     segment.modified_ms = log.files.modified_ms(log.files.context, segment.fd)
@@ -884,6 +1071,8 @@ cdef int read_through(Log* log, Segment* segment, int64_t size_bytes, LogConfig*
             loading.on_read(loading.context, position - told_bytes)
             told_bytes = position
     free(data)
+    if segment.size_bytes == 0:  # there is nothing to settle
+        segment.offsets.is_rebuilt = segment.times.is_rebuilt = False
     loading.on_read(loading.context, size_bytes - told_bytes)
     return result
 
@@ -915,11 +1104,14 @@ cdef int sound_batch(
     return load32(data[0] + 17) == checksum(0, data[0] + 21, batch.size_bytes - 21)
 
 
-cdef void remove_segment(Log* log, int64_t base_offset) noexcept nogil:
-    """The files of a segment; the log last, so that no index is left without one."""
+cdef int remove_segment(Log* log, int64_t base_offset) noexcept nogil:
+    """The files of a segment go; the log last, so that no index is left without one; or -errno."""
+    cdef int result
     log.files.remove(log.files.context, path_of(log, base_offset, b".index").c_str())
     log.files.remove(log.files.context, path_of(log, base_offset, b".timeindex").c_str())
-    log.files.remove(log.files.context, path_of(log, base_offset, b".log").c_str())
+    result = log.files.remove(log.files.context, path_of(log, base_offset, b".log").c_str())
+    unmark(log, base_offset)
+    return result
 
 
 cdef int each_header(Log* log, int64_t offset, OnHeader on_header, void* context) noexcept nogil:
@@ -953,28 +1145,17 @@ cdef string epochs_path(Log* log) noexcept nogil:
 
 
 cdef int save_epochs(Log* log) noexcept nogil:
-    """The epochs in their file, on the disk, with whatever else was made or removed in the folder. Not those of a log that holds nothing: most of
-    many logs are never written to, and the metadata log has all that they are."""
-    cdef string text
-    if log.end > 0:
-        return force_epochs(log)
-    text = epochs_text(log)
-    return write_file(log.files, epochs_path(log), <const uint8_t*>text.data(), text.size(), False)
-
-
-cdef int place(Log* log) noexcept nogil:
-    """Before the first batch: the epochs on the disk, and the folder too, so that what comes to lie in it is found, and in its own epoch."""
-    cdef string above = log.folder.substr(0, log.folder.rfind(<char>b"/"))
-    cdef int result = force_epochs(log)
-    return result if result < 0 else log.files.sync_folder(log.files.context, above.c_str())
-
-
-cdef int force_epochs(Log* log) noexcept nogil:
-    """The epochs in their file, whole or as it was before, on the disk."""
+    """The epochs in their file, on the disk, with whatever else was made or removed in the folder. Those of a log that holds nothing are only written:
+    most of many logs are never written to, and the metadata log has all that they are."""
     cdef string text = epochs_text(log)
-    cdef int result = replace_file(log.files, epochs_path(log), <const uint8_t*>text.data(), text.size())
-    if result == 0:
-        result = log.files.sync_folder(log.files.context, log.folder.c_str())
+    cdef const uint8_t* data = <const uint8_t*>text.data()
+    cdef int result
+    if log.end == 0:
+        result = write_file(log.files, epochs_path(log), data, text.size(), False)
+    else:
+        result = replace_file(log.files, epochs_path(log), data, text.size())
+        if result == 0:
+            result = log.files.sync_folder(log.files.context, log.folder.c_str())
     log.are_epochs_saved = result == 0
     return result
 
@@ -992,8 +1173,9 @@ cdef string epochs_text(Log* log) noexcept nogil:
     return text
 
 
-cdef int load_epochs(Log* log) noexcept nogil:
-    """The epochs from their file, as far as they lie between log start and end; none if there is no such file. -errno if it cannot be read."""
+cdef int load_epochs(Log* log, int32_t leader_epoch) noexcept nogil:
+    """The epochs from their file, as far as they lie between log start and end; none if there is no such file, or if it is of no use. -errno if it cannot be
+    read. `leader_epoch`: that begins now."""
     cdef int fd = log.files.open(log.files.context, epochs_path(log).c_str(), False)
     cdef int64_t size_bytes, got
     cdef vector[char] text
@@ -1007,10 +1189,20 @@ cdef int load_epochs(Log* log) noexcept nogil:
     if got != size_bytes:
         return <int>got if got < 0 else -EIO
     text[size_bytes] = 0
-    if not take_epochs(log, text.data()):
+    if not take_epochs(log, text.data()) or is_older_than_batches(log, leader_epoch):
         log.epochs.clear()
     trim_epochs(log, log.start)
     return 0
+
+
+cdef bint is_older_than_batches(Log* log, int32_t leader_epoch) noexcept nogil:
+    """Was the file written by a start before the one that appended the first batch? A power cut can have left it so."""
+    cdef Stored batch
+    if log.segments.front().base_offset != 0 or log.segments.front().size_bytes == 0 or log.epochs.empty():
+        return False
+    if log.epochs.back().start_offset > 0 or header_at(log, &log.segments.front(), 0, &batch) != 1:
+        return False
+    return log.epochs.back().epoch < batch.leader_epoch < leader_epoch
 
 
 cdef bint take_epochs(Log* log, char* at) noexcept nogil:

@@ -2,9 +2,8 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
 """ListOffsets: offsets by time, or by the name of a mark. It decides what `models.offsets.list_offsets` decides."""
 
-from libc.stdint cimport int16_t, int32_t, int64_t
-from libcpp.string cimport string
-from libcpp.unordered_map cimport unordered_map
+from libc.stdint cimport int32_t, int64_t
+from libcpp.string_view cimport string_view
 from libcpp.vector cimport vector
 
 from fiducial.fastpath.codec_structs cimport (
@@ -12,7 +11,6 @@ from fiducial.fastpath.codec_structs cimport (
     ListOffsetsPartitionResponse,
     ListOffsetsRequest,
     ListOffsetsResponse,
-    ListOffsetsTopic,
     ListOffsetsTopicResponse,
     decode_list_offsets_request,
     default_list_offsets_partition_response,
@@ -20,15 +18,17 @@ from fiducial.fastpath.codec_structs cimport (
     default_list_offsets_topic_response,
     encode_list_offsets_response,
 )
-from fiducial.fastpath.partition cimport Found, Partition, look_up
-from fiducial.fastpath.table cimport id_named, key_of, partition_of, span_of, text_of
-from fiducial.fastpath.turn cimport MALFORMED, REPLIED, begin_answer, end_answer
+from fiducial.fastpath.keys cimport Key, Places, TopicId
+from fiducial.fastpath.partition cimport Ahead, Found, Partition, look_up
+from fiducial.fastpath.table cimport id_named, partition_at, text_of
+from fiducial.fastpath.turn cimport MALFORMED, REPLIED, begin_answer, begin_places, end_answer, read_apart
 from fiducial.fastpath.wire cimport Frame
 
 cdef enum:
     UNKNOWN_TOPIC_OR_PARTITION = 3
     UNSUPPORTED_VERSION = 35
     INVALID_REQUEST = 42
+    ANSWERED = 0  # times
 
 
 cdef int since(int64_t timestamp) noexcept nogil:
@@ -45,11 +45,9 @@ cdef int since(int64_t timestamp) noexcept nogil:
 
 
 cdef void look_up_one(
-    Turn* turn, const ListOffsetsRequest* request, int version, const string& name, const ListOffsetsPartition* asked, int times, ListOffsetsPartitionResponse* answer
+    Turn* turn, const ListOffsetsRequest* request, int version, string_view name, const ListOffsetsPartition* asked, int times, ListOffsetsPartitionResponse* answer
 ) noexcept nogil:
     """LIST_OFFSETS_CHECK, then the partition."""
-    cdef Partition* partition = partition_of(turn.table, id_named(turn.table, name), asked.partition_index)
-    cdef Found found
     default_list_offsets_partition_response(answer)
     answer.partition_index = asked.partition_index
     answer.timestamp = answer.offset = answer.leader_epoch = -1
@@ -57,26 +55,40 @@ cdef void look_up_one(
         answer.error_code = INVALID_REQUEST
     elif asked.timestamp < 0 and version < since(asked.timestamp):
         answer.error_code = UNSUPPORTED_VERSION
-    elif partition == NULL:
-        answer.error_code = UNKNOWN_TOPIC_OR_PARTITION
     else:
-        look_up(partition, asked.timestamp, request.isolation_level, request.replica_id, asked.current_leader_epoch, &turn.work, turn.now, &found)
-        answer.error_code = found.error
-        answer.timestamp, answer.offset, answer.leader_epoch = found.timestamp, found.offset, found.leader_epoch
+        find(turn, request, Key(id_named(turn.table, name), asked.partition_index), asked, answer)
+
+
+cdef void find(Turn* turn, const ListOffsetsRequest* request, Key key, const ListOffsetsPartition* asked, ListOffsetsPartitionResponse* answer) noexcept nogil:
+    """What the partition has, if there is one. When a batch was unpacked that it wants, it is asked anew: it may be gone."""
+    cdef Partition* partition = partition_at(turn.table, key)
+    cdef Ahead ahead
+    cdef Found found
+    ahead.is_there = False
+    while partition != NULL:
+        look_up(partition, asked.timestamp, request.isolation_level, request.replica_id, asked.current_leader_epoch, &turn.work, turn.now, &ahead, &found)
+        if not ahead.is_wanted:
+            answer.error_code = found.error
+            answer.timestamp, answer.offset, answer.leader_epoch = found.timestamp, found.offset, found.leader_epoch
+            return
+        read_apart(turn, &ahead.batch)
+        ahead.is_there = True
+        partition = partition_at(turn.table, key)
+    answer.error_code = UNKNOWN_TOPIC_OR_PARTITION
 
 
 cdef Verdict answer_list_offsets(Turn* turn, int64_t connection, const Header* header, Reader* reader) noexcept nogil:
     """Each partition is judged alone; one that is named twice gets one answer."""
     cdef ListOffsetsRequest request
-    cdef unordered_map[string, int] times
-    cdef unordered_map[string, size_t] topic_places, places
+    cdef Places topic_places, places
+    cdef vector[int32_t] times
     cdef vector[ListOffsetsTopicResponse] topics
     cdef vector[vector[ListOffsetsPartitionResponse]] grouped
     cdef ListOffsetsTopicResponse topic
     cdef ListOffsetsPartitionResponse answer
     cdef ListOffsetsPartition* asked
-    cdef string name, key
-    cdef size_t place
+    cdef string_view name
+    cdef size_t at, place, named = 0
     cdef int32_t t, p
     if not decode_list_offsets_request(&request, reader, &turn.arena, header.api_version):
         return MALFORMED
@@ -85,25 +97,30 @@ cdef Verdict answer_list_offsets(Turn* turn, int64_t connection, const Header* h
         spoil(turn, connection, header, &request)
         return REPLIED
     for t in range(request.topics_count):
+        named += request.topics[t].partitions_count
+    if not begin_places(turn, &topic_places, request.topics_count) or not begin_places(turn, &places, named):
+        return MALFORMED
+    for t in range(request.topics_count):
         for p in range(request.topics[t].partitions_count):
-            times[key_of(text_of(request.topics[t].name), request.topics[t].partitions[p].partition_index)] += 1
+            place = places.put(Key(TopicId(), text_of(request.topics[t].name), request.topics[t].partitions[p].partition_index))
+            times.resize(places.size())
+            times[place] += 1
     for t in range(request.topics_count):
         name = text_of(request.topics[t].name)
         for p in range(request.topics[t].partitions_count):
             asked = &request.topics[t].partitions[p]
-            key = key_of(name, asked.partition_index)
-            if topic_places.count(name) == 0:
-                topic_places[name] = topics.size()
+            at = topic_places.put(Key(TopicId(), name, 0))
+            if at == topics.size():
                 default_list_offsets_topic_response(&topic)
                 topic.name = request.topics[t].name
                 topics.push_back(topic)
                 grouped.resize(topics.size())
-            if places.count(key):
+            place = places.find(Key(TopicId(), name, asked.partition_index))
+            if times[place] == ANSWERED:
                 continue
-            place = topic_places[name]
-            places[key] = place
-            look_up_one(turn, &request, header.api_version, name, asked, times[key], &answer)
-            grouped[place].push_back(answer)
+            look_up_one(turn, &request, header.api_version, name, asked, times[place], &answer)
+            times[place] = ANSWERED
+            grouped[at].push_back(answer)
     respond(turn, connection, header, &topics, &grouped)
     return REPLIED
 

@@ -10,6 +10,7 @@ from libcpp.unordered_set cimport unordered_set
 from libcpp.vector cimport vector
 
 from fiducial.fastpath.files cimport Files
+from fiducial.fastpath.keys cimport Key
 from fiducial.fastpath.sending cimport Piece
 from fiducial.fastpath.system cimport sockaddr_in6, socklen_t
 from fiducial.fastpath.threads cimport Lock, Shared
@@ -24,6 +25,7 @@ cdef struct Address:
 
 cdef enum Errand:
     ADOPT  # here is a connection
+    WELCOME  # the same, from the control plane: give it to a thread in its turn
     ANSWER  # its requests so far are finished: `pieces`
     HANG_UP  # end it, for this reason; nothing is answered any more
     SETTLED  # what its answers waited for is on the disk
@@ -36,6 +38,7 @@ cdef cppclass Letter:
     string reason  # for the log, if it is not there yet
     int fd  # of a connection to adopt
     Address address
+    int listener
 
 cdef cppclass Inbox:
     Lock lock
@@ -61,6 +64,7 @@ cdef enum Matter:
 cdef cppclass Note:
     Matter matter
     int64_t connection
+    int listener  # by which it came
     string peer  # HOST:PORT, where it is not known yet
     string text
 
@@ -85,7 +89,7 @@ cdef cppclass Job:
 cdef cppclass Jobs:
     Lock lock
     vector[Job] waiting  # in order
-    unordered_set[string] busy  # the partitions that a flusher has in hand
+    unordered_set[Key] busy  # the partitions that a flusher has in hand
     int bell  # is rung once for each who is to look
 
 cdef bint open_jobs(Jobs* jobs) noexcept nogil  # false: there is no descriptor

@@ -3,12 +3,12 @@
 """Inboxes, the mailbox and their bells: see `mail.pxd`."""
 
 from libc.stdint cimport int64_t, uint64_t
-from libcpp.string cimport string
 from libcpp.unordered_set cimport unordered_set
 from libcpp.vector cimport vector
 from posix.unistd cimport close, read, write
 
 from fiducial.fastpath.files cimport Files
+from fiducial.fastpath.keys cimport Key
 from fiducial.fastpath.sending cimport release_pieces
 from fiducial.fastpath.system cimport EFD_CLOEXEC, EFD_NONBLOCK, EFD_SEMAPHORE, eventfd
 
@@ -27,20 +27,21 @@ cdef void close_inbox(Inbox* inbox, Files* files) noexcept nogil:
     cdef size_t index
     for index in range(inbox.letters.size()):
         release_pieces(&inbox.letters[index].pieces, files)
-        if inbox.letters[index].errand == ADOPT:
+        if inbox.letters[index].errand == ADOPT or inbox.letters[index].errand == WELCOME:
             close(inbox.letters[index].fd)
     inbox.letters.clear()
     close(inbox.bell)
 
 
 cdef void post(Inbox* inbox, Letter* letter) noexcept nogil:
-    """A letter, read after those before."""
+    """THREAD-INBOX-2: a letter, read after those before."""
     inbox.lock.take()
     inbox.letters.resize(inbox.letters.size() + 1)
     inbox.letters.back().errand = letter.errand
     inbox.letters.back().connection = letter.connection
     inbox.letters.back().fd = letter.fd
     inbox.letters.back().address = letter.address
+    inbox.letters.back().listener = letter.listener
     inbox.letters.back().reason = letter.reason
     inbox.letters.back().pieces.swap(letter.pieces)
     inbox.lock.give()
@@ -83,6 +84,7 @@ cdef void tell(Mailbox* mailbox, Note* note) noexcept nogil:
         mailbox.notes.resize(mailbox.notes.size() + 1)
         mailbox.notes.back().matter = note.matter
         mailbox.notes.back().connection = note.connection
+        mailbox.notes.back().listener = note.listener
         mailbox.notes.back().peer.swap(note.peer)
         mailbox.notes.back().text.swap(note.text)
     mailbox.lock.give()
@@ -125,7 +127,7 @@ cdef void wait_for_disk(Jobs* jobs, int64_t connection, vector[Due]* dues) noexc
 
 cdef void take_jobs(Jobs* jobs, vector[Job]* taken) noexcept nogil:
     """The first whose partitions nobody has in hand, and all others that wait for no more than those."""
-    cdef unordered_set[string] none, own
+    cdef unordered_set[Key] none, own
     cdef size_t index, at, kept = 0
     jobs.lock.take()
     for index in range(jobs.waiting.size()):
@@ -142,7 +144,7 @@ cdef void take_jobs(Jobs* jobs, vector[Job]* taken) noexcept nogil:
     jobs.lock.give()
 
 
-cdef bint are_within(vector[Due]* dues, unordered_set[string]* others, unordered_set[string]* own) noexcept nogil:
+cdef bint are_within(vector[Due]* dues, unordered_set[Key]* others, unordered_set[Key]* own) noexcept nogil:
     """Is none of them among the `others`, and each among the `own`, if there are any?"""
     cdef size_t index
     for index in range(dues.size()):

@@ -1,9 +1,9 @@
-"""What the broker tells of itself, for Prometheus to scrape (`fiducial serve --metrics`): its groups and their lag, its logs, its process.
+"""What the broker tells of itself, for Prometheus to scrape (`fiducial serve --metrics`): its groups and their lag, its logs, its traffic, its process.
 
     a scrape ──▶ the node's state, as it is ──▶ text ──▶ one answer, and the end of the connection
 
 Laws of this file
-    Nothing is counted where requests are served: all is looked up when somebody asks.
+    Nothing but bytes is counted where requests are served, by each thread for itself: all is looked up when somebody asks.
     Whoever asks costs little: it is reckoned in small steps, between which clients are served, and at most once a second, however many ask; so
     many are answered at a time, and each has so long to ask and to read.
 Names are those in use: kafka_consumergroup_* and kafka_topic_* as the common exporters have them, process_* as Prometheus's own clients do.
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import struct
 import time
 from bisect import bisect_left
@@ -24,6 +25,7 @@ from typing import NamedTuple
 from fiducial.fastpath import codec_objects
 from fiducial.fastpath.batch import Unreadable, batches
 from fiducial.fastpath.node import Node, Send
+from fiducial.fastpath.server import Traffic
 from fiducial.models.groups import State
 from fiducial.models.log import Log
 from fiducial.models.messages import FetchPartition, FetchRequest, FetchTopic
@@ -70,7 +72,7 @@ class Standing(NamedTuple):
 # The text
 
 
-def exposition(node: Node, connections: int, now: int) -> Iterator[str]:
+def exposition(node: Node, traffic: Traffic, now: int) -> Iterator[str]:
     """All that is told, in the text format of Prometheus: in pieces, between which the node may serve others."""
     broker = node.broker
     logs: list[Extent] = []
@@ -85,7 +87,8 @@ def exposition(node: Node, connections: int, now: int) -> Iterator[str]:
         yield ""
     yield from of_groups(broker, standings)
     yield from of_logs(broker, logs)
-    yield from of_process(node, connections)
+    yield from of_traffic(traffic)
+    yield from of_process(node)
 
 
 def partitions_of(broker: Broker) -> Iterator[tuple[str, int]]:
@@ -170,11 +173,18 @@ def of_logs(broker: Broker, logs: list[Extent]) -> Iterator[str]:
     yield from family("kafka_log_log_size", "The size of a log in bytes.", ((log.labels, log.size_bytes) for log in logs))
 
 
-def of_process(node: Node, connections: int) -> Iterator[str]:
+def of_traffic(traffic: Traffic) -> Iterator[str]:
+    """What goes over the sockets of clients."""
+    yield from family("kafka_server_socket_server_metrics_connection_count", "Connections of clients.", [("", traffic.connections)])
+    received, sent = (f"kafka_server_socket_server_metrics_{way}_byte_total" for way in ("incoming", "outgoing"))
+    yield from family(received, "Bytes that clients have sent.", [("", traffic.received_bytes)], "counter")
+    yield from family(sent, "Bytes that clients have been sent.", [("", traffic.sent_bytes)], "counter")
+
+
+def of_process(node: Node) -> Iterator[str]:
     """The broker as a program."""
     offline = "1 if the disk has failed: then nothing is written until a restart."
     yield from family("kafka_log_logmanager_offlinelogdirectorycount", offline, [("", int(node.core.storage_error != 0))])
-    yield from family("kafka_server_socket_server_metrics_connection_count", "Connections of clients.", [("", connections)])
     yield from family("process_cpu_seconds_total", "CPU time that the broker has used, of user and system.", [("", time.process_time())], "counter")
     if STATM.exists():
         resident_pages = int(STATM.read_text(encoding="ascii").split()[1])
@@ -202,20 +212,24 @@ def escaped(text: str) -> str:
 
 
 class Exporter:
-    """Answers GET /metrics. `count`: how many clients there are; `clock`: the time in ms."""
+    """Answers GET /metrics. `traffic`: what goes over the sockets of clients; `clock`: the time in ms."""
 
-    def __init__(self, node: Node, count: Callable[[], int], clock: Callable[[], int]) -> None:
-        self.node, self.count, self.clock = node, count, clock
+    def __init__(self, node: Node, traffic: Callable[[], Traffic], clock: Callable[[], int]) -> None:
+        self.node, self.traffic, self.clock = node, traffic, clock
         self.scrapers = 0
         self.reckoning = asyncio.Lock()
         self.text, self.reckoned = b"", -FRESH_S
-        self.url = ""  # where it listens, if it does
 
-    async def listen(self, host: str, port: int) -> None:
-        """Begin to answer. OSError if the address is not to be had."""
-        listener = await asyncio.start_server(self.serve, host, port, limit=ASK_BYTES_MAX)
-        port = listener.sockets[0].getsockname()[1]
-        self.url = f"http://{f'[{host}]' if ':' in host else host}:{port}/metrics"
+    def begin(self, loop: asyncio.AbstractEventLoop, sockets: list[socket.socket]) -> None:
+        """Answer who comes to these, as soon as the loop runs."""
+        for one in sockets:
+            one.listen()
+        self.listening = loop.create_task(self.listen(sockets))
+
+    async def listen(self, sockets: list[socket.socket]) -> None:
+        """Answer from now on."""
+        for one in sockets:
+            await asyncio.start_server(self.serve, sock=one, limit=ASK_BYTES_MAX)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One scraper: one answer."""
@@ -248,7 +262,7 @@ class Exporter:
         """The text, with others served between."""
         pieces = []
         until = time.monotonic() + STEP_S
-        for piece in exposition(self.node, self.count(), self.clock()):
+        for piece in exposition(self.node, self.traffic(), self.clock()):
             pieces.append(piece)
             if time.monotonic() >= until:
                 await asyncio.sleep(0)

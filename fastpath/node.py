@@ -12,7 +12,7 @@ import logging
 import os
 import shutil
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
@@ -24,7 +24,7 @@ from fiducial.fastpath.alarms import Alarms
 from fiducial.fastpath.batch import encode
 from fiducial.fastpath.codec_objects import Malformed
 from fiducial.fastpath.control import PartitionsView
-from fiducial.fastpath.core import EVERYTHING, VERDICTS, Core, StorageFailed, identity
+from fiducial.fastpath.core import EVERYTHING, VERDICTS, Core, NoDescriptor, StorageFailed, identity
 from fiducial.fastpath.data import CLEAN, DELETE, IDENTITY, LOG_STARTS, RECOVERY_POINTS, STRAY, DataFolder
 from fiducial.models import apis, broker, configs, events, restarts
 from fiducial.models.errors import Error
@@ -37,7 +37,7 @@ from fiducial.models.topics import TopicCreated
 from fiducial.models.values import changed
 
 if TYPE_CHECKING:
-    from fiducial.fastpath.core import FileTable, Slice
+    from fiducial.fastpath.core import FileTable, Slice, Unforced
 
 log = logging.getLogger("fiducial")
 
@@ -50,6 +50,8 @@ ENDS = {
 }
 INT16, LENGTH = struct.Struct(">h"), struct.Struct(">i")
 METADATA_FOLDER = "metadata"
+#: From where a connection comes that nobody told of.
+NOWHERE = ("", 0)
 #: The core gives out none below 1.
 NO_TICKET = 0
 
@@ -70,6 +72,9 @@ class Hangup(NamedTuple):
 
 
 Action = Send | Hangup
+Key = tuple[bytes, int]  # of a partition: topic id, index
+#: Has something forced to the disk without holding up who calls, and then does what is to be done.
+Elsewhere = Callable[["Unforced", Callable[[], list[Action]]], None]
 
 
 class Waiting(NamedTuple):
@@ -110,8 +115,10 @@ class Node:
         self.data = DataFolder(path)
         self.waiting: dict[int, Waiting] = {}  # by ticket
         self.tickets: dict[int, int] = {}  # of a connection: the one that waits
-        self.hosts: dict[int, str] = {}
+        self.origins: dict[int, tuple[str, int]] = {}  # of a connection: the client's address, and by which listener it came
         self.alarms = Alarms()
+        self.starts: dict[Key, int] = {}  # log starts that were raised into a segment, and may be written down
+        self.elsewhere: Elsewhere | None = None
         try:
             self.core = Core(str(path), cluster, settings, simulation)
             self.core.draw_session_id = self.draw_session_id
@@ -144,7 +151,7 @@ class Node:
         """Every partition of every topic that the metadata log tells of. One without a folder was about to be made: it is empty."""
         log_starts, points = self.data.checkpoint(LOG_STARTS), self.data.checkpoint(RECOVERY_POINTS)
         epochs = restarts.leader_epochs(metadata_log.read(self.core))
-        topics = self.broker.topics.by_name.values()
+        topics = sorted(self.broker.topics.by_name.values(), key=lambda topic: topic.name)  # in the same order at every start
         folders = self.own_folders()
         so_far = Progress(0, sum(topic.partitions for topic in topics), 0, self.data.log_bytes(folders))
 
@@ -166,6 +173,7 @@ class Node:
                     self.core.create(topic.topic_id, index, topic.name, config, epoch, now)
                 so_far.partitions += 1
                 progress(so_far)
+        self.starts = self.all_starts()
         for leftover in self.data.path.glob(f"*-{DELETE}"):
             shutil.rmtree(leftover)
         self.checkpoint()  # nothing in it of topics that are no more: one made anew has the same name
@@ -204,9 +212,10 @@ class Node:
             self.core.check_storage()
             for topic_id, index in self.core.partitions():
                 self.core.finish(topic_id, index)
+            self.starts = self.all_starts()
             self.checkpoint()
             self.core.write_checkpoint(os.fsencode(self.data.path / CLEAN), b'{"version":0,"brokerEpoch":-1}')
-        except StorageFailed as error:
+        except (StorageFailed, NoDescriptor) as error:
             log.error("not stopped cleanly: %s", error)
         self.close()
 
@@ -220,16 +229,19 @@ class Node:
         return self.broker.topics.by_id[key[0]], key[1]
 
     def checkpoint(self) -> None:
-        """Up to where each log was forced to the disk, and where it begins."""
+        """Up to where each log was forced to the disk, and where it begins. For want of a descriptor NoDescriptor."""
         points = ((self.name(key), self.core.recovery_point(*key)) for key in self.core.partitions())
         self.data.write_checkpoint(self.core, RECOVERY_POINTS, points)
         self.write_starts()
 
+    def all_starts(self) -> dict[Key, int]:
+        """Every log start, when all of the logs is on the disk."""
+        return {key: self.core.marks(*key)[0][0] for key in self.core.partitions()}
+
     def write_starts(self) -> None:
-        """The log starts that are not the beginning of a segment."""
-        starts = {key: self.core.marks(*key)[0][0] for key in self.core.partitions()}
-        inside = ((self.name(key), start) for key, start in starts.items() if start > self.core.segments(*key)[0]["base_offset"])
-        self.data.write_checkpoint(self.core, LOG_STARTS, inside)
+        """The log starts that are not the beginning of the first segment, as far as they may be written down."""
+        self.starts = {key: start for key, start in self.starts.items() if self.core.holds(*key) and start > self.core.kept_from(*key)}
+        self.data.write_checkpoint(self.core, LOG_STARTS, ((self.name(key), start) for key, start in sorted(self.starts.items())))
 
     # Events
 
@@ -240,7 +252,8 @@ class Node:
     def frames(self, connection: int, frames: bytearray | memoryview, now: int) -> tuple[int, bool, list[Action]]:
         """What came of a connection, a whole frame at its beginning; it may be written to. As many frames as can be are handled in one turn:
         how many bytes they had, whether the last one waits for its answer, and what is to be done."""
-        verdict, taken = self.core.handle(connection, frames, now)
+        _, listener = self.origins.get(connection, NOWHERE)
+        verdict, taken = self.core.handle(connection, frames, now, listener)
         answers = self.answers()
         if verdict == COLD and not taken:
             taken = LENGTH.size + LENGTH.unpack_from(frames)[0]
@@ -303,27 +316,41 @@ class Node:
         self.core.time_out(ticket, now)
         return self.answers()
 
-    def housekeeping(self, now: int) -> list[Action]:
+    def housekeeping(self, now: int) -> None:
         """Retention and producer expiry, every log.retention.check.interval.ms."""
-        self.core.keep_house(self.broker.settings.producer_id_expiration_ms, now)
-        return self.answers()
+        self.when_forced(self.core.keep_house(self.broker.settings.producer_id_expiration_ms, now), list)
 
-    def synced(self, segments: list[tuple[bytes, int, int, int, int]], failed: int) -> None:
-        """These segments, as the core named them, were forced to the disk. If that failed (the errno) StorageFailed: what the kernel could not
-        write it forgets, and trying again would lie."""
+    def when_forced(self, keys: list[Key], then: Callable[[], list[Action]]) -> list[Action]:
+        """What is to be done when all that these partitions hold is on the disk, or cannot be: now, or later, `elsewhere`."""
+        if not keys or self.core.storage_error:
+            return then()
+        unforced = self.core.unsynced_of(keys)
+        if self.elsewhere is not None:
+            self.elsewhere(unforced, then)
+            return []
+        self.force(unforced)
+        return then()
+
+    def force(self, unforced: Unforced) -> None:
+        """Have it on the disk; if that fails, it is remembered."""
+        with contextlib.suppress(StorageFailed):
+            self.synced(unforced, self.core.sync(unforced))
+
+    def synced(self, unforced: Unforced, failed: int) -> None:
+        """It was forced to the disk. If that failed (the errno) StorageFailed: what the kernel could not write it forgets, and trying again would
+        lie."""
         self.core.fail(failed)
         self.core.check_storage()
-        for topic_id, index, base_offset, size_bytes, _ in segments:
-            self.core.synced(topic_id, index, base_offset, size_bytes)
+        self.core.synced(unforced)
 
-    def connected(self, connection: int, address: str) -> None:
-        """A connection begins, from this address."""
-        self.hosts[connection] = broker.client_host(address)
+    def connected(self, connection: int, address: str, listener: int = 0) -> None:
+        """A connection begins, from this address, by this listener."""
+        self.origins[connection] = broker.client_host(address), listener
 
     def disconnected(self, connection: int, now: int) -> list[Action]:
         """The connection is gone, and nobody listens for its answers."""
         self.core.disconnected(connection)
-        self.hosts.pop(connection, None)
+        self.origins.pop(connection, None)
         self.answered(self.tickets.get(connection, NO_TICKET))
         return []
 
@@ -362,7 +389,7 @@ class Node:
             return [Hangup(connection, f"malformed request: {error}")]
         name = client_id.decode("utf-8", "replace") if client_id is not None else None
         ticket = self.core.cold_ticket()
-        request = events.Request(ticket, connection, name, api_version, body, self.hosts.get(connection, ""))
+        request = events.Request(ticket, connection, name, api_version, body, *self.origins.get(connection, NOWHERE))
         assert connection not in self.tickets, "the request before is not finished"
         self.waiting[ticket], self.tickets[connection] = Waiting(connection, api_key, api_version, correlation_id), ticket
         try:
@@ -379,20 +406,27 @@ class Node:
         after, effects = broker.step(before, event, now)
         records = [effect.record for effect in effects if isinstance(effect, events.Persist)]
         has_changed = bool(records) or control.has_changed(after.partitions)
+        promised: dict[Key, int] = {}
+        if has_changed and self.core.storage_error and isinstance(event, events.Request):
+            return self.replied(broker.not_persisted(effects), has_changed=False)
         if has_changed:
             self.core.check_storage()
             if records:
                 metadata_log.append(self.core, records, now)
-            self.settle(after, records, now)
+            promised = self.settle(after, records, now)
         else:
             self.broker = after
         effects, actions = self.append(before, effects, event, now)
-        self.trim([effect for effect in effects if isinstance(effect, events.Trim)], now)
+        actions += self.trim([effect for effect in effects if isinstance(effect, events.Trim)], now)
+
+        def reply() -> list[Action]:
+            self.keep_starts(promised)
+            return self.replied(effects, has_changed=has_changed)
+
+        actions += self.when_forced(list(promised), reply)
         woken: list[Action] = []
         for effect in effects:
             match effect:
-                case events.Reply(ticket, body):
-                    actions += self.answer(ticket, body, has_changed=has_changed)
                 case SetAlarm(alarm, at_ms):
                     self.alarms.set(alarm, at_ms)
                 case events.Forget(topic_id):
@@ -401,6 +435,11 @@ class Node:
                 case _:
                     pass
         return actions + woken
+
+    def replied(self, effects: tuple[Any, ...], *, has_changed: bool) -> list[Action]:
+        """The answers among these effects."""
+        replies = [effect for effect in effects if isinstance(effect, events.Reply)]
+        return [action for one in replies for action in self.answer(one.ticket, one.body, has_changed=has_changed)]
 
     def append(self, before: Broker, effects: tuple[Any, ...], event: events.Event, now: int) -> tuple[tuple[Any, ...], list[Action]]:
         """The broker's own records into their logs: the effects that are left to be done, and the answers to those who waited for them."""
@@ -418,12 +457,36 @@ class Node:
             self.broker, effects = broker.not_stored(before, self.broker, effects, failed, event, reason, now)
         return effects, woken
 
-    def trim(self, effects: list[events.Trim], now: int) -> None:
+    def trim(self, effects: list[events.Trim], now: int) -> list[Action]:
         """Logs that start later: all at once, for what one of them loses may stand in another; and each is on the disk before."""
-        for effect in effects:
-            self.core.raise_start(effect.topic_id, effect.partition, effect.start, now)
-        if effects:
+        starts = {(effect.topic_id, effect.partition): effect.start for effect in effects}
+
+        def raise_all() -> list[Action]:
+            there = {key: start for key, start in starts.items() if self.core.holds(*key)}
+            for key, start in there.items():
+                self.core.raise_start(*key, start, now)
+            self.keep_starts(there)
+            return []
+
+        return self.when_forced(list(starts), raise_all)
+
+    def keep_starts(self, raised: dict[Key, int]) -> None:
+        """These log starts are on the disk from now on, as what is below them is; if the disk has failed, that is remembered."""
+        if not raised or self.core.storage_error:
+            return
+        self.starts |= {key: max(start, self.starts.get(key, 0)) for key, start in raised.items()}
+        with self.remembering():
             self.write_starts()
+
+    @contextlib.contextmanager
+    def remembering(self) -> Iterator[None]:
+        """What is written here cannot wait: if it fails, were it for want of a descriptor, the log directory is offline from now on."""
+        try:
+            yield
+        except StorageFailed:
+            pass
+        except NoDescriptor as error:
+            self.core.fail(cast(int, error.errno))
 
     def answer(self, ticket: int, body: Any, *, has_changed: bool) -> list[Action]:
         """An answer as bytes, if anybody listens. If the disk failed, what was decided is so, but nobody can say for how long."""
@@ -436,22 +499,22 @@ class Node:
         is_flexible = apis.has_flexible_answer(waiting.api_key, waiting.api_version)
         return [Send(waiting.connection, framed(waiting.correlation_id, data, is_flexible))]
 
-    def settle(self, after: Broker, records: list[Any], now: int) -> None:
-        """The core as the model left its view, also if the disk fails; a log start that was raised is on the disk before anybody hears of it."""
+    def settle(self, after: Broker, records: list[Any], now: int) -> dict[Key, int]:
+        """The core as the model left its view, also if the disk fails. Which log starts will be answered, and are yet to be on the disk? One that retention
+        had raised may be among them."""
         view = cast(PartitionsView, after.partitions)
         for record in records:
             if isinstance(record, TopicCreated):
                 self.core.name_topic(record.topic_id, record.name)
         names: Map[bytes, str] = after.topics.by_id
-        has_raised, gone = control.applied(self.core, view, names, now)
+        starts, gone = control.applied(self.core, view, names, now)
         self.broker = changed(after, partitions=cast(Any, PartitionsView(self.core)))
-        with contextlib.suppress(StorageFailed):  # it is remembered
-            if has_raised:
-                self.write_starts()
+        with self.remembering():
             if gone:
-                self.checkpoint()
+                self.checkpoint()  # nothing in it of topics that are no more
         for folder in gone:
             shutil.rmtree(os.fsdecode(folder), ignore_errors=True)
+        return {key: start for key, start in starts.items() if start > max(self.starts.get(key, 0), self.core.kept_from(*key))}
 
 
 def framed(correlation_id: int, body: bytes, is_flexible: bool) -> bytes:

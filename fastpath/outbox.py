@@ -1,4 +1,4 @@
-"""What is due to one client: bytes, and slices of files, which go from the file to the socket without being read.
+"""What is due to one client: bytes, and slices of files, which go from the file to the socket without being read, but for TLS, which reads them anyway.
 
 What the socket does not take at once stays due: of bytes in the transport's buffer, of a slice only where it lies, by a descriptor of its own,
 since its segment may be deleted meanwhile. So a client that does not read costs little memory.
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 #: Answers are written together up to this size.
 TOGETHER_BYTES = 1 << 16
-#: So much of a slice is read into memory when the socket is full.
-STEP_BYTES = 1 << 12
+#: So much of a slice is read into memory when the socket is full; and at a time where TLS reads it.
+STEP_BYTES, TLS_STEP_BYTES = 1 << 12, 1 << 16
 #: Has the kernel put the bytes before a slice into one packet with it. Not every system has that.
 CORK = getattr(socket, "TCP_CORK", None)
 
@@ -30,10 +30,12 @@ class Outbox:
 
     def __init__(self, transport: asyncio.Transport) -> None:
         self.transport = transport
-        self.transport.set_write_buffer_limits(0)  # it is full with the first byte that the socket does not take
+        self.transport.set_write_buffer_limits(0)  # full with the first byte that the socket does not take
         self.socket = transport.get_extra_info("socket")
+        self.is_for_tls = getattr(self.socket, "family", None) == socket.AF_UNIX  # one of a pair (`tls.py`)
         self.due: deque[bytes | Slice] = deque()
         self.due_bytes = 0
+        self.sent_bytes = 0  # or given to the transport
         self.held: set[int] = set()  # descriptors of our own
         self.is_full = False  # the transport has enough: the client has to read
 
@@ -74,29 +76,32 @@ class Outbox:
             self.due.popleft()
         data = b"".join(together)
         self.due_bytes -= len(data)
+        self.sent_bytes += len(data)
         self.transport.write(data)
 
     def push_slice(self, fd: int, position: int, size_bytes: int) -> None:
         """As much of a slice as the socket has room for."""
         try:
-            sent = 0 if self.transport.get_write_buffer_size() else os.sendfile(self.socket.fileno(), fd, position, size_bytes)
+            sent = 0 if self.is_for_tls or self.transport.get_write_buffer_size() else os.sendfile(self.socket.fileno(), fd, position, size_bytes)
         except BlockingIOError:
             sent = 0
         except OSError:  # the client is gone
             self.transport.abort()
             return
         self.due_bytes -= sent
+        self.sent_bytes += sent
         if sent < size_bytes:
             self.push_step(fd, position + sent, size_bytes - sent)
 
     def push_step(self, fd: int, position: int, size_bytes: int) -> None:
-        """A little of the rest, by way of the transport, so that it says when the socket has room again."""
-        step = os.pread(fd, min(STEP_BYTES, size_bytes), position)
+        """A little of the rest, by way of the transport: it says when the socket has room again."""
+        step = os.pread(fd, min(TLS_STEP_BYTES if self.is_for_tls else STEP_BYTES, size_bytes), position)
         if not step:  # the file is shorter than it was
             self.transport.abort()
             return
         self.transport.write(step)
         self.due_bytes -= len(step)
+        self.sent_bytes += len(step)
         if len(step) < size_bytes:
             self.due.appendleft((fd, position + len(step), size_bytes - len(step)))
 
@@ -125,7 +130,7 @@ class Outbox:
 
     def cork(self, is_on: bool) -> None:
         """Hold back packets that are not full, or let them go."""
-        if CORK is not None and not self.transport.is_closing():
+        if CORK is not None and not self.is_for_tls and not self.transport.is_closing():
             self.socket.setsockopt(socket.IPPROTO_TCP, CORK, is_on)
 
 

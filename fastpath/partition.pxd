@@ -9,8 +9,9 @@ from libcpp.vector cimport vector
 
 from fiducial.fastpath.batch cimport Batch, Buffer, Codecs, Limits, Refusal
 from fiducial.fastpath.files cimport Files
-from fiducial.fastpath.log cimport Loading, Log, LogConfig, Place, Span, Unsynced
-from fiducial.fastpath.producers cimport Producers
+from fiducial.fastpath.keys cimport Key, TopicId
+from fiducial.fastpath.log cimport Forcing, Loading, Log, LogConfig, Place, Span, Unsynced
+from fiducial.fastpath.producers cimport Producer, Producers
 from fiducial.fastpath.threads cimport Lock, Shared
 
 cdef enum Kind:  # of transitions
@@ -33,7 +34,7 @@ cdef cppclass Transition:  # one that happened, for whoever asks the model the s
 
 cdef cppclass Partition:
     Lock lock
-    string topic_id  # 16 bytes
+    TopicId topic_id
     string topic
     int32_t index
     int32_t leader_epoch
@@ -43,8 +44,9 @@ cdef cppclass Partition:
     int64_t watchers  # how many fetches wait for it
     vector[Transition]* transitions  # NULL: nobody wants to know
     Producers producers
-    vector[int64_t] saved  # the offsets of which there are files of the producers, rising
-    bint are_saved  # the newest of them holds the producers as they are
+    vector[int64_t] saved  # the offsets of which there are files of the producers on the disk, rising
+    vector[Unsynced] unsaved  # such files that were written since, in order
+    bint are_saved  # the newest of all these holds the producers as they are
 
 cdef struct Work:  # what appends share: who packs and unpacks, room to do it in, and whether the disk still takes anything
     Shared* storage_error  # -errno of the file operation that took the log directory offline, 0 while it is fine
@@ -66,12 +68,19 @@ cdef struct Produced:
     bint is_watched  # somebody waits for it
     int file_error  # -errno of the file operation that failed
 
-cdef struct Coming:  # a batch on its way into a partition, and what comes of it
+cdef cppclass Coming:  # a batch on its way into a partition, and what comes of it
+    Key key
+    Partition* partition  # NULL: it is gone
+    size_t number  # of those that wait to be appended with it
     Batch batch
     uint8_t* data  # what is stored: its bytes, or those of another codec, which are good until the next is judged
     int64_t size_bytes
     int64_t max_timestamp
-    int64_t config_version  # under which it was judged
+    LogConfig config  # under which it is judged
+    int64_t config_version
+    bint is_remembered  # by its producer, of whom this was known before
+    bint was_known
+    Producer known
     Produced produced
 
 cdef struct Read:
@@ -97,6 +106,12 @@ cdef struct Asked:  # models.partition.Fetch
     int32_t current_leader_epoch
     int32_t last_fetched_epoch
 
+cdef struct Ahead:  # a batch whose records are unpacked in the work's room, or that is wanted there: then what was found says nothing
+    bint is_there
+    bint is_wanted
+    int64_t base_offset
+    Batch batch
+
 cdef struct Found:
     int16_t error
     int64_t offset
@@ -105,23 +120,25 @@ cdef struct Found:
     int file_error
 
 # Transitions
-cdef bint is_rebuilt(const Coming* coming) noexcept nogil
-cdef void judge(Partition* partition, Coming* coming, Work* work, int64_t now) noexcept nogil
+cdef void take_config(Partition* partition, Coming* coming) noexcept nogil
+cdef bint changes_codec(Coming* coming) noexcept nogil
+cdef void judge(Coming* coming, Work* work, int64_t now) noexcept nogil
 cdef void produce_alone(Partition* partition, Coming* coming, Work* work, int64_t now) noexcept nogil
-cdef void produce(Partition* partition, const vector[Coming*]& row, Work* work, int64_t now) noexcept nogil  # what was judged, in one write
+cdef void produce(Partition* partition, Coming** row, size_t count, Work* work, int64_t now) noexcept nogil  # what was judged, in one write
 cdef void fetch(Partition* partition, Asked* asked, bint will_wait, int64_t now, Read* read) noexcept nogil
 cdef void watched_no_more(Partition* partition) noexcept nogil
 cdef void look_up(
-    Partition* partition, int64_t timestamp, int isolation, int32_t replica_id, int32_t current_leader_epoch, Work* work, int64_t now, Found* found
+    Partition* partition, int64_t timestamp, int isolation, int32_t replica_id, int32_t current_leader_epoch, Work* work, int64_t now, Ahead* ahead, Found* found
 ) noexcept nogil
-cdef int note_due(Partition* partition, vector[Unsynced]* files, int64_t* end) noexcept nogil
-cdef void hold_old(Partition* partition, int64_t now, vector[Unsynced]* files) noexcept nogil
-cdef bint forced(Partition* partition, const vector[Unsynced]& files, int64_t end, int64_t now) noexcept nogil
-cdef int retain(Partition* partition, int64_t now, bint* has_dropped) noexcept nogil
+cdef int note_due(Partition* partition, Forcing* forcing, int64_t* end) noexcept nogil
+cdef int note_old(Partition* partition, int64_t now, Forcing* forcing) noexcept nogil
+cdef bint forced(Partition* partition, const Forcing* forcing, int64_t end, int64_t now) noexcept nogil
+cdef int forced_old(Partition* partition, const Forcing* forcing) noexcept nogil
+cdef int retain(Partition* partition, int64_t now) noexcept nogil
+cdef bint lingers(Partition* partition) noexcept nogil
 cdef void expire(Partition* partition, int64_t expiration_ms, int64_t now) noexcept nogil
-cdef int raise_start(Partition* partition, int64_t offset, bint is_offline, int64_t now) noexcept nogil
-cdef int configure(Partition* partition, const LogConfig& config, bint is_offline, int64_t now) noexcept nogil
-cdef int finish(Partition* partition) noexcept nogil
+cdef void raise_start(Partition* partition, int64_t offset, int64_t now) noexcept nogil
+cdef void configure(Partition* partition, const LogConfig& config, int64_t now) noexcept nogil
 cdef void note_begin(Partition* partition) noexcept nogil  # for who holds the lock
 cdef int64_t copied_config(Partition* partition, LogConfig* config) noexcept nogil
 
@@ -130,4 +147,6 @@ cdef void begin(Partition* partition, const char* folder, Files* files, int32_t 
 cdef int load(
     Partition* partition, const char* folder, Files* files, const vector[int64_t]& bases, const vector[int64_t]& snapshots, Loading* loading
 ) noexcept nogil
+cdef int finish(Partition* partition) noexcept nogil
+cdef void close(Partition* partition) noexcept nogil
 cdef Limits limits_of(LogConfig* config) noexcept nogil

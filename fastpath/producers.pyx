@@ -8,7 +8,8 @@ It decides what `models/idempotence.py` decides. Two files hold the producers as
 Both begin with a version and a CRC-32C of what follows it, so that half a file is none.
 """
 
-from libc.errno cimport ENOMEM
+from cython.operator cimport dereference
+from libc.errno cimport ENOENT, ENOMEM
 from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdio cimport snprintf
 from libc.stdlib cimport free, malloc
@@ -19,7 +20,7 @@ from libcpp.vector cimport vector
 
 from fiducial.fastpath.batch cimport checksum
 from fiducial.fastpath.bigendian cimport load16, load32, load64, store16, store32, store64
-from fiducial.fastpath.files cimport replace_file
+from fiducial.fastpath.files cimport replace_file, write_held
 
 cdef enum:
     INVALID_PRODUCER_EPOCH = 47
@@ -44,7 +45,7 @@ cdef Producer* known(Producers* producers, int64_t producer_id) noexcept nogil:
     cdef unordered_map[int64_t, Producer].iterator at = producers.find(producer_id)
     if at == producers.end():
         return NULL
-    return &producers[0][producer_id]
+    return &dereference(at).second
 
 
 cdef Written* duplicate_of(Producers* producers, Sequenced* batch) noexcept nogil:
@@ -119,8 +120,9 @@ cdef string path_of(const string& folder, int64_t offset, const char* suffix) no
     return path
 
 
-cdef int save(Producers* producers, Files* files, const string& folder, int64_t offset) noexcept nogil:
-    """Both files of the producers as they are, the log ending at `offset`; -errno if one could not be written."""
+cdef int save(Producers* producers, Files* files, const string& folder, int64_t offset, vector[OpenFile*]* written) noexcept nogil:
+    """Both files of the producers as they are, the log ending at `offset`; -errno if one could not be written. They are put on the disk in place of
+    those that are there; or, if there are none, only written and left open, for others to force them."""
     cdef int64_t count = producers.size()
     cdef uint8_t* data = <uint8_t*>malloc(HEAD_BYTES + count * WINDOW_ENTRY_BYTES)
     if data == NULL:
@@ -129,14 +131,14 @@ cdef int save(Producers* producers, Files* files, const string& folder, int64_t 
     cdef pair[int64_t, Producer] entry
     for entry in producers[0]:
         at = put_window(at, entry.first, &entry.second)
-    cdef int result = save_whole(files, path_of(folder, offset, b".window"), data, at - data, <int32_t>count)
+    cdef int result = save_whole(files, path_of(folder, offset, b".window"), data, at - data, <int32_t>count, written)
     if result == 0:
         at = data + HEAD_BYTES
         for entry in producers[0]:
             at = put_last_batch(at, entry.first, &entry.second)
-        result = save_whole(files, path_of(folder, offset, b".snapshot"), data, at - data, <int32_t>count)
+        result = save_whole(files, path_of(folder, offset, b".snapshot"), data, at - data, <int32_t>count, written)
     free(data)
-    return result if result < 0 else files.sync_folder(files.context, folder.c_str())
+    return result if result < 0 or written != NULL else files.sync_folder(files.context, folder.c_str())
 
 
 cdef uint8_t* put_last_batch(uint8_t* at, int64_t producer_id, Producer* producer) noexcept nogil:
@@ -175,12 +177,40 @@ cdef uint8_t* put_window(uint8_t* at, int64_t producer_id, Producer* producer) n
     return at
 
 
-cdef int save_whole(Files* files, const string& path, uint8_t* data, int64_t size_bytes, int32_t count) noexcept nogil:
+cdef int save_whole(Files* files, const string& path, uint8_t* data, int64_t size_bytes, int32_t count, vector[OpenFile*]* written) noexcept nogil:
     """A file of this form: version, checksum of the rest, count, entries."""
     store16(data, SNAPSHOT_VERSION)
     store32(data + 6, <uint32_t>count)
     store32(data + 2, checksum(0, data + 6, size_bytes - 6))
-    return replace_file(files, path, data, size_bytes)
+    if written == NULL:
+        return replace_file(files, path, data, size_bytes)
+    cdef int fd = write_held(files, path, data, size_bytes)
+    if fd >= 0:
+        written.push_back(new OpenFile(fd))
+    return min(fd, 0)
+
+
+cdef int force_saved(Files* files, const string& folder, int64_t offset) noexcept nogil:
+    """Both files of an offset, as far as they are there, are on the disk; not their names."""
+    cdef int result = force_file(files, path_of(folder, offset, b".window"))
+    return result if result < 0 else force_file(files, path_of(folder, offset, b".snapshot"))
+
+
+cdef int force_file(Files* files, const string& path) noexcept nogil:
+    cdef int fd = files.open(files.context, path.c_str(), False)
+    if fd < 0:
+        return 0 if fd == -ENOENT else fd
+    cdef int result = files.sync(files.context, fd)
+    files.close(files.context, fd)
+    return result
+
+
+cdef bint is_ours(Files* files, const string& folder, int64_t offset) noexcept nogil:
+    """Did we write the files of an offset, sound or not?"""
+    cdef int fd = files.open(files.context, path_of(folder, offset, b".window").c_str(), False)
+    if fd >= 0:
+        files.close(files.context, fd)
+    return fd >= 0
 
 
 cdef void forget_saved(Files* files, const string& folder, int64_t offset) noexcept nogil:

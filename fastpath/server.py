@@ -1,19 +1,13 @@
 """The fast path on sockets: `fiducial serve`, and what happens by the clock. Nothing is decided here.
 
-By asyncio, where there is nothing better: bytes into frames, frames to the node, answers out, in order, with bounded memory.
-
-    socket ──▶ buffer ──▶ every whole frame in it ──▶ node ──▶ outbox, in one write
-
-A connection has one request under way; while that waits, what comes behind it stays in the buffer, then in the kernel, then in the client.
-
-On Linux by threads of their own (`epoll.pyx`), which do the same without Python, and give here what they do not answer themselves.
+On Linux clients are served by threads of their own (`epoll.pyx`), without Python, which give here what they do not answer themselves; where
+there is nothing better, by asyncio (`asyncio_server.py`). To either those who speak TLS come through one thread more (`tls.py`). Neither asyncio,
+nor OpenSSL, which both bring with them, is imported unless something needs it.
 """
 
 from __future__ import annotations
 
-import asyncio
 import base64
-import contextlib
 import errno
 import gc
 import logging
@@ -23,245 +17,158 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
-from fiducial.fastpath.core import StorageFailed
+from fiducial.fastpath.core import NoDescriptor, StorageFailed
 from fiducial.fastpath.data import DataError
-from fiducial.fastpath.metrics import Exporter
-from fiducial.fastpath.node import ENDS, Action, Node, Progress, Send
-from fiducial.fastpath.outbox import Outbox
-from fiducial.models import apis
+from fiducial.fastpath.node import ENDS, Action, Key, Node, Progress, Send
 from fiducial.models.clock import Clock
-from fiducial.models.settings import Settings, advertised, parse
-from fiducial.models.state import Cluster
+from fiducial.models.settings import SSL, Listener, Settings, advertised, listeners_of, parse
+from fiducial.models.state import SEED_BYTES, Chance, Cluster
+from fiducial.models.values import changed
+
+if TYPE_CHECKING:
+    from fiducial.fastpath.core import Unforced
+    from fiducial.fastpath.tls import Terminator
 
 if sys.platform == "linux":
     from fiducial.fastpath import epoll
+if TYPE_CHECKING:
+    import asyncio
+    import ssl
 
 log = logging.getLogger("fiducial")
 
 #: Who moves the bytes.
 EPOLL, ASYNCIO = "epoll", "asyncio"
 DRIVER = EPOLL if sys.platform == "linux" else ASYNCIO
+STOPPED_BY = (signal.SIGINT, signal.SIGTERM)
 #: I/O threads, at most, where nobody says how many.
 THREADS_MAX = 4
 
-LENGTH_BYTES = 4
-#: A buffer begins with this size, and doubles when a read has filled it: beyond what may be kept only for a frame that does not fit. Once it is
-#: empty it is given back, if what was in it last would have fitted into a small one, or if it is larger than may be kept.
-BUFFER_BYTES, BUFFER_BYTES_KEPT = 1 << 16, 1 << 20
-#: So much is read at once, or so many frames as large as the last one: nobody's small requests hold up the others for long.
-READ_BYTES, READ_FRAMES = 1 << 18, 8
-#: So much is held of who waits for an answer.
-HELD_BYTES_MAX = 1 << 20
 #: The kernel's buffer for what is sent: more than a large answer needs makes sending dearer, not faster. It may double it.
 SEND_BUFFER_BYTES = 1 << 18
-#: A slice of a file goes from the file to the socket without being read if it is at least so large.
-SLICE_BYTES_MIN = 1 << 15
 #: Values refer to no value that refers to them, and go when nothing needs them: the collector, which goes through all that there are, looks for
 #: cycles when so many more were made than have gone, not after every 700.
 COLLECTED_AFTER = 50_000
+#: So soon the control plane, busy with something large, lets an I/O thread have the GIL that needs it to unpack a batch (s); usual are 5 ms.
+SWITCHED_AFTER_S = 0.0005
 #: Connections that the kernel holds until they are accepted.
 BACKLOG = 1024
 #: How often is looked for segments that are to be forced to the disk, and how often the recovery points are written down (s).
 FLUSH_S, CHECKPOINT_S = 0.1, 60.0
+#: So many logs are forced to the disk at once, of those for which no produced batch waits; their threads only wait.
+FORCERS = 16
+#: The process, or the system, has as many files open as it may.
+NO_DESCRIPTOR = (errno.EMFILE, errno.ENFILE)
 #: A start that takes longer than this is told of, as often (s).
 PATIENCE_S = 1.0
 
 now_ms = Clock(time.time_ns, time.monotonic_ns).now_ms
 
 
-class Connection(asyncio.BufferedProtocol):
-    """One client."""
+class Timer(Protocol):
+    """What is to be called at some time."""
 
-    def __init__(self, server: Server) -> None:
-        self.server = server
-        self.id = server.next_id()
-        self.buffer = bytearray(BUFFER_BYTES)
-        self.begin = self.end = 0  # what of the buffer is not yet handled
-        self.frame_bytes = 0  # of the last one
-        self.is_busy = False  # a request waits for its answer
-        self.is_ending = False  # the client has said all it has to say
-        self.touched = time.monotonic()
-        self.unsent_bytes = 0  # when it was last looked whether the connection is idle
-        self.transport: asyncio.Transport
-        self.outbox: Outbox
-        self.watchdog: asyncio.TimerHandle
+    def cancel(self) -> None:
+        """It is not to be called."""
+        ...
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast(asyncio.Transport, transport)
-        self.outbox = Outbox(self.transport)
-        self.server.connections[self.id] = self
-        self.server.node.connected(self.id, self.transport.get_extra_info("peername")[0])
-        self.end_if_idle()
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.watchdog.cancel()
-        self.outbox.close()
-        del self.server.connections[self.id]
-        self.server.node.disconnected(self.id, now_ms())
+class Loop(Protocol):
+    """What is needed of a loop: that of `loop.py`, or asyncio's."""
 
-    # Reading
+    def call_later(self, delay: float, callback: Callable[..., object], /, *args: Any) -> Timer:
+        """Call it after so many seconds."""
+        ...
 
-    def get_buffer(self, sizehint: int) -> memoryview:
-        """Room behind what is not yet handled."""
-        held, size = self.end - self.begin, len(self.buffer)
-        is_full = self.end == size
-        if is_full and (size < BUFFER_BYTES_KEPT or held > size // 2):
-            size *= 2
-        elif held == 0 and (size > BUFFER_BYTES_KEPT or self.end <= BUFFER_BYTES):
-            size = BUFFER_BYTES
-        if is_full or held == 0:
-            fresh = self.buffer if size == len(self.buffer) else bytearray(size)
-            memoryview(fresh)[:held] = memoryview(self.buffer)[self.begin : self.end]
-            self.buffer, self.begin, self.end = fresh, 0, held
-        return memoryview(self.buffer)[self.end : self.end + max(READ_BYTES, READ_FRAMES * self.frame_bytes)]
+    def call_soon_threadsafe(self, callback: Callable[..., object], /, *args: Any) -> object:
+        """Call it from the loop; for other threads."""
+        ...
 
-    def buffer_updated(self, nbytes: int) -> None:
-        self.touched = time.monotonic()
-        self.end += nbytes
-        self.go_on()
+    def add_reader(self, fd: int, callback: Callable[..., object], /) -> None:
+        """Call it whenever the descriptor can be read."""
+        ...
 
-    def eof_received(self) -> bool:
-        """The client has said all; it still hears what is pending."""
-        self.is_ending = True
-        self.go_on()
-        return True
+    def remove_reader(self, fd: int, /) -> bool:
+        """Look at the descriptor no more."""
+        ...
 
-    def has_frame(self) -> bool:
-        """Is there a whole frame? A refused size ends the connection once what came before is answered."""
-        held = self.end - self.begin
-        if held < LENGTH_BYTES:
-            return False
-        size = int.from_bytes(self.buffer[self.begin : self.begin + LENGTH_BYTES], "big", signed=True)
-        if apis.size_is_refused(size, self.server.settings.socket_request_max_bytes):
-            log.warning("closing %s: a frame of %d bytes", self.peer(), size)
-            self.is_ending = True
-            self.begin = self.end
-            self.transport.pause_reading()
-            return False
-        self.frame_bytes = size
-        return held - LENGTH_BYTES >= size
+    def add_signal_handler(self, sig: int, callback: Callable[..., object], /) -> None:
+        """Call it when the signal comes."""
+        ...
 
-    # Answering
+    def run_forever(self) -> None:
+        """Until stopped."""
+        ...
 
-    def go_on(self) -> None:
-        """Hand over every whole frame until one has to wait or the client does not read; its answers go together."""
-        while not self.is_busy and not self.outbox.is_full and not self.transport.is_closing() and self.has_frame():
-            self.server.handle(self)
-        self.outbox.push()
-        if self.is_ending and not self.is_busy and not self.outbox.is_full:
-            self.transport.close()
-        self.read_or_not()
+    def stop(self) -> None:
+        """Run no more."""
+        ...
 
-    def finished(self, answer: Send) -> None:
-        """The requests so far have their answers."""
-        self.touched = time.monotonic()
-        self.is_busy = False
-        self.outbox.put(answer)
 
-    def read_or_not(self) -> None:
-        """Who does not read the answers, or is far ahead of them, is not read from."""
-        if self.outbox.is_full or (self.is_busy and self.end - self.begin > HELD_BYTES_MAX):
-            self.transport.pause_reading()
-        elif not self.is_ending and not self.transport.is_closing():
-            self.transport.resume_reading()
+class Traffic(NamedTuple):
+    """How many clients there are, and what they have sent and were sent so far, those included that are gone."""
 
-    def pause_writing(self) -> None:
-        self.outbox.is_full = True
-        self.read_or_not()
+    connections: int
+    received_bytes: int
+    sent_bytes: int
 
-    def resume_writing(self) -> None:
-        self.outbox.is_full = False
-        self.go_on()
 
-    # Ending
+class Door(NamedTuple):
+    """A socket that listens, and the number of the listener that it belongs to."""
 
-    def hang_up(self, reason: str, *, is_our_fault: bool = False) -> None:
-        """End the connection; only the answers already given are still sent."""
-        log.log(logging.ERROR if is_our_fault else logging.WARNING, "closing %s: %s", self.peer(), reason, exc_info=is_our_fault)
-        self.begin = self.end
-        self.is_ending, self.is_busy = True, False
-        self.go_on()
-
-    def end_if_idle(self) -> None:
-        """End once no byte went either way for connections.max.idle.ms, also while a request is under way; else look again later."""
-        limit_s = self.server.settings.connections_max_idle_ms / 1000
-        unsent_bytes = self.outbox.unsent_bytes()
-        if unsent_bytes != self.unsent_bytes:
-            self.unsent_bytes, self.touched = unsent_bytes, time.monotonic()
-        left_s = self.touched + limit_s - time.monotonic()
-        if left_s <= 0:
-            log.warning("closing %s: idle for %g s", self.peer(), limit_s)
-            self.transport.abort()
-        else:
-            self.watchdog = asyncio.get_running_loop().call_later(left_s, self.end_if_idle)
-
-    def peer(self) -> str:
-        """Who it is, for the log."""
-        address = self.transport.get_extra_info("peername")
-        return f"{address[0]}:{address[1]}" if address else "a client"
+    listener: int
+    socket: socket.socket
 
 
 class Server:
-    """The node, its connections by asyncio, and what happens by the clock."""
+    """The node, whose connections somebody has, and what happens by the clock."""
 
-    def __init__(self, node: Node, settings: Settings) -> None:
-        self.node, self.settings = node, settings
-        self.connections: dict[int, Connection] = {}
-        self.ids = 0
-        self.alarm: asyncio.TimerHandle | None = None
+    def __init__(self, node: Node, settings: Settings, loop: Loop) -> None:
+        self.node, self.settings, self.loop = node, settings, loop
+        self.alarm: Timer | None = None
         self.alarm_ms = -1
+        self.node.elsewhere = self.force
+        self.forcers = ThreadPoolExecutor(FORCERS)
+        self.in_hand: set[tuple[bytes, int]] = set()  # the partitions whose logs are being forced
+        self.written = time.monotonic()
 
-    async def start(self, listener: asyncio.Server) -> None:
-        """Let clients come."""
-        self.node.core.slice_bytes_min = SLICE_BYTES_MIN
-        await listener.start_serving()
+    # What a driver does
 
-    async def stop(self) -> None:
-        """Close every connection."""
-        for connection in list(self.connections.values()):
-            connection.transport.abort()
-        await asyncio.sleep(0)
+    def start(self, doors: list[Door]) -> None:
+        """Let clients come by these."""
+        raise NotImplementedError
 
-    def count(self) -> int:
-        """How many clients there are."""
-        return len(self.connections)
+    def welcome(self, end: socket.socket, client: socket.socket, listener: int) -> None:
+        """Take a connection, by our end of it, which stands for this client, that came by this listener. Any thread may call it."""
+        raise NotImplementedError
 
-    def next_id(self) -> int:
-        """A number for a new connection."""
-        self.ids += 1
-        return self.ids
+    def stop(self) -> None:
+        """Close every connection; the loop does not run any more."""
+        raise NotImplementedError
 
-    def handle(self, connection: Connection) -> None:
-        """The next frames of a connection, as many as go into one turn. A fault of ours costs this connection only."""
-        frames = memoryview(connection.buffer)[connection.begin : connection.end]
-        try:
-            taken, waits, actions = self.node.frames(connection.id, frames, now_ms())
-        except Exception:
-            connection.hang_up("internal error", is_our_fault=True)
-            return
-        connection.begin += taken
-        for action in actions:
-            if isinstance(action, Send) and action.connection == connection.id:
-                connection.finished(action)
-            else:
-                self.perform(action)
-        connection.is_busy = waits
-        self.set_alarm()
+    def traffic(self) -> Traffic:
+        """What goes over the sockets."""
+        raise NotImplementedError
 
     def perform(self, action: Action) -> None:
         """An answer, or the end, of some connection."""
-        connection = self.connections.get(action.connection)
-        if connection is None:
-            return
-        if isinstance(action, Send):
-            connection.finished(action)
-            asyncio.get_running_loop().call_soon(connection.go_on)
-        else:
-            connection.hang_up(action.reason)
+        raise NotImplementedError
+
+    def deadline(self) -> int:
+        """When something is to happen by the clock (ms); -1: nothing."""
+        raise NotImplementedError
+
+    def expire(self, now: int) -> list[Action]:
+        """What comes of it."""
+        raise NotImplementedError
+
+    # By the clock
 
     def set_alarm(self) -> None:
         """Be woken when something is to happen by the clock."""
@@ -273,7 +180,7 @@ class Server:
             self.alarm = None
         self.alarm_ms = deadline_ms
         if deadline_ms >= 0:
-            self.alarm = asyncio.get_running_loop().call_later(max(deadline_ms - now_ms(), 0) / 1000, self.wake)
+            self.alarm = self.loop.call_later(max(deadline_ms - now_ms(), 0) / 1000, self.wake)
 
     def wake(self) -> None:
         """The time has come that was waited for."""
@@ -282,85 +189,114 @@ class Server:
             self.perform(action)
         self.set_alarm()
 
-    def deadline(self) -> int:
-        """When the first waiting fetch gives up, or something is to happen to a group (ms); -1: nobody waits."""
-        return self.node.deadline()
+    def begin_chores(self) -> None:
+        """From now on, for ever: retention and expiry, and what is to be on the disk."""
+        self.set_alarm()
+        self.after_ms(self.settings.log_retention_check_interval_ms, self.keep_house)
+        self.after_ms(self.settings.offsets_retention_check_interval_ms, self.expire_offsets)
+        self.loop.call_later(FLUSH_S, self.flush)
 
-    def expire(self, now: int) -> list[Action]:
-        """What comes of it."""
-        return self.node.expire(now)
+    def after_ms(self, interval_ms: int, chore: Callable[[], None]) -> None:
+        """Do it when so much time has passed."""
+        self.loop.call_later(interval_ms / 1000, chore)
 
-    async def keep_house(self) -> None:
-        """Retention and expiry, for ever."""
-        while True:
-            await asyncio.sleep(self.settings.log_retention_check_interval_ms / 1000)
-            for action in self.node.housekeeping(now_ms()):
-                self.perform(action)
+    def keep_house(self) -> None:
+        """Retention and expiry."""
+        self.after_ms(self.settings.log_retention_check_interval_ms, self.keep_house)
+        self.node.housekeeping(now_ms())
 
-    async def expire_offsets(self) -> None:
-        """Old offsets, for ever; not at the start: whoever reads on from them is given time to come back."""
-        while True:
-            await asyncio.sleep(self.settings.offsets_retention_check_interval_ms / 1000)
-            for action in self.node.expiry(now_ms()):
-                self.perform(action)
+    def expire_offsets(self) -> None:
+        """Old offsets; not at the start: whoever reads on from them is given time to come back."""
+        self.after_ms(self.settings.offsets_retention_check_interval_ms, self.expire_offsets)
+        for action in self.node.expiry(now_ms()):
+            self.perform(action)
 
-    async def flush(self) -> None:
-        """Sealed segments, and active ones whose flush.ms has come, to the disk; in a thread, since it may take long."""
-        written = time.monotonic()
-        core = self.node.core
+    def flush(self) -> None:
+        """What is sealed, and active segments whose flush.ms has come, to the disk; each log for itself, since it may take long. Now and then it is
+        written down up to where each log is there."""
         try:
-            while True:
-                await asyncio.sleep(FLUSH_S)
-                core.check_storage()
-                segments = core.unsynced(now_ms())
-                if segments:
-                    failed = await asyncio.get_running_loop().run_in_executor(None, core.sync, [segment[4] for segment in segments])
-                    self.node.synced(segments, failed)
-                if time.monotonic() - written > CHECKPOINT_S:
-                    written = time.monotonic()
-                    self.node.checkpoint()
+            self.node.core.check_storage()
+            for unforced in self.node.core.unsynced(now_ms()):
+                if not self.in_hand.intersection(unforced.keys()):
+                    self.force(unforced, list)
+            if time.monotonic() - self.written > CHECKPOINT_S:
+                self.checkpoint()
         except OSError as error:
-            log.critical("the log directory is offline for writing, until a restart: %s", error)
-            core.fail(error.errno or errno.EIO)
+            self.go_offline(error)
+        else:
+            self.loop.call_later(FLUSH_S, self.flush)
+
+    def checkpoint(self) -> None:
+        """Written down; for want of a descriptor, next time: what was written down before is less, but so."""
+        with suppress(NoDescriptor):
+            self.node.checkpoint()
+            self.written = time.monotonic()
+
+    def force(self, unforced: Unforced, then: Callable[[], list[Action]]) -> None:
+        """Have it on the disk by another thread, then do what is to be done."""
+        self.in_hand.update(unforced.keys())
+        self.forcers.submit(self.sync, unforced, then)
+
+    def sync(self, unforced: Unforced, then: Callable[[], list[Action]]) -> None:
+        """What the thread does."""
+        self.loop.call_soon_threadsafe(self.synced, unforced, self.node.core.sync(unforced), then)
+
+    def synced(self, unforced: Unforced, failed: int, then: Callable[[], list[Action]]) -> None:
+        """It was forced to the disk, or failed to be (the errno): who needs it next tells of that. For want of a descriptor nothing was tried yet."""
+        if failed in NO_DESCRIPTOR:
+            self.loop.call_later(FLUSH_S, self.force_again, unforced.keys(), then)
+            return
+        self.in_hand.difference_update(unforced.keys())
+        with suppress(StorageFailed):
+            self.node.synced(unforced, failed)
+        for action in then():
+            self.perform(action)
+
+    def force_again(self, partitions: list[Key], then: Callable[[], list[Action]]) -> None:
+        """All that these partitions hold by now."""
+        self.force(self.node.core.unsynced_of(partitions), then)
+
+    def go_offline(self, error: OSError) -> None:
+        """Nothing is forced to the disk any more."""
+        log.critical("the log directory is offline for writing, until a restart: %s", error)
+        self.node.core.fail(error.errno or errno.EIO)
+
+    def end_chores(self) -> None:
+        """Nothing is under way; the loop does not run any more."""
+        self.forcers.shutdown()
 
 
 class ThreadedServer(Server):
-    """The same, where I/O threads have the connections. Fetches that wait are theirs too."""
+    """I/O threads have the connections, and the fetches that wait."""
 
-    def __init__(self, node: Node, settings: Settings) -> None:
-        super().__init__(node, settings)
+    def __init__(self, node: Node, settings: Settings, loop: Loop) -> None:
+        super().__init__(node, settings, loop)
         self.peers: dict[int, str] = {}  # of the connections that asked something here
-        self.listening: list[socket.socket] = []
         self.driver: epoll.Driver
 
-    async def start(self, listener: asyncio.Server) -> None:
-        """Let clients come."""
-        self.listening = [one.dup() for one in listener.sockets]
-        for one in self.listening:
-            one.listen(BACKLOG)
+    def start(self, doors: list[Door]) -> None:
         threads = self.settings.num_network_threads or min(os.cpu_count() or 1, THREADS_MAX)
-        self.driver = epoll.Driver(self.node.core, [one.fileno() for one in self.listening], threads, self.settings, ENDS)
-        asyncio.get_running_loop().add_reader(self.driver.fileno(), self.hear)
+        self.driver = epoll.Driver(self.node.core, [(one.fileno(), listener) for listener, one in doors], threads, self.settings, ENDS)
+        self.loop.add_reader(self.driver.fileno(), self.hear)
         self.driver.start()
 
-    async def stop(self) -> None:
-        """Close every connection."""
-        self.driver.stop()
-        asyncio.get_running_loop().remove_reader(self.driver.fileno())
-        self.hear()
-        for one in self.listening:
-            one.close()
+    def welcome(self, end: socket.socket, client: socket.socket, listener: int) -> None:
+        self.driver.welcome(end.detach(), client.fileno(), listener)
 
-    def count(self) -> int:
-        """How many clients there are."""
-        return self.driver.connections
+    def stop(self) -> None:
+        self.driver.stop()
+        self.loop.remove_reader(self.driver.fileno())
+        self.hear()
+
+    def traffic(self) -> Traffic:
+        return Traffic(self.driver.connections, self.driver.received_bytes, self.driver.sent_bytes)
 
     def hear(self) -> None:
         """What the threads have to say."""
-        for matter, connection, peer, text in self.driver.notes():
+        for matter, connection, listener, peer, text in self.driver.notes():
             match matter:
                 case epoll.COLD_REQUEST:
-                    self.ask(connection, peer, text)
+                    self.ask(connection, listener, peer, text)
                 case epoll.GONE:
                     del self.peers[connection]
                     self.node.disconnected(connection, now_ms())
@@ -370,11 +306,11 @@ class ThreadedServer(Server):
                     log.warning("%s", text.decode())
         self.set_alarm()
 
-    def ask(self, connection: int, peer: str, frame: bytes) -> None:
+    def ask(self, connection: int, listener: int, peer: str, frame: bytes) -> None:
         """A request that is not hot. A fault of ours costs its connection only."""
         if peer:
             self.peers[connection] = peer
-            self.node.connected(connection, peer.rpartition(":")[0])
+            self.node.connected(connection, peer.rpartition(":")[0], listener)
         try:
             actions = self.node.cold(connection, frame, now_ms())
         except Exception:
@@ -385,7 +321,6 @@ class ThreadedServer(Server):
             self.perform(action)
 
     def perform(self, action: Action) -> None:
-        """An answer, or the end, of some connection."""
         if isinstance(action, Send):
             self.driver.answer(action.connection, action.data)
         else:
@@ -396,7 +331,6 @@ class ThreadedServer(Server):
         return self.node.alarms.first_ms()
 
     def expire(self, now: int) -> list[Action]:
-        """What comes of it."""
         return self.node.ring_due(now)
 
 
@@ -419,66 +353,151 @@ class Teller:
         print(f"\r{said}", end="\n" if is_done else "", file=sys.stderr, flush=True)
 
 
-async def serve(host: str, port: int, data: Path, settings: Settings, metrics: tuple[str, int] | None, driver: str) -> int:
-    """Serve until SIGINT or SIGTERM; then everything is on the disk. The exit status."""
-    loop = asyncio.get_running_loop()
-    stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
-    holder: list[Server] = []
-    try:
-        listener = await loop.create_server(lambda: Connection(holder[0]), host, port, start_serving=False, backlog=BACKLOG)
-    except (OSError, UnicodeError) as error:
-        print(f"fiducial: cannot listen on {host}:{port}: {error}", file=sys.stderr)
-        return 1
-    for one in listener.sockets:
-        one.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)  # as every connection then has it
-    port = listener.sockets[0].getsockname()[1]
-    cluster_id = base64.urlsafe_b64encode(os.urandom(16)).decode().rstrip("=")
-    cluster = Cluster(cluster_id, settings.broker_id, *advertised(settings, host, port))
-    gc.set_threshold(COLLECTED_AFTER)
-    node = Node(data, cluster, settings, int.from_bytes(os.urandom(8), "big"), now_ms(), progress=Teller())
-    gc.freeze()  # what was loaded is not gone through again
-    server = (ThreadedServer if driver == EPOLL else Server)(node, settings)
-    holder.append(server)
-    exporter = Exporter(node, server.count, now_ms)
-    if metrics is not None:
+class CannotListen(Exception):
+    """An address is not to be had."""
+
+
+def bound(host: str, port: int) -> list[socket.socket]:
+    """A socket for each address of the host, which does not listen yet; port 0 picks one. CannotListen if they cannot be had."""
+    name = host.encode() if host.isascii() else host  # what is written in full needs no codec for names
+    with ExitStack() as stack:
         try:
-            await exporter.listen(*metrics)
+            found = []
+            for family, kind, protocol, _, address in dict.fromkeys(socket.getaddrinfo(name, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)):
+                one = stack.enter_context(socket.socket(family, kind, protocol))
+                one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                if family == socket.AF_INET6:
+                    one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                one.bind(address)
+                one.setblocking(False)
+                found.append(one)
         except (OSError, UnicodeError) as error:
-            print(f"fiducial: cannot listen on {metrics[0]}:{metrics[1]}: {error}", file=sys.stderr)
-            node.stop()
-            return 1
-    await server.start(listener)
-    address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    print(f"listening on {address}\ntry: kcat -b {address} -L", flush=True)
-    if exporter.url:
-        print(f"metrics on {exporter.url}", flush=True)
-    server.set_alarm()
-    tasks = [asyncio.create_task(one) for one in (server.keep_house(), server.expire_offsets(), server.flush())]
-    await stop.wait()
-    for task in tasks:
-        task.cancel()
-    for task in tasks:
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
-    listener.close()
-    await server.stop()
-    node.stop()
-    return 0
+            reason = getattr(error, "strerror", None) or str(error)
+            raise CannotListen(f"cannot listen on {host}:{port}: {reason.lower()}") from None
+        stack.pop_all()
+    return found
 
 
-def run(host: str, port: int, data: Path, settings: Mapping[str, str], metrics: tuple[str, int] | None = None, driver: str = DRIVER) -> int:
-    """Serve from a data folder until told to stop, and tell Prometheus at `metrics`; the exit status. SettingError for a setting that is not accepted."""
+def written(host: str, sockets: list[socket.socket]) -> str:
+    """HOST:PORT of what was bound."""
+    port = sockets[0].getsockname()[1]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+@contextmanager
+def looping(by_asyncio: bool) -> Iterator[Any]:
+    """A loop: asyncio's, if that is needed."""
+    if by_asyncio:
+        import asyncio
+
+        with asyncio.Runner() as runner:
+            yield runner.get_loop()
+    else:
+        from fiducial.fastpath.loop import Loop
+
+        with Loop() as loop:
+            yield loop
+
+
+#: What listens: each listener with its sockets.
+Open = Sequence[tuple[Listener, list[socket.socket]]]
+
+
+def serve(server: Server, terminator: Terminator | None, opened: Open, metrics: tuple[str, list[socket.socket]] | None) -> None:
+    """Serve until SIGINT or SIGTERM."""
+    for one in (one for _, sockets in opened for one in sockets):
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)  # as every connection then has it
+        one.listen(BACKLOG)
+    server.start(doors_of(opened, lambda listener: listener.protocol != SSL))
+    if terminator is not None:
+        terminator.start()
+    for listener, sockets in opened:
+        address = written(listener.host, sockets)
+        print(f"listening on {address}\ntry: kcat -b {address} {'-X security.protocol=ssl ' if listener.protocol == SSL else ''}-L", flush=True)
+    if metrics is not None:
+        from fiducial.fastpath.metrics import Exporter
+
+        Exporter(server.node, server.traffic, now_ms).begin(cast("asyncio.AbstractEventLoop", server.loop), metrics[1])
+        print(f"metrics on http://{written(*metrics)}/metrics", flush=True)
+    server.begin_chores()
+    server.loop.run_forever()
+    for number in STOPPED_BY:
+        server.loop.add_signal_handler(number, lambda: None)  # it stops already
+    server.end_chores()
+    if terminator is not None:
+        terminator.stop()
+    server.stop()
+
+
+def doors_of(opened: Open, are_meant: Callable[[Listener], bool]) -> list[Door]:
+    """The sockets of some listeners."""
+    return [Door(number, one) for number, (listener, sockets) in enumerate(opened) if are_meant(listener) for one in sockets]
+
+
+def run(
+    places: Sequence[tuple[str, str, int]], data: Path, settings: Mapping[str, str], metrics: tuple[str, int] | None = None, driver: str = DRIVER
+) -> int:
+    """Serve from a data folder until told to stop, by a listener at each of these places (name, host, port), and tell Prometheus at `metrics`; the
+    exit status. SettingError for a setting that is not accepted."""
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     parsed = parse(settings)
-    advertised(parsed, host, port)
+    listeners = listeners_of(parsed, places)
+    advertised(parsed, listeners)
+    tls = tls_of(parsed) if any(listener.protocol == SSL for listener in listeners) else None
     _, files_max = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (files_max, files_max))  # each log in use needs some, each connection one
+    gc.set_threshold(COLLECTED_AFTER)
+    sys.setswitchinterval(SWITCHED_AFTER_S)
     try:
-        return asyncio.run(serve(host, port, data, parsed, metrics, driver))
-    except DataError as error:
+        opened = [(listener, bound(listener.host, listener.port)) for listener in listeners]
+        scrapers = None if metrics is None else (metrics[0], bound(*metrics))
+        with looping(by_asyncio=driver == ASYNCIO or metrics is not None) as loop:
+            for number in STOPPED_BY:
+                loop.add_signal_handler(number, loop.stop)
+            there = [changed(listener, port=sockets[0].getsockname()[1]) for listener, sockets in opened]
+            node = begun(data, parsed, advertised(parsed, there))
+            server = server_of(driver, node, parsed, loop)
+            serve(server, terminator_of(server, tls, opened), opened, scrapers)
+            node.stop()
+        return 0
+    except (CannotListen, DataError) as error:
         print(f"fiducial: {error}", file=sys.stderr)
     except StorageFailed as error:
         print(f"fiducial: {data} cannot be used: {error}", file=sys.stderr)
     return 1
+
+
+def tls_of(settings: Settings) -> ssl.SSLContext:
+    """What clients agree on with us. SettingError where a file does not hold what it has to."""
+    from fiducial.fastpath.tls import context_of
+
+    return context_of(settings.tls)
+
+
+def terminator_of(server: Server, tls: ssl.SSLContext | None, opened: Open) -> Terminator | None:
+    """Who lets those in that speak TLS, if anybody does."""
+    if tls is None:
+        return None
+    from fiducial.fastpath.tls import Terminator
+
+    return Terminator(doors_of(opened, lambda listener: listener.protocol == SSL), tls, server.welcome, server.settings.connections_max_idle_ms)
+
+
+def begun(data: Path, settings: Settings, addresses: Sequence[tuple[str, int]]) -> Node:
+    """The node, with all that is in the data folder, where clients find it by each listener."""
+    drawn, _ = Chance(int.from_bytes(os.urandom(SEED_BYTES))).uuid()
+    cluster_id = base64.urlsafe_b64encode(drawn).decode().rstrip("=")
+    first, *others = addresses
+    cluster = Cluster(cluster_id, settings.broker_id, *first, others=tuple(others))
+    node = Node(data, cluster, settings, int.from_bytes(os.urandom(SEED_BYTES)), now_ms(), progress=Teller())
+    gc.freeze()  # what was loaded is not gone through again
+    return node
+
+
+def server_of(driver: str, node: Node, settings: Settings, loop: Any) -> Server:
+    """Who has the connections."""
+    if driver == EPOLL:
+        return ThreadedServer(node, settings, loop)
+    from fiducial.fastpath.asyncio_server import AsyncioServer
+
+    return AsyncioServer(node, settings, loop)

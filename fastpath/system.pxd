@@ -40,6 +40,7 @@ cdef extern from "<sys/socket.h>" nogil:
     struct sockaddr:
         pass
     int accept4(int fd, sockaddr* address, socklen_t* size, int flags)
+    int getpeername(int fd, sockaddr* address, socklen_t* size)
     ssize_t recv(int fd, void* data, size_t size, int flags)
     ssize_t send(int fd, const void* data, size_t size, int flags)
     int setsockopt(int fd, int level, int option, const void* value, socklen_t size)

@@ -2,64 +2,62 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
 """Looking up topics and partitions. The models' topics are the truth; this is what the hot path knows of them."""
 
-from libc.stdint cimport int32_t, uint8_t, uint32_t
+from cython.operator cimport dereference
+from libc.stdint cimport int32_t, uint8_t
 from libcpp.string cimport string
+from libcpp.string_view cimport string_view
 from libcpp.unordered_map cimport unordered_map
 
-from fiducial.fastpath.bigendian cimport store32
-from fiducial.fastpath.wire cimport UUID_BYTES, Span
+from fiducial.fastpath.wire cimport Span
 
 
-cdef string key_of(const string& topic_id, int32_t index) noexcept nogil:
-    """The key of a partition."""
-    cdef char[4] number
-    cdef string key = topic_id
-    store32(<uint8_t*>number, <uint32_t>index)
-    key.append(<const char*>number, 4)
-    return key
+cdef Key key_of(const Partition* partition) noexcept nogil:
+    """What it is looked up by."""
+    return Key(partition.topic_id, partition.index)
 
 
-cdef Partition* partition_of(Table* table, const string& topic_id, int32_t index) noexcept nogil:
+cdef Partition* partition_at(Table* table, const Key& key) noexcept nogil:
     """The partition, or NULL."""
-    cdef string key = key_of(topic_id, index)
-    if table.partitions.count(key) == 0:
-        return NULL
-    return table.partitions[key]
+    cdef unordered_map[Key, Partition*].iterator found = table.partitions.find(key)
+    return dereference(found).second if found != table.partitions.end() else NULL
 
 
-cdef string text_of(Span span) noexcept nogil:
-    """The text of a span; a null is as good as empty."""
-    cdef string text
-    if span.size > 0:
-        text.assign(<const char*>span.data, span.size)
-    return text
+cdef Partition* partition_of(Table* table, const TopicId& topic_id, int32_t index) noexcept nogil:
+    """The same, by its parts."""
+    return partition_at(table, Key(topic_id, index))
 
 
-cdef string id_from(const uint8_t* topic_id) noexcept nogil:
-    """16 bytes."""
-    cdef string text
-    text.assign(<const char*>topic_id, UUID_BYTES)
-    return text
-
-
-cdef string no_id() noexcept nogil:
-    """The id of nothing."""
-    cdef string text
-    text.assign(UUID_BYTES, 0)
-    return text
-
-
-cdef string id_named(Table* table, const string& name) noexcept nogil:
+cdef TopicId id_named(Table* table, string_view name) noexcept nogil:
     """The id of the topic of this name."""
-    return table.ids[name] if table.ids.count(name) else no_id()
+    cdef unordered_map[string_view, TopicId].iterator found = table.ids.find(name)
+    return dereference(found).second if found != table.ids.end() else TopicId()
 
 
-cdef bint is_identified(Table* table, const string& topic_id) noexcept nogil:
-    """Has a topic this id?"""
-    return table.names.count(topic_id) > 0
+cdef string_view name_of(Table* table, const TopicId& topic_id) noexcept nogil:
+    """The name of the topic of this id, where it stays as long as the gate is held."""
+    cdef unordered_map[TopicId, string].iterator found = table.names.find(topic_id)
+    return string_view(dereference(found).second) if found != table.names.end() else string_view()
 
 
-cdef Span span_of(const string& text) noexcept nogil:
+cdef void name_topic(Table* table, const TopicId& topic_id, const string& name) noexcept nogil:
+    """There is a topic of this name and id."""
+    forget_topic(table, topic_id)
+    table.names[topic_id] = name
+    table.ids[string_view(table.names[topic_id])] = topic_id
+
+
+cdef void forget_topic(Table* table, const TopicId& topic_id) noexcept nogil:
+    """The topic is no more."""
+    table.ids.erase(name_of(table, topic_id))
+    table.names.erase(topic_id)
+
+
+cdef string_view text_of(Span span) noexcept nogil:
+    """The text of a span."""
+    return string_view(<const char*>span.data, span.size) if span.size > 0 else string_view()
+
+
+cdef Span span_of(string_view text) noexcept nogil:
     """A text as a span, while the text stays where it is."""
     cdef Span span
     span.data = <const uint8_t*>text.data()

@@ -10,7 +10,7 @@
 #include <ctime>
 
 // For tests: a thread lets others go first, now and then, or even sleeps, wherever it takes or gives back a lock,
-// or looks at a number that all see.
+// or looks at a number that all see, or sets it.
 inline void hesitate() {
     static std::atomic<uint64_t> seeds{1};
     static thread_local uint64_t chance = seeds.fetch_add(1) * 0x9E3779B97F4A7C15;
@@ -106,10 +106,22 @@ public:
         hesitate();
         return number.load();
     }
-    void set(int64_t value) { number.store(value); }
+    void set(int64_t value) {
+        hesitate();
+        number.store(value);
+    }
     int64_t add(int64_t more) { return number.fetch_add(more) + more; }
     bool begin(int64_t value) {  // set it, if it is 0
         int64_t none = 0;
         return number.compare_exchange_strong(none, value);
     }
+};
+
+// What one thread counts, and others look at now and then.
+class Tally {
+    std::atomic<int64_t> number{0};
+
+public:
+    int64_t get() const { return number.load(std::memory_order_relaxed); }
+    void add(int64_t more) { number.store(get() + more, std::memory_order_relaxed); }
 };

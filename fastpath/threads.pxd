@@ -26,3 +26,7 @@ cdef extern from "threads.h" nogil:
         void set(int64_t value)
         int64_t add(int64_t more)
         bint begin(int64_t value)
+
+    cppclass Tally:
+        int64_t get()
+        void add(int64_t more)

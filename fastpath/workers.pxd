@@ -13,6 +13,7 @@ from fiducial.fastpath.front cimport Front
 from fiducial.fastpath.mail cimport Inbox, Letter
 from fiducial.fastpath.sending cimport Piece
 from fiducial.fastpath.system cimport pthread_t
+from fiducial.fastpath.threads cimport Tally
 from fiducial.fastpath.turn cimport Turn
 
 cdef cppclass Worker:
@@ -38,6 +39,9 @@ cdef cppclass Worker:
     vector[Piece] pieces
     bint accepts
     int64_t accepts_again_ms  # after a pause, for want of descriptors
+    bint has_said_why
+    Tally received_bytes  # from sockets so far
+    Tally sent_bytes  # to them
 
 cdef Worker* new_worker(Front* front, int number) noexcept with gil  # NULL: no memory, or no descriptor
 cdef void free_worker(Worker* worker) noexcept nogil

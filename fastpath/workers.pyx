@@ -21,6 +21,7 @@ from libc.string cimport memcpy, strerror
 from libcpp.string cimport string
 from libcpp.utility cimport pair
 from libcpp.vector cimport vector
+from posix.fcntl cimport F_DUPFD_CLOEXEC, fcntl
 from posix.unistd cimport close
 
 from fiducial.fastpath.bigendian cimport load32
@@ -38,7 +39,7 @@ from fiducial.fastpath.connections cimport (
     make_room,
 )
 from fiducial.fastpath.frames cimport forget_ticket, free_turn, new_turn, take_frames, time_out
-from fiducial.fastpath.front cimport THREAD_BITS, Front, behind_run, give_back, has_room, post_pieces, thread_of
+from fiducial.fastpath.front cimport THREAD_BITS, Door, Front, behind_run, give_back, has_room, post_pieces, thread_of
 from fiducial.fastpath.mail cimport (
     ADOPT,
     CLOSING,
@@ -48,6 +49,7 @@ from fiducial.fastpath.mail cimport (
     HANG_UP,
     SETTLED,
     TROUBLE,
+    WELCOME,
     Inbox,
     Letter,
     Matter,
@@ -97,7 +99,6 @@ from fiducial.fastpath.system cimport (
     setsockopt,
     sockaddr,
     sockaddr_in6,
-    socklen_t,
 )
 from fiducial.fastpath.turn cimport COLD, PARKED, REPLIED, SILENT, Turn, Verdict
 
@@ -107,8 +108,9 @@ cdef enum:
     HELD_BYTES_MAX = 1 << 20  # so much is held of who waits for an answer
     EVENTS_MAX = 256
     ACCEPTED_MAX = 256  # at once
+    LEFT_TO_LOGS = 16  # descriptors
     BELL = 0  # what epoll tells of, beside connections
-    LISTENER = 1
+    DOOR = 1
     PAUSE_MS = 1000
     TEXT_BYTES = 256
     FOR_EVER = -1
@@ -125,6 +127,7 @@ cdef Worker* new_worker(Front* front, int number) noexcept with gil:
     here.serial = here.now = here.accepts_again_ms = 0
     here.clock.told_ns = here.clock.steady_then_ns = 0
     here.accepts = number == 0
+    here.has_said_why = False
     here.turn = new_turn(front.plane)
     here.turn.defers = True
     here.read_room = <uint8_t*>malloc(WHOLE_BYTES_MAX + READ_BYTES)
@@ -163,8 +166,8 @@ cdef bint watch(Worker* here, int operation, int fd, uint32_t events, int64_t wh
 cdef bint listen_to(Worker* here) noexcept nogil:
     """Who accepts is told of those who connect."""
     cdef size_t index
-    for index in range(here.front.listeners.size() if here.accepts else 0):
-        if not watch(here, EPOLL_CTL_ADD, here.front.listeners[index], EPOLLIN, LISTENER):
+    for index in range(here.front.doors.size() if here.accepts else 0):
+        if not watch(here, EPOLL_CTL_ADD, here.front.doors[index].fd, EPOLLIN, DOOR):
             return False
     return True
 
@@ -179,7 +182,7 @@ cdef void* run_worker(void* worker) noexcept nogil:
     cdef int count, index
     while not here.front.is_stopping.get():
         here.now = now_ms(&here.clock)
-        here.inbox.is_asleep.set(1)
+        here.inbox.is_asleep.set(1)  # THREAD-INBOX-1, THREAD-ROOM-1: before the last look at letters and at room
         count = 0 if take_letters(here.inbox, &here.letters) else patience_ms(here)
         count = epoll_wait(here.epoll, events, EVENTS_MAX, count)
         here.inbox.is_asleep.set(0)
@@ -217,7 +220,7 @@ cdef void happened(Worker* here, epoll_event* event) noexcept nogil:
     if what == BELL:
         silence(here.inbox.bell)
         return
-    if what == LISTENER:
+    if what == DOOR:
         accept_all(here)
         return
     if here.connections.count(what) == 0:
@@ -263,14 +266,13 @@ cdef void go_on_in_turn(Worker* here) noexcept nogil:
 
 
 cdef void feed(Worker* here) noexcept nogil:
-    """Read from those who wait for room, while there is some."""
+    """THREAD-ROOM-3: read from those who wait for room, while there is some."""
     cdef int64_t first
     while not here.hungry.empty() and has_room(here.front):
         first = here.hungry.front()
         here.hungry.pop_front()
         if here.connections.count(first) and here.connections[first].is_hungry:
-            here.connections[first].is_hungry = False
-            here.front.hungry.add(-1)
+            go_hungry_no_more(here, here.connections[first])
             receive(here, here.connections[first])
 
 
@@ -278,53 +280,82 @@ cdef void feed(Worker* here) noexcept nogil:
 
 
 cdef void accept_all(Worker* here) noexcept nogil:
-    """Who has connected, up to a limit; each thread gets one in turn."""
+    """Who has connected, up to a limit; each thread gets one in turn. No connection gets one of the last descriptors: a log that cannot begin a
+    segment for want of one is offline."""
+    cdef int[LEFT_TO_LOGS] held
+    cdef int count = hold_descriptors(here, held)
     cdef size_t index
     cdef int accepted = 0
-    for index in range(here.front.listeners.size()):
-        while accepted < ACCEPTED_MAX and not here.accepts_again_ms and accept_one(here, here.front.listeners[index]):
+    if count < LEFT_TO_LOGS:
+        accept_later(here)
+    for index in range(here.front.doors.size()):
+        while accepted < ACCEPTED_MAX and not here.accepts_again_ms and accept_one(here, &here.front.doors[index]):
             accepted += 1
+    while count > 0:
+        count -= 1
+        close(held[count])
 
 
-cdef bint accept_one(Worker* here, int listener) noexcept nogil:
+cdef int hold_descriptors(Worker* here, int* held) noexcept nogil:
+    """As many as are left to logs; or fewer, then errno says why."""
+    cdef int count = 0
+    while count < LEFT_TO_LOGS:
+        held[count] = fcntl(here.epoll, F_DUPFD_CLOEXEC, 0)
+        if held[count] < 0:
+            break
+        count += 1
+    return count
+
+
+cdef bint accept_one(Worker* here, const Door* door) noexcept nogil:
     """False: nobody is there, or there is nothing to hold the connection with."""
     cdef Letter letter
-    cdef size_t index
     cdef int one = 1
+    letter.listener = door.listener
     letter.address.size = sizeof(sockaddr_in6)
-    letter.fd = accept4(listener, <sockaddr*>&letter.address.name, &letter.address.size, SOCK_NONBLOCK | SOCK_CLOEXEC)
+    letter.fd = accept4(door.fd, <sockaddr*>&letter.address.name, &letter.address.size, SOCK_NONBLOCK | SOCK_CLOEXEC)
     if letter.fd < 0:
         if errno == EMFILE or errno == ENFILE or errno == ENOBUFS or errno == ENOMEM:
             accept_later(here)
+        elif errno == EAGAIN:
+            here.has_said_why = False  # nobody is left who had to wait
         return errno == ECONNABORTED or errno == EINTR  # the client has left already
     setsockopt(letter.fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one))
+    give_in_turn(here, &letter)
+    return True
+
+
+cdef void give_in_turn(Worker* here, Letter* letter) noexcept nogil:
+    """A new connection gets its id, and its thread."""
+    cdef size_t index
     here.serial += 1
     index = here.serial % here.front.inboxes.size()
     letter.errand = ADOPT
     letter.connection = (here.serial << THREAD_BITS) | <int64_t>index
     if here.number == <int>index:
-        adopt(here, &letter)
+        adopt(here, letter)
     else:
-        post(here.front.inboxes[index], &letter)
-    return True
+        post(here.front.inboxes[index], letter)
 
 
 cdef void accept_later(Worker* here) noexcept nogil:
-    """There is nothing left to hold a connection with: those who connect wait in the kernel for a while."""
+    """There is nothing left to hold a connection with: those who connect wait in the kernel for a while. It is said once, until none of them waits."""
     cdef char[TEXT_BYTES] text
     cdef int reason = errno
     cdef size_t index
-    snprintf(text, TEXT_BYTES, b"cannot accept connections: %s", strerror(reason))
-    say(here, TROUBLE, string(), text)
-    for index in range(here.front.listeners.size()):
-        watch(here, EPOLL_CTL_DEL, here.front.listeners[index], 0, LISTENER)
+    if not here.has_said_why:
+        here.has_said_why = True
+        snprintf(text, TEXT_BYTES, b"cannot accept connections: %s", strerror(reason))
+        say(here, TROUBLE, string(), text)
+    for index in range(here.front.doors.size()):
+        watch(here, EPOLL_CTL_DEL, here.front.doors[index].fd, 0, DOOR)
     here.accepts_again_ms = here.now + PAUSE_MS
 
 
 cdef void adopt(Worker* here, Letter* letter) noexcept nogil:
     """A new connection."""
     cdef Connection* connection = new Connection()
-    connection.id, connection.fd, connection.address = letter.connection, letter.fd, letter.address
+    connection.id, connection.fd, connection.address, connection.listener = letter.connection, letter.fd, letter.address, letter.listener
     connection.events = EPOLLIN
     connection.buffer = NULL
     connection.begin = connection.end = connection.capacity = 0
@@ -407,7 +438,7 @@ cdef int64_t read_up_to(Worker* here, Connection* connection, uint8_t* room, int
     """How many bytes came; 0: none now, or none any more; -1: the connection is gone."""
     cdef ssize_t got = recv(connection.fd, room, size, 0)
     if got > 0:
-        here.front.received_bytes.add(got)
+        here.received_bytes.add(got)
         touch(here, connection)
     elif got == 0:
         connection.is_ending = True  # it has said all; it still hears what is pending
@@ -431,12 +462,19 @@ cdef void keep_rest(Worker* here, Connection* connection, const uint8_t* data, i
 
 
 cdef void go_hungry(Worker* here, Connection* connection) noexcept nogil:
-    """It is not read from until there is room."""
+    """THREAD-ROOM-1: it is not read from until there is room."""
     if not connection.is_hungry:
         connection.is_hungry = True
         here.hungry.push_back(connection.id)
         here.front.hungry.add(1)
     listen_for(here, connection)
+
+
+cdef void go_hungry_no_more(Worker* here, Connection* connection) noexcept nogil:
+    """It is read from again. Its place among those who wait for room is passed over."""
+    if connection.is_hungry:
+        connection.is_hungry = False
+        here.front.hungry.add(-1)
 
 
 # Handling
@@ -465,7 +503,7 @@ cdef int64_t handle(Worker* here, Connection* connection, uint8_t* data, int64_t
     if wanted == 0 or wanted > size:
         return 0
     here.now = now_ms(&here.clock)
-    verdict = take_frames(here.front.plane, here.turn, connection.id, data, size, here.now, &taken)
+    verdict = take_frames(here.front.plane, here.turn, connection.id, connection.listener, data, size, here.now, &taken)
     hand_out(here, connection)
     if not here.turn.due.empty():  # readers wait for it, also if nobody asks any more
         connection.is_unsettled = True
@@ -490,7 +528,7 @@ cdef int64_t ask(Worker* here, Connection* connection, const uint8_t* frame) noe
     """A request that is not decided here, to the control plane: its size."""
     cdef int64_t size = frame_bytes(frame, LENGTH_BYTES, here.front.frame_bytes_max)
     cdef Note note
-    note.matter, note.connection = COLD_REQUEST, connection.id
+    note.matter, note.connection, note.listener = COLD_REQUEST, connection.id, connection.listener
     note.text.assign(<const char*>frame + LENGTH_BYTES, size - LENGTH_BYTES)
     if not connection.is_known:
         note.peer = peer_of(connection)
@@ -516,6 +554,8 @@ cdef void wait_for_more(Worker* here, Connection* connection) noexcept nogil:
         elif connection.is_ending:
             leave(here, connection)
             return
+        elif held_bytes(connection) > 0:
+            go_hungry_no_more(here, connection)  # or it waits for room that it takes itself
     listen_for(here, connection)
 
 
@@ -627,7 +667,7 @@ cdef Sent send_now(Worker* here, Connection* connection, vector[Piece]* pieces, 
     cdef int64_t sent_bytes = 0
     cdef Sent sent = send_pieces(connection.fd, pieces, at, here.send_room, &sent_bytes)
     if sent_bytes > 0:
-        here.front.sent_bytes.add(sent_bytes)
+        here.sent_bytes.add(sent_bytes)
         touch(here, connection)
     if sent == FILE_IS_SHORT:
         say_closing(here, connection, b"a segment cannot be read")
@@ -649,7 +689,9 @@ cdef void read_letters(Worker* here) noexcept nogil:
         letter = &here.letters[index]
         if letter.errand == ADOPT:
             adopt(here, letter)
-        elif here.connections.count(letter.connection):
+        elif letter.errand == WELCOME:
+            give_in_turn(here, letter)
+        elif here.connections.count(letter.connection):  # THREAD-CONN-2: by an id that nobody has again
             obey(here, here.connections[letter.connection], letter)
         release_pieces(&letter.pieces, &here.front.plane.files)
     here.letters.clear()
@@ -715,7 +757,7 @@ cdef void leave(Worker* here, Connection* connection) noexcept nogil:
     take_out(here, connection)
     here.gone.push_back(connection)
     if connection.is_known:
-        note.matter, note.connection = GONE, connection.id
+        note.matter, note.connection, note.listener = GONE, connection.id, connection.listener
         tell(&here.front.mailbox, &note)
 
 
@@ -788,7 +830,7 @@ cdef void say_closing(Worker* here, Connection* connection, const char* reason) 
 cdef void say(Worker* here, Matter matter, string peer, const char* text) noexcept nogil:
     """A line for the log."""
     cdef Note note
-    note.matter, note.connection = matter, 0
+    note.matter, note.connection, note.listener = matter, 0, 0
     note.peer.swap(peer)
     note.text.assign(text)
     tell(&here.front.mailbox, &note)

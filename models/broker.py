@@ -81,6 +81,7 @@ from fiducial.models.messages import (
     ProduceRequest,
     SyncGroupRequest,
 )
+from fiducial.models.not_kept import not_kept
 from fiducial.models.rules import rule
 from fiducial.models.sessions import Sessions
 from fiducial.models.settings import Settings
@@ -176,14 +177,22 @@ def handle(broker: Broker, request: Request, now: int) -> tuple[Broker, tuple[Ef
     if isinstance(request.body, GROUP_REQUESTS):
         return handle_group(broker, request, now)
     outcome = HANDLERS[type(request.body)](
-        broker, request.body, api_version=request.api_version, now=now, client_id=request.client_id
+        seen_by(broker, request.listener), request.body, api_version=request.api_version, now=now, client_id=request.client_id
     )
+    outcome = changed(outcome, broker=changed(outcome.broker, cluster=broker.cluster))
     answer: Effect = Reply(request.ticket, outcome.body, outcome.rules)
     if closes(request, outcome):
         answer = Close(request.ticket, outcome.rules)
     after, of_groups = with_groups_moved(broker, *without_offsets(broker, outcome, now))
     after, woken = wake(after, touched_by(outcome.effects))
     return after, (*outcome.effects, *of_groups, answer, *woken)
+
+
+@rule("WIRE-META-16")
+def seen_by(broker: Broker, listener: int) -> Broker:
+    """The broker as a client sees it that came by this listener."""
+    host, port = broker.cluster.endpoint(listener)
+    return changed(broker, cluster=changed(broker.cluster, host=host, port=port))
 
 
 @rule("LOG-PRODUCE-9", "IDEM-DUP-7")
@@ -201,6 +210,7 @@ def handle_fetch(broker: Broker, request: Request, body: FetchRequest, now: int)
         now=now,
         ticket=request.ticket,
         connection=request.connection,
+        listener=request.listener,
     )
     if isinstance(result, Outcome):
         return result.broker, (Reply(request.ticket, result.body, result.rules),)
@@ -408,6 +418,11 @@ def not_stored(
             return kept, tuple(one for one in left if not isinstance(one, Trim) or not (is_scattered or one.partition in lacking))
 
 
+def not_persisted(effects: tuple[Effect, ...]) -> tuple[Effect, ...]:
+    """What is left of a request, with the broker before it, where nothing can be written down: its answer."""
+    return tuple(changed(effect, body=not_kept(effect.body)) for effect in effects if isinstance(effect, Reply))
+
+
 # Those who wait
 
 
@@ -416,7 +431,7 @@ def touched_by(effects: Iterable[Effect]) -> set[tuple[Uuid, int] | Uuid]:
     touched: set[tuple[Uuid, int] | Uuid] = set()
     for effect in effects:
         match effect:
-            case Write() | Drop():
+            case Write():
                 touched.add((effect.topic_id, effect.partition))
             case Forget(topic_id):
                 touched.add(topic_id)
@@ -445,7 +460,7 @@ def wake(broker: Broker, touched: set[tuple[Uuid, int] | Uuid]) -> tuple[Broker,
 
 
 def keep_house(broker: Broker, now: int) -> tuple[Broker, tuple[Effect, ...]]:
-    """Retention and producer expiry, on every partition."""
+    """Retention and producer expiry, on every partition; who waits there waits on (LOG-FETCH-14)."""
     effects: list[Effect] = []
     expire = partition.Expire(broker.settings.producer_id_expiration_ms)
     partitions = broker.partitions
@@ -455,8 +470,7 @@ def keep_house(broker: Broker, now: int) -> tuple[Broker, tuple[Effect, ...]]:
         partitions = partitions.set((topic_id, index), after)
         if after.log.first_segment != before.log.first_segment:
             effects.append(Drop(topic_id, index, first_offset_held(after)))
-    broker, woken = wake(changed(broker, partitions=partitions), touched_by(effects))
-    return broker, (*effects, *woken)
+    return changed(broker, partitions=partitions), tuple(effects)
 
 
 def first_offset_held(here: partition.Partition) -> int:

@@ -24,6 +24,7 @@ class Request:
     api_version: int
     body: Any  # one of the *Request classes of models.messages
     client_host: str = ""  # "/" and the client's address
+    listener: int = 0  # by which the client came
 
 
 @value
@@ -132,7 +133,10 @@ class Forget:
 
 @value
 class Persist:
-    """Append one record to the metadata log: what `evolve` is given after a restart."""
+    """Append one record to the metadata log: what `evolve` is given after a restart.
+
+    Whoever has that log asks `broker.not_persisted` what is answered if nothing can be written any more.
+    """
 
     record: Any
 

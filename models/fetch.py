@@ -53,6 +53,7 @@ class FetchPlan:
     min_bytes: int
     max_bytes: int
     began: tuple[int, ...] = ()  # of one that waits: in which segment, by ordinal, each offset lay when the request came
+    listener: int = 0  # by which the client came
 
 
 @value
@@ -153,6 +154,7 @@ def fetch(
     now: int,
     ticket: int,
     connection: int,
+    listener: int,
 ) -> Outcome | Broker:
     """Answer, or park: then only the broker comes back, with a parked entry for the ticket."""
     asked = SessionRequest(request.session_id, request.session_epoch, api_version >= 13)
@@ -161,7 +163,7 @@ def fetch(
         refusal = sessions.SESSION_CHECK.refusal(broker.sessions, asked)
         if refusal is not None:
             return Outcome(broker, FetchResponse(error_code=refusal.error, session_id=0), (refusal.rule,))
-    broker, plan = planned(broker, request, kind, api_version, now)
+    broker, plan = planned(broker, request, kind, api_version, now, listener)
     refusal = FETCH_REQUEST_CHECK.refusal(broker, plan)
     if refusal is not None:
         return Outcome(broker, spoilt(request, api_version, refusal), (refusal.rule,))
@@ -196,7 +198,7 @@ def wanted_of(broker: Broker, request: FetchRequest, api_version: int) -> tuple[
 
 
 @rule("LOG-SESSION-1", "LOG-SESSION-11", "LOG-FETCH-12", "LOG-FETCH-13")
-def planned(broker: Broker, request: FetchRequest, kind: Kind, api_version: int, now: int) -> tuple[Broker, FetchPlan]:
+def planned(broker: Broker, request: FetchRequest, kind: Kind, api_version: int, now: int, listener: int) -> tuple[Broker, FetchPlan]:
     """The session brought up to date, and what is to be read."""
     wanted = wanted_of(broker, request, api_version)
     if kind is Kind.INCREMENTAL:
@@ -231,6 +233,7 @@ def planned(broker: Broker, request: FetchRequest, kind: Kind, api_version: int,
         request.replica_state.replica_id if api_version >= 15 else request.replica_id,
         min(request.min_bytes, max_bytes),
         max_bytes,
+        listener=listener,
     )
     return broker, plan
 
@@ -301,16 +304,20 @@ def read(broker: Broker, wanted: Wanted, plan: FetchPlan, remaining: int, nothin
         if outcome.rung.error in TELLS_LEADER and plan.api_version >= 16:
             leader = FetchResponseLeaderIdAndEpoch(broker.cluster.broker_id, held.leader_epoch)
         data = changed(refused(wanted, outcome.rung, key[0]), current_leader=leader)
-        return Answer(data, rung=outcome.rung)
+        return with_span(Answer(data, rung=outcome.rung), held, asked, wanted.max_bytes)
     assert isinstance(outcome, Read)
+    answer = Answer(found(wanted, key[0], outcome, plan), outcome.size_bytes, diverges=outcome.diverging_epoch is not None)
+    return with_span(answer, held, asked, wanted.max_bytes)
+
+
+def with_span(answer: Answer, held: partition.Partition, asked: partition.Fetch, max_bytes: int) -> Answer:
+    """The answer with what lies there, below the log start too, and with the segments."""
     bound = partition.read_bound(held, asked)
-    _, lies_bytes = log.readable_bytes(held.log, wanted.offset, below=bound, max_bytes=held.log.size_bytes, whole_first=True)
-    return Answer(
-        found(wanted, key[0], outcome, plan),
-        outcome.size_bytes,
-        diverges=outcome.diverging_epoch is not None,
-        lies_bytes=min(lies_bytes, max(wanted.max_bytes, 0)),
-        begins=log.segment_at(held.log, wanted.offset),
+    _, lies_bytes = log.readable_bytes(held.log, asked.offset, below=bound, max_bytes=held.log.size_bytes, whole_first=True)
+    return changed(
+        answer,
+        lies_bytes=min(lies_bytes, max(max_bytes, 0)),
+        begins=log.segment_at(held.log, asked.offset),
         ends=log.segment_at(held.log, bound),
     )
 
@@ -370,6 +377,12 @@ def read_all(broker: Broker, plan: FetchPlan) -> tuple[Answer, ...]:
     return tuple(answers)
 
 
+@rule("LOG-FETCH-14")
+def has_error(plan: FetchPlan, answer: Answer) -> bool:
+    """Is there an error that is not waited with? That the records at the offset were deleted since the request came is none."""
+    return answer.rung is not None and not (plan.began and answer.rung.error is Error.OFFSET_OUT_OF_RANGE)
+
+
 @rule("LOG-FETCH-1", "LOG-FETCH-2")
 def is_enough(plan: FetchPlan, answers: tuple[Answer, ...]) -> bool:
     """Is there a reason to answer now: nothing there, enough bytes, an error, a divergence, or a segment that will not grow? That a partition was
@@ -377,7 +390,7 @@ def is_enough(plan: FetchPlan, answers: tuple[Answer, ...]) -> bool:
     began = plan.began or tuple(answer.begins for answer in answers)
     triples = zip(plan.partitions, answers, began, strict=True)
     awaited = [(answer, first) for entry, answer, first in triples if entry.wanted.key not in plan.strays]
-    if not awaited or any(answer.rung is not None or answer.diverges or answer.ends != first for answer, first in awaited):
+    if not awaited or any(has_error(plan, answer) or answer.diverges or answer.ends != first for answer, first in awaited):
         return True
     returned = 0 if plan.began else sum(answer.size_bytes for answer, _ in awaited)
     return max(returned, sum(answer.lies_bytes for answer, _ in awaited)) >= plan.min_bytes
@@ -420,7 +433,7 @@ def answered(broker: Broker, plan: FetchPlan, answers: tuple[Answer, ...]) -> Ou
     endpoints: tuple[FetchResponseNodeEndpoint, ...] = ()
     if plan.replica_id < 0 and any(answer.data.current_leader.leader_id >= 0 for _, answer in pairs):
         cluster = broker.cluster
-        endpoints = (FetchResponseNodeEndpoint(cluster.broker_id, cluster.host, cluster.port, cluster.rack),)
+        endpoints = (FetchResponseNodeEndpoint(cluster.broker_id, *cluster.endpoint(plan.listener), cluster.rack),)
     body = FetchResponse(session_id=plan.session_id, responses=grouped(pairs), node_endpoints=endpoints)
     return Outcome(broker, body, rules)
 

@@ -1070,21 +1070,6 @@ DELETES = threads.deletes
 
 
 @flaw(
-    "T17",
-    "ours",
-    "who waits for what retention drops is not told",
-    rules=("THREAD-WAIT-6",),
-    violates="NoLostWakeup",
-    target=threads.drops,
-)
-def drops_in_silence(server: Server, me: int) -> Server:
-    return threads.rests(DROPS(server, me), me)
-
-
-DROPS = threads.drops
-
-
-@flaw(
     "T18",
     "ours",
     "whose time is over is answered, though another thread has just answered it",
@@ -1188,6 +1173,77 @@ def reads_to_the_end(server: Server, me: int, number: int, offset: int) -> Serve
 
 
 READ = threads.read
+
+
+@flaw(
+    "T25",
+    "ours",
+    "who waits for room does not look for it again when it has said that it sleeps",
+    rules=("THREAD-ROOM-1",),
+    violates="NobodyHungersBesideRoom",
+    target=threads.hopes,
+)
+def hopes_no_more(server: Server, me: int) -> Server:
+    return threads.with_thread(server, me, at=At.SLEEPS)
+
+
+@flaw(
+    "T26",
+    "ours",
+    "who finds no room does not say that it waits for some",
+    rules=("THREAD-ROOM-1",),
+    violates="NobodyHungersBesideRoom",
+    target=threads.hungers,
+)
+def hungers_in_silence(server: Server, me: int) -> Server:
+    return changed(HUNGERS(server, me), hungry=server.hungry)
+
+
+HUNGERS = threads.hungers
+
+
+@flaw(
+    "T27",
+    "ours",
+    "who gives room back looks before whether anybody waits for it",
+    rules=("THREAD-ROOM-2",),
+    violates="NobodyHungersBesideRoom",
+    target=threads.gives,
+)
+def calls_before_it_gives(server: Server, me: int) -> Server:
+    thread = server.threads[me]
+    if not thread.noted:
+        return threads.with_thread(server, me, noted=((thread.connection, server.hungry),))
+    server = GIVES(server, me)
+    return server if thread.noted[0][1] else threads.with_thread(server, me, left=server.cast.room)
+
+
+GIVES = threads.gives
+
+
+@flaw(
+    "T28",
+    "ours",
+    "who leaves keeps the room that it took",
+    rules=("THREAD-ROOM-3",),
+    violates="RoomIsCounted",
+    target=threads.gives,
+)
+def leaves_its_part(server: Server, me: int) -> Server:
+    gone = server.connections[server.threads[me].connection].is_gone
+    return changed(GIVES(server, me), kept=server.kept - (not gone))
+
+
+@flaw(
+    "T29",
+    "ours",
+    "who has unpacked a batch appends to the partition that was looked up before",
+    rules=("THREAD-LOCK-4",),
+    violates="AppendedToWhatIsThere",
+    target=threads.unpacks,
+)
+def appends_where_it_looked(server: Server, me: int) -> Server:
+    return threads.with_thread(threads.without_table(server, me), me, at=At.APPENDS)
 
 
 not_yet(

@@ -7,8 +7,9 @@ request; `Definition.parsed` is the one place where text becomes a value.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from enum import IntEnum
+from ipaddress import ip_address
 from typing import Any
 
 from immutables import Map
@@ -36,7 +37,8 @@ class Kind(IntEnum):
 
 DECIMAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 REPLICA = re.compile(r"([0-9]+:[0-9]+)?")
-LISTENER = re.compile(r"PLAINTEXT://(\[[0-9A-Fa-f:.]+\]|[^\s:/\[\]]+):([0-9]{1,5})")
+LISTENER = re.compile(r"([A-Za-z0-9_.-]+)://(\[[0-9A-Fa-f:.]+\]|[^\s:/\[\]]+):([0-9]{1,5})")
+SPOKEN = re.compile(r"([A-Za-z0-9_.-]+):(PLAINTEXT|SSL)", re.IGNORECASE)
 #: Addresses at which a broker may listen, and nobody connects to.
 EVERYWHERE = ("0.0.0.0", "::", "[::]")
 BITS = {Kind.INT: 32, Kind.SHORT: 16, Kind.LONG: 64}
@@ -143,10 +145,15 @@ def is_throttled_list(parts: tuple[str, ...]) -> bool:
     return "".join(parts) == "*" or all(REPLICA.fullmatch(part) for part in parts)
 
 
-def is_listener(parts: tuple[str, ...]) -> bool:
-    """None, or one address that somebody can connect to."""
-    found = [LISTENER.fullmatch(part) for part in parts]
-    return len(found) <= 1 and all(one is not None and one[1] not in EVERYWHERE and 0 < int(one[2]) < 65536 for one in found)
+def are_endpoints(parts: tuple[str, ...]) -> bool:
+    """Addresses that somebody can connect to, each of another listener."""
+    found = [one for part in parts if (one := LISTENER.fullmatch(part)) and one[2] not in EVERYWHERE and 0 < int(one[3]) < 65536]
+    return len({one[1].upper() for one in found}) == len(parts)
+
+
+def are_spoken(parts: tuple[str, ...]) -> bool:
+    """What is spoken at each listener."""
+    return all(SPOKEN.fullmatch(part) for part in parts)
 
 
 def is_gzip_level(level: int) -> bool:
@@ -219,7 +226,7 @@ HIDDEN: Mapping[str, Definition] = {
 BROKER_ONLY: Mapping[str, Definition] = {
     row.name: row
     for row in (
-        definition("advertised.listeners", Kind.LIST, "", is_listener, "PLAINTEXT://HOST:PORT, or nothing", "", "Where clients find this broker, if not where it listens."),
+        definition("advertised.listeners", Kind.LIST, "", are_endpoints, "NAME://HOST:PORT of each listener, or nothing", "", "Where clients find this broker, if not where it listens."),
         definition("auto.create.topics.enable", Kind.BOOLEAN, "true", anything, "true or false", "", "Whether Metadata creates topics."),
         definition("broker.id", Kind.INT, "1", at_least(0), "0 or more", "", "This broker's id."),
         definition("connections.max.idle.ms", Kind.LONG, "600000", at_least(1), "1 or more", "", "When a silent connection is closed."),
@@ -230,6 +237,7 @@ BROKER_ONLY: Mapping[str, Definition] = {
         definition("group.max.session.timeout.ms", Kind.INT, "1800000", anything, "any number", "", "The longest session timeout of a member."),
         definition("group.max.size", Kind.INT, "2147483647", at_least(1), "1 or more", "", "The most members of a group."),
         definition("group.min.session.timeout.ms", Kind.INT, "6000", anything, "any number", "", "The shortest session timeout of a member."),
+        definition("listener.security.protocol.map", Kind.LIST, "PLAINTEXT:PLAINTEXT,SSL:SSL", are_spoken, "NAME:PLAINTEXT or NAME:SSL of each listener", "", "How clients speak at the listeners. DescribeConfigs does not tell of it."),
         definition("log.retention.check.interval.ms", Kind.LONG, "300000", at_least(1), "1 or more", "", "How often retention and expiry look."),
         definition("log.retention.hours", Kind.INT, "168", anything, "any number", "", "log.retention.ms in hours."),
         definition("log.retention.minutes", Kind.INT, "", anything, "any number", "", "log.retention.ms in minutes."),
@@ -246,6 +254,12 @@ BROKER_ONLY: Mapping[str, Definition] = {
         definition("producer.id.expiration.ms", Kind.INT, "86400000", at_least(1), "1 or more", "", "When a silent producer is forgotten."),
         definition("queued.max.request.bytes", Kind.LONG, "-1", anything, "any number", "", "What all clients may have sent that cannot be handled yet; 0 or less for no limit."),
         definition("socket.request.max.bytes", Kind.INT, "104857600", at_least(1), "1 or more", "", "The largest request."),
+        definition("ssl.client.auth", Kind.STRING, "none", one_of("none", "requested", "required"), "none, requested or required", "", "Whether clients have to show a certificate. DescribeConfigs tells of no ssl setting."),
+        definition("ssl.key.password", Kind.STRING, "", anything, "any text", "", "What the private key is encrypted with."),
+        definition("ssl.keystore.location", Kind.STRING, "", anything, "a file", "", "The private key and the chain of certificates of this broker."),
+        definition("ssl.keystore.type", Kind.STRING, "PEM", one_of("PEM"), "PEM", "", "Its format."),
+        definition("ssl.truststore.location", Kind.STRING, "", anything, "a file", "", "The certificates by which those of clients are judged."),
+        definition("ssl.truststore.type", Kind.STRING, "PEM", one_of("PEM"), "PEM", "", "Its format."),
     )
 }  # fmt: skip
 
@@ -269,7 +283,30 @@ DYNAMIC: Mapping[str, Definition] = {
 BROKER: Mapping[str, Definition] = {**BROKER_ONLY, **DYNAMIC}
 
 #: Taken, but not told of: Kafka's have other defaults, and can be changed while it runs.
-UNTOLD = frozenset({"num.network.threads"})
+UNTOLD = frozenset({"listener.security.protocol.map", "num.network.threads", *(name for name in BROKER_ONLY if name.startswith("ssl."))})
+
+#: How clients speak to a broker.
+PLAINTEXT, SSL = "PLAINTEXT", "SSL"
+
+
+@value
+class Tls:
+    """What a broker shows of itself to clients, and wants of them: files in the PEM format, and the password of the key."""
+
+    key_store: str = ""
+    key_password: str = ""
+    trust_store: str = ""
+    client_auth: str = "none"
+
+
+@value
+class Listener:
+    """Where a broker listens, by which name, and how clients speak there: PLAINTEXT or SSL."""
+
+    name: str
+    protocol: str
+    host: str
+    port: int  # 0: any that is free
 
 
 @value
@@ -297,6 +334,8 @@ class Settings:
     offsets_topic_num_partitions: int = 50
     offsets_topic_segment_bytes: int = 104_857_600
     advertised_listeners: tuple[str, ...] = ()
+    tls: Tls = Tls()
+    protocols: Map[str, str] = Map({PLAINTEXT: PLAINTEXT, SSL: SSL})  # by listener
 
 
 @rule("WIRE-CONFIG-7")
@@ -339,19 +378,51 @@ def parse(given: Mapping[str, str]) -> Settings:
         of("offsets.topic.num.partitions"),
         of("offsets.topic.segment.bytes"),
         of("advertised.listeners"),
+        Tls(of("ssl.keystore.location"), of("ssl.key.password"), of("ssl.truststore.location"), of("ssl.client.auth")),
+        Map(part.upper().split(":") for part in of("listener.security.protocol.map")),
     )
 
 
+@rule("WIRE-META-17")
+def listeners_of(settings: Settings, places: Sequence[tuple[str, str, int]]) -> tuple[Listener, ...]:
+    """Who listens at these places: name, host and port of each. SettingError if nobody knows what is spoken there, or two cannot be told apart."""
+    found: list[Listener] = []
+    for name, host, port in places:
+        one = Listener(name.upper(), settings.protocols.get(name.upper(), ""), host, port)
+        if not one.protocol:
+            raise SettingError(f"how do clients speak at {one.name}? listener.security.protocol.map does not say")
+        for other in found:
+            if other.name == one.name:
+                raise SettingError(f"two listeners are called {one.name}: give each a name of its own, and tell by listener.security.protocol.map how clients speak there")
+            if other.port == one.port != 0 and not are_of_two_families(other.host, one.host):
+                raise SettingError(f"{other.name} and {one.name} both listen at port {one.port}")
+        found.append(one)
+    return tuple(found)
+
+
+def are_of_two_families(*hosts: str) -> bool:
+    """Is one an address of IPv4, and the other one of IPv6? They do not meet."""
+    try:
+        return len({ip_address(host).version for host in hosts}) > 1
+    except ValueError:
+        return False
+
+
 @rule("WIRE-META-15")
-def advertised(settings: Settings, host: str, port: int) -> tuple[str, int]:
-    """Where clients are told to go, for a broker that listens at `host` and `port`. SettingError if they could not."""
-    for listener in settings.advertised_listeners:
-        found = LISTENER.fullmatch(listener)
-        assert found is not None
-        return found[1].removeprefix("[").removesuffix("]"), int(found[2])
-    if host in EVERYWHERE:
-        raise SettingError(f"who listens at {host} has to say where clients find it: set advertised.listeners=PLAINTEXT://HOST:PORT")
-    return host, port
+def advertised(settings: Settings, listeners: Sequence[Listener]) -> tuple[tuple[str, int], ...]:
+    """Where clients are told to go that come by each listener: host and port. SettingError if they could not, or it is not known."""
+    matches = [LISTENER.fullmatch(part) for part in settings.advertised_listeners]
+    told = {one[1].upper(): (one[2].removeprefix("[").removesuffix("]"), int(one[3])) for one in matches if one}
+    names = [listener.name for listener in listeners]
+    for name in told:
+        if name not in names:
+            raise SettingError(f"advertised.listeners tells of {name}, and there is no such listener, but {', '.join(names)}")
+    for listener in listeners:
+        if told and listener.name not in told:
+            raise SettingError(f"advertised.listeners does not tell of {listener.name}")
+        if not told and listener.host in EVERYWHERE:
+            raise SettingError(f"who listens at {listener.host} has to say where clients find it: set advertised.listeners={listener.name}://HOST:PORT")
+    return tuple(told.get(listener.name, (listener.host, listener.port)) for listener in listeners)
 
 
 @rule("WIRE-CONFIG-8")

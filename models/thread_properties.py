@@ -40,11 +40,10 @@ def parked(server: Server) -> list[int]:
 
 
 def would_be_answered(server: Server, connection: int) -> bool:
-    """Would the fetch that waits there be answered if it came now?"""
+    """Is there a reason to answer the fetch that waits there?"""
     asked = fetch_of(server, connection)
     here = [(server.partitions[partition], offset) for partition, offset in asked.offsets]
-    is_told = any(not one.is_there or (offset < len(one.files) and one.files[offset].is_dropped) for one, offset in here)
-    return is_told or sum(max(0, one.high_watermark - offset) for one, offset in here) >= asked.least
+    return not all(one.is_there for one, _ in here) or sum(max(0, one.high_watermark - offset) for one, offset in here) >= asked.least
 
 
 def places(server: Server) -> list[Place]:
@@ -52,6 +51,11 @@ def places(server: Server) -> list[Place]:
     held = [place for one in server.threads for place in one.places] + [place for one in server.connections for place in one.places]
     answers = [answer for one in server.threads for answer in one.answers] + [item for one in server.inboxes for item in one.items]
     return held + [place for answer in answers for place in answer.places]
+
+
+def appended(step: Step) -> list[int]:
+    """The partitions whose logs are longer after the step."""
+    return [number for number, one in enumerate(step.after.partitions) if one.end > step.before.partitions[number].end]
 
 
 # The sentences
@@ -95,6 +99,12 @@ def somebody_can_always_go_on(step: Step) -> bool:
     return (is_at_rest and is_free) or not is_quiet(server)
 
 
+@states("AppendedToWhatIsThere", "THREAD-LOCK-4", witness=lambda step: any(step.after.partitions[number].is_there for number in appended(step)) and not all(one.is_there for one in step.after.partitions))
+def nothing_is_appended_to_what_is_gone(step: Step) -> bool:
+    """Nothing is appended to a partition that is not in the table."""
+    return all(step.before.partitions[number].is_there for number in appended(step))
+
+
 @states("AcknowledgedIsOnDisk", "THREAD-COMMIT-2", witness=lambda step: step.before.cast.commits and any(one.is_good for one in step.outcome))
 def what_is_acknowledged_is_on_the_disk(step: Step) -> bool:
     """Under the policy commit, a produce is answered well only if what it appended is on the disk."""
@@ -133,3 +143,18 @@ def what_was_dropped_is_closed(step: Step) -> bool:
     """In quiet, every file that was dropped is closed."""
     found = any(file.is_dropped and file.is_open for one in step.after.partitions for file in one.files)
     return not found or not is_quiet(step.after)
+
+
+@states("NobodyHungersBesideRoom", "THREAD-ROOM-1", "THREAD-ROOM-2", witness=lambda step: any(one.hungry and one.at is At.SLEEPS for one in step.after.threads))
+def nobody_waits_for_room_that_is_there(step: Step) -> bool:
+    """In quiet, no client waits for room while there is some."""
+    found = any(one.status is Status.HUNGRY for one in step.after.connections) and step.after.kept < step.after.cast.room
+    return not found or not is_quiet(step.after)
+
+
+@states("RoomIsCounted", "THREAD-ROOM-3", witness=lambda step: bool(step.after.cast.room) and is_quiet(step.after))
+def room_is_counted(step: Step) -> bool:
+    """In quiet, the room that is taken is that of the clients that have sent a part, and as many are counted hungry as there are."""
+    server = step.after
+    statuses = [one.status for one in server.connections]
+    return (server.kept, server.hungry) == (statuses.count(Status.PART), statuses.count(Status.HUNGRY)) or not is_quiet(server)

@@ -8,6 +8,7 @@ Laws of this file
     A step is one critical section: what a thread does to what others see, under one lock or by one atomic access. Between two steps anybody may come.
     A lock that is held over several steps stands in the state. Where a partition's mutex is taken and let go within a step, nobody sees it held.
     Locks are taken in one order: table, fetches, a partition's, those of queues. What waits for one while it holds a later one is a deadlock to find.
+    What of a request cannot be handled yet takes room, where that is limited: then nobody is read from who has not sent a part already.
     What a thread does that no other sees (to parse, judge, encode) is no step. There is no clock: a deadline may come at any moment.
 """
 
@@ -39,6 +40,7 @@ class Produce:
     """Append one record."""
 
     partition: int
+    is_packed: bool = False  # it has to be unpacked first, by who waits for Python's lock, however long
 
 
 @value
@@ -46,7 +48,12 @@ class Ask:
     """Ask what only the control plane answers."""
 
 
-Request = Fetch | Produce | Ask
+@value
+class Long:
+    """What comes in two parts: the first takes room until the other is there."""
+
+
+Request = Fetch | Produce | Ask | Long
 
 
 class Kind(Enum):
@@ -68,6 +75,7 @@ class Cast:
     commits: bool = False  # the policy: acknowledged after the flush
     deleted: tuple[int, ...] = ()  # the partitions that the control plane deletes, in this order
     dropped: int = 0  # how many segments retention drops of partition 0; a segment holds one record
+    room: int = 0  # so many parts of requests may be kept before others are not read; 0: no limit
     sleeps: bool = False  # threads sleep when there is nothing to do; otherwise they look again and again
     has_deadlines: bool = False
     may_leave: bool = False  # clients end their connections
@@ -103,6 +111,8 @@ class Status(Enum):
     """What becomes of a connection's first request that is not answered."""
 
     READING = "reads"  # there is none
+    HUNGRY = "is not read, for want of room"
+    PART = "has sent a part"
     BUSY = "is served"
     PARKED = "waits"
     AWAITED = "is answered by another thread"
@@ -162,6 +172,7 @@ class At(Enum):
     FETCHES = "takes the mutex of fetches"
     READS = "reads the marks of a partition"
     REGISTERS = "registers with a partition and reads its marks again"
+    UNPACKS = "lets the table go, and unpacks a batch"
     APPENDS = "appends"
     QUEUES = "queues a job for the flusher"
     ASKS = "puts a request into the inbox of the control plane"
@@ -173,7 +184,14 @@ class At(Enum):
     STIRS = "says that the other does not sleep"
     WRITES = "writes an eventfd"
     EXPIRES = "takes the mutex of fetches, to answer whose time is over"
+    ENTERS = "looks whether there is room"
+    KEEPS = "keeps a part of a request"
+    HUNGERS = "says that somebody waits for room"
+    GIVES = "gives room back"
+    CALLS = "looks whether anybody waits for room"
     LOOKS_AGAIN = "looks into its inbox again"
+    HOPES = "looks again whether there is room"
+    FEEDS = "says that one less waits for room"
     SLEEPS = "sleeps"
     EMPTIES = "empties its inbox"
     NOTES = "notes the end of a log"
@@ -197,6 +215,8 @@ class Thread:
     undone: int = 0  # so many registrations of the first of them were taken back
     answers: tuple[Answer, ...] = ()  # what it has for connections of others
     rings: tuple[int, ...] = ()  # the threads that it left something for
+    hungry: tuple[int, ...] = ()  # its connections that are not read, in turn
+    left: int = 0  # so much was kept when it had given room back
     jobs: tuple[Job, ...] = ()
     noted: tuple[tuple[int, int], ...] = ()  # (partition, its log end)
     has_failed: bool = False  # to flush them
@@ -218,9 +238,11 @@ class Server:
     writer_waits: bool = False
     queue: tuple[Job, ...] = ()  # of the flusher; guarded by its mutex
     is_offline: bool = False  # the log directory: a flush failed
+    kept: int = 0  # so many parts of requests; atomic
+    hungry: int = 0  # so many connections are not read; atomic
 
 
-#: The mark of a partition that was deleted, or whose record at the offset was dropped: a fetch of it is answered at once.
+#: The mark of a partition that was deleted, or whose segment at the offset was dropped: a fetch that is looked at is answered.
 GONE = -1
 
 
@@ -244,6 +266,7 @@ class Deed(Enum):
     GOES_ON = "goes on"
     BEGINS = "begins a request"
     SENT = "has sent an answer"
+    COMPLETES = "has the other part of a request"
     FAILS = "fails to force files to the disk"
     DROPS = "drops a segment"
     TIMES_OUT = "is told that a fetch's time is over"
@@ -311,6 +334,8 @@ def moves_for(server: Server, me: int, number: int, connection: Connection) -> l
         found.append(Move(me, Deed.BEGINS, number))
     if connection.status is Status.SENDING and is_awake:
         found.append(Move(me, Deed.SENT, number))
+    if connection.status is Status.PART and is_awake:
+        found.append(Move(me, Deed.COMPLETES, number))
     if connection.status is Status.PARKED and cast.has_deadlines:
         found.append(Move(me, Deed.TIMES_OUT, number))
     if cast.may_leave:
@@ -354,7 +379,7 @@ def fetches_are_free(server: Server, _me: int) -> bool:
 def has_news(server: Server, me: int) -> bool:
     """Is a socket of the thread ready for it?"""
     mine = (number for number, owner in enumerate(server.cast.owners) if owner == me)
-    return any(may_begin(server, one) or server.connections[one].status is Status.SENDING for one in mine)
+    return any(may_begin(server, one) or server.connections[one].status in (Status.SENDING, Status.PART) for one in mine)
 
 
 def may_do_something(server: Server, me: int) -> bool:
@@ -398,6 +423,8 @@ def done(server: Server, move: Move) -> Done:
             return begins(server, me, move.connection), ()
         case Deed.SENT:
             return has_sent(server, move.connection), ()
+        case Deed.COMPLETES:
+            return with_thread(server, me, at=At.GIVES, connection=move.connection), ()
         case Deed.TIMES_OUT:
             return with_thread(awake(server, me), me, at=At.EXPIRES, connection=move.connection), ()
         case Deed.LEAVES:
@@ -419,6 +446,8 @@ def done(server: Server, move: Move) -> Done:
             return reads(server, me)
         case At.REGISTERS:
             return registers(server, me), ()
+        case At.UNPACKS:
+            return unpacks(server, me), ()
         case At.APPENDS:
             return appends(server, me)
         case At.QUEUES:
@@ -441,8 +470,22 @@ def done(server: Server, move: Move) -> Done:
             return writes(server, me), ()
         case At.EXPIRES:
             return expires(server, me), ()
+        case At.ENTERS:
+            return enters(server, me), ()
+        case At.KEEPS:
+            return keeps(server, me), ()
+        case At.HUNGERS:
+            return hungers(server, me), ()
+        case At.GIVES:
+            return gives(server, me), ()
+        case At.CALLS:
+            return calls(server, me)
         case At.LOOKS_AGAIN:
             return looks_again(server, me), ()
+        case At.HOPES:
+            return hopes(server, me), ()
+        case At.FEEDS:
+            return feeds(server, me), ()
         case At.SLEEPS:
             return wakes_up(server, me), ()
         case At.EMPTIES:
@@ -486,16 +529,24 @@ def put(many: tuple[T, ...], at: int, one: T) -> tuple[T, ...]:
 
 
 def begins(server: Server, me: int, connection: int) -> Server:
-    """The next request of a connection, from the frame that was read."""
-    server = with_connection(server, connection, begun=server.connections[connection].begun + 1, status=Status.BUSY)
+    """The next request of a connection, if there is room for more than what can be done at once."""
     server = with_thread(server, me, connection=connection)
+    return with_thread(server, me, at=At.ENTERS) if server.cast.room else reads_frame(server, me)
+
+
+def reads_frame(server: Server, me: int) -> Server:
+    """The frame is read, or the first part of it."""
+    connection = server.threads[me].connection
+    server = with_connection(server, connection, begun=server.connections[connection].begun + 1, status=Status.BUSY)
     match request_of(server, connection):
         case Fetch():
             return takes_table(server, me, At.FETCHES)
-        case Produce():
-            return takes_table(server, me, At.APPENDS)
+        case Produce(is_packed=is_packed):
+            return takes_table(server, me, At.UNPACKS if is_packed else At.APPENDS)
         case Ask():
             return with_thread(server, me, at=At.ASKS)
+        case Long():
+            return with_thread(server, me, at=At.KEEPS)
 
 
 @rule("THREAD-LOCK-1")
@@ -525,7 +576,8 @@ def without_table(server: Server, me: int) -> Server:
 def rests(server: Server, me: int) -> Server:
     """Nothing is in hand any more: the table is let go, and whoever was left something is rung for."""
     thread = server.threads[me]
-    left = Thread(At.RINGS if thread.rings else At.READY, rings=thread.rings, done=thread.done, dropped=thread.dropped)
+    at = At.RINGS if thread.rings else At.READY
+    left = Thread(at, rings=thread.rings, hungry=thread.hungry, done=thread.done, dropped=thread.dropped)
     return without_table(changed(server, threads=put(server.threads, me, left)), me)
 
 
@@ -558,6 +610,10 @@ def leaves(server: Server, me: int, connection: int) -> Server:
     here = server.connections[connection]
     if here.status is Status.PARKED:
         return with_thread(server, me, at=At.EXPIRES, connection=connection)
+    if here.status is Status.PART:
+        return with_thread(server, me, at=At.GIVES, connection=connection)
+    if here.status is Status.HUNGRY:
+        return with_thread(server, me, at=At.FEEDS, connection=connection)
     server = with_connection(let_go(server, here.places), connection, places=(), status=Status.READING)
     return with_thread(server, me, at=At.READY)
 
@@ -599,14 +655,12 @@ def may_drop(server: Server) -> bool:
     return here.is_there and any(not file.is_dropped for file in here.files[: here.high_watermark])
 
 
-@rule("THREAD-WAIT-6")
 def drops(server: Server, me: int) -> Server:
-    """Under the partition's mutex: retention drops the oldest segment, and sees whether anybody waits."""
+    """Under the partition's mutex: retention drops the oldest segment. Who waits is not told (LOG-FETCH-14)."""
     here = server.partitions[0]
     oldest = next(offset for offset, file in enumerate(here.files) if not file.is_dropped)
     server = with_partition(server, 0, files=without_file(here.files, oldest))
-    server = with_thread(server, me, dropped=server.threads[me].dropped + 1)
-    return with_thread(server, me, at=At.WAKES, about=frozenset((0,))) if here.watchers else server
+    return with_thread(server, me, dropped=server.threads[me].dropped + 1)
 
 
 # A fetch
@@ -752,6 +806,12 @@ def puts(server: Server, me: int) -> Server:
 # A produce
 
 
+@rule("THREAD-LOCK-4")
+def unpacks(server: Server, me: int) -> Server:
+    """Without any lock. Then the table is taken, and the partition looked up again, which may be gone."""
+    return takes_table(without_table(server, me), me, At.APPENDS)
+
+
 @rule("THREAD-WAIT-2")
 def appends(server: Server, me: int) -> Done:
     """Under the partition's mutex: append, raise the high watermark if the policy lets, and see whether anybody waits."""
@@ -848,6 +908,67 @@ def answers_jobs(server: Server, me: int) -> Server:
     return with_thread(server, me, at=At.PUTS, answers=answers)
 
 
+# Room
+
+
+def has_room(server: Server) -> bool:
+    """Atomic: may more be kept? Several may find the last room, and all take it."""
+    return server.kept < server.cast.room
+
+
+def enters(server: Server, me: int) -> Server:
+    """Where there is no room nobody is read, who might have sent but a part."""
+    return reads_frame(server, me) if has_room(server) else with_thread(server, me, at=At.HUNGERS)
+
+
+def keeps(server: Server, me: int) -> Server:
+    """Atomic: so much more is kept."""
+    server = with_connection(server, server.threads[me].connection, status=Status.PART)
+    return rests(changed(server, kept=server.kept + 1), me)
+
+
+@rule("THREAD-ROOM-1")
+def hungers(server: Server, me: int) -> Server:
+    """Atomic: one more waits for room. From now on whoever gives some back rings for all that sleep."""
+    thread = server.threads[me]
+    server = with_connection(changed(server, hungry=server.hungry + 1), thread.connection, status=Status.HUNGRY)
+    return rests(with_thread(server, me, hungry=(*thread.hungry, thread.connection)), me)
+
+
+@rule("THREAD-ROOM-3")
+def gives(server: Server, me: int) -> Server:
+    """Atomic: what a request took is given back, when all of it is there, or its client is gone."""
+    return with_thread(changed(server, kept=server.kept - 1), me, at=At.CALLS, left=server.kept - 1)
+
+
+@rule("THREAD-ROOM-2")
+def calls(server: Server, me: int) -> Done:
+    """Atomic, after it was given back: does anybody wait for room, if there is some now? Then all I/O threads are rung for, as far as they sleep."""
+    thread = server.threads[me]
+    server, answers = delivered(with_connection(server, thread.connection, status=Status.READING), answer_of(server, thread.connection))
+    if server.hungry and thread.left < server.cast.room:
+        server = with_thread(server, me, rings=tuple(number for number, kind in enumerate(server.cast.threads) if kind is Kind.IO))
+    return rests(server, me), answers
+
+
+@rule("THREAD-ROOM-1")
+def hopes(server: Server, me: int) -> Server:
+    """Atomic, having said that it sleeps: is there room for the first of those that wait for it?"""
+    if not has_room(server):
+        return with_thread(server, me, at=At.SLEEPS)
+    return with_thread(awake(server, me), me, at=At.FEEDS, connection=server.threads[me].hungry[0])
+
+
+@rule("THREAD-ROOM-3")
+def feeds(server: Server, me: int) -> Server:
+    """Atomic: one less waits for room. It is read, if there is some still, and if it is still there."""
+    thread = server.threads[me]
+    hungry = tuple(number for number in thread.hungry if number != thread.connection)
+    server = with_connection(changed(server, hungry=server.hungry - 1), thread.connection, status=Status.READING)
+    server = with_thread(server, me, hungry=hungry)
+    return rests(server, me) if server.connections[thread.connection].is_gone else with_thread(server, me, at=At.ENTERS)
+
+
 # The control plane
 
 
@@ -890,7 +1011,7 @@ def looks_again(server: Server, me: int) -> Server:
     """Under the inbox's mutex, having said that it sleeps: is it empty still?"""
     if server.inboxes[me].items:
         return with_thread(awake(server, me), me, at=At.EMPTIES)
-    return with_thread(server, me, at=At.SLEEPS)
+    return with_thread(server, me, at=At.HOPES if server.threads[me].hungry else At.SLEEPS)
 
 
 def awake(server: Server, me: int) -> Server:

@@ -31,9 +31,22 @@ EMPTY: Map[Any, Any] = Map()
 @dataclass_transform(frozen_default=True, field_specifiers=(attrs.field,))
 def value(cls: type[T]) -> type[T]:
     """Make `cls` a value: compared and hashed by its fields, never changed after it is made."""
-    if FROZEN:
-        return attrs.frozen(cls)
-    return attrs.define(unsafe_hash=True)(cls)
+    made: Any = cls
+    made.__repr__ = shown
+    return attrs.define(unsafe_hash=True, frozen=FROZEN, repr=False)(cls)
+
+
+def shown(one: Any) -> str:
+    """A value as text: one function for all, since each that attrs writes and compiles costs every start its time and memory."""
+    cls: Any = type(one)
+    told = [f"{name}={getattr(one, name)!r}" for name in told_of(cls)]
+    return f"{cls.__name__}({', '.join(told)})"
+
+
+@cache
+def told_of(cls: Any) -> tuple[str, ...]:
+    """The fields that `repr` tells of a value of this class."""
+    return tuple(field.name for field in attrs.fields(cls) if field.repr)
 
 
 def changed(one: T, **changes: Any) -> T:

@@ -96,14 +96,14 @@ class Core:
         self.broker = broker.new_broker(cluster, settings, seed)
         self.storage = Storage()
         self.waiting: dict[int, Waiting] = {}
-        self.hosts: dict[int, str] = {}
+        self.origins: dict[int, tuple[str, int]] = {}  # of a connection: the client's address, and by which listener it came
         self.tickets = 0
         #: The rules that refused something in the last event, for whoever compares.
         self.rules: tuple[str, ...] = ()
 
-    def connected(self, connection: int, address: str) -> None:
-        """A connection begins, from this address."""
-        self.hosts[connection] = broker.client_host(address)
+    def connected(self, connection: int, address: str, listener: int = 0) -> None:
+        """A connection begins, from this address, by this listener."""
+        self.origins[connection] = broker.client_host(address), listener
 
     def frame(self, connection: int, frame: bytes, now: int) -> list[Action]:
         """One frame, without its length."""
@@ -121,8 +121,8 @@ class Core:
             return [Hangup(connection, f"malformed request: {error}")]
         self.tickets += 1
         self.waiting[self.tickets] = Waiting(connection, header)
-        host = self.hosts.get(connection, "")
-        return self.step(events.Request(self.tickets, connection, header.client_id, header.api_version, request, host), now)
+        origin = self.origins.get(connection, ("", 0))
+        return self.step(events.Request(self.tickets, connection, header.client_id, header.api_version, request, *origin), now)
 
     def timer(self, ticket: int, now: int) -> list[Action]:
         """The time that a Wake named has come."""
@@ -146,7 +146,7 @@ class Core:
 
     def disconnected(self, connection: int, now: int) -> list[Action]:
         """The connection is gone."""
-        self.hosts.pop(connection, None)
+        self.origins.pop(connection, None)
         actions = self.step(events.Disconnected(connection), now)
         for ticket in [ticket for ticket, waiting in self.waiting.items() if waiting.connection == connection]:
             del self.waiting[ticket]

@@ -104,7 +104,7 @@ unseen("a fault of a client", "G7")
 unseen("shows only where nobody coordinates", "P40")
 unseen("needs transactions", "P50")
 unseen("where a segment ends is the broker's own affair", "X2", "X8")
-unseen("how the threads of a broker take turns shows by chance alone", *(f"T{number}" for number in range(1, 25)))
+unseen("how the threads of a broker take turns shows by chance alone", *(name for name in of_models.FLAWS if name.startswith("T")))
 
 #: Where a client sees others of their rules broken than the models do.
 SEEN_AS = {"A21": ("LOG-SESSION-10",), "X5": ("LOG-DELETE-3",), "X16": ("GROUP-STATIC-2",), "X17": ("GROUP-COMMIT-10",)}

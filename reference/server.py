@@ -15,15 +15,17 @@ import signal
 import sys
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import cast
 
 from fiducial.models import apis
 from fiducial.models.clock import Clock
 from fiducial.models.groups import Alarm
 from fiducial.models.rules import rule
-from fiducial.models.settings import Settings, advertised, parse
-from fiducial.models.state import Cluster
+from fiducial.models.settings import SSL, Listener, SettingError, Settings, advertised, listeners_of, parse
+from fiducial.models.state import SEED_BYTES, Chance, Cluster
+from fiducial.models.values import changed
 from fiducial.reference.core import Action, Core, Hangup, Send, Wake
 
 log = logging.getLogger("fiducial")
@@ -39,8 +41,8 @@ now_ms = Clock(time.time_ns, time.monotonic_ns).now_ms
 class Connection(asyncio.Protocol):
     """One client: bytes into frames, frames to the core one at a time, answers back."""
 
-    def __init__(self, server: Server) -> None:
-        self.server = server
+    def __init__(self, server: Server, listener: int = 0) -> None:
+        self.server, self.listener = server, listener
         self.id = server.next_id()
         self.buffer = bytearray()  # less than one frame, as far as it has come
         self.frames: deque[bytes] = deque()
@@ -56,7 +58,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
         self.server.connections[self.id] = self
-        self.server.core.connected(self.id, self.transport.get_extra_info("peername")[0])
+        self.server.core.connected(self.id, self.transport.get_extra_info("peername")[0], self.listener)
         self.end_if_idle()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -232,34 +234,52 @@ class Server:
         self.perform(self.core.expiry(now_ms()))
 
 
-async def serve(host: str, port: int, settings: Settings) -> int:
+def begun(settings: Settings, addresses: Sequence[tuple[str, int]]) -> Server:
+    """A broker that holds nothing, where clients find it by each listener."""
+    drawn, _ = Chance(int.from_bytes(os.urandom(SEED_BYTES))).uuid()
+    cluster_id = base64.urlsafe_b64encode(drawn).decode().rstrip("=")
+    first, *others = addresses
+    cluster = Cluster(cluster_id, settings.broker_id, *first, others=tuple(others))
+    return Server(cluster, settings, int.from_bytes(os.urandom(SEED_BYTES)))
+
+
+async def serve(listeners: Sequence[Listener], settings: Settings) -> int:
     """Serve until SIGINT or SIGTERM; the exit status."""
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    server: Server  # made when the port is known, before anybody is let in
-    try:
-        listener = await loop.create_server(lambda: Connection(server), host, port, backlog=BACKLOG, start_serving=False)
-    except (OSError, UnicodeError) as error:
-        print(f"fiducial: cannot listen on {host}:{port}: {error}", file=sys.stderr)
-        return 1
-    port = listener.sockets[0].getsockname()[1]
-    cluster_id = base64.urlsafe_b64encode(os.urandom(16)).decode().rstrip("=")
-    cluster = Cluster(cluster_id, settings.broker_id, *advertised(settings, host, port))
-    server = Server(cluster, settings, int.from_bytes(os.urandom(8), "big"))
+    server: Server  # made when the ports are known, before anybody is let in
+
+    def connection_of(listener: int) -> Connection:
+        return Connection(server, listener)
+
+    opened, there = list[asyncio.Server](), list[Listener]()
+    for index, one in enumerate(listeners):
+        try:
+            opened.append(await loop.create_server(partial(connection_of, index), one.host, one.port, backlog=BACKLOG, start_serving=False))
+        except (OSError, UnicodeError) as error:
+            print(f"fiducial: cannot listen on {one.host}:{one.port}: {error}", file=sys.stderr)
+            return 1
+        there.append(changed(one, port=opened[-1].sockets[0].getsockname()[1]))
+    server = begun(settings, advertised(settings, there))
     server.keep_house()
     server.expire_offsets()
-    await listener.start_serving()
-    address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    print(f"listening on {address}\ntry: kcat -b {address} -L", flush=True)
+    for listener, one in zip(opened, there, strict=True):
+        await listener.start_serving()
+        address = f"[{one.host}]:{one.port}" if ":" in one.host else f"{one.host}:{one.port}"
+        print(f"listening on {address}\ntry: kcat -b {address} -L", flush=True)
     await stop.wait()
     return 0  # the process ends, and every connection with it
 
 
-def run(host: str, port: int, settings: Mapping[str, str]) -> int:
-    """Serve from memory until told to stop; the exit status. SettingError for a setting that is not accepted."""
+def run(places: Sequence[tuple[str, str, int]], settings: Mapping[str, str]) -> int:
+    """Serve from memory until told to stop, by a listener at each of these places (name, host, port); the exit status. SettingError for a setting
+    that is not accepted."""
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     parsed = parse(settings)
-    advertised(parsed, host, port)
-    return asyncio.run(serve(host, port, parsed))
+    listeners = listeners_of(parsed, places)
+    if any(one.protocol == SSL for one in listeners):
+        raise SettingError("--listen: the reference broker does not speak TLS")
+    advertised(parsed, listeners)
+    return asyncio.run(serve(listeners, parsed))

@@ -93,7 +93,7 @@ class Reference(Core):
         return min(self.alarms.values(), default=-1)
 
     def held(self) -> int:
-        return len(self.waiting) + len(self.hosts)
+        return len(self.waiting) + len(self.origins)
 
     def close(self) -> None:
         pass
@@ -118,7 +118,7 @@ class FastPath(Node):
         return self.alarms.first_ms()
 
     def held(self) -> int:
-        return len(self.waiting) + len(self.hosts)
+        return len(self.waiting) + len(self.origins)
 
 
 class Talk:

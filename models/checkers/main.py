@@ -48,8 +48,10 @@ from fiducial.models.checkers.threads_universe import (
     following_universe,
     order_universe,
     retention_universe,
+    room_universe,
     sharing_universe,
     sleeping_universe,
+    unpacking_universe,
     waiting_universe,
 )
 from fiducial.models.checkers.universe import (
@@ -133,9 +135,11 @@ def everyday() -> Effort:
             commit_universe(1, flushers=2),
             deletion_universe(1),
             deletion_universe(1, commits=True, may_fail=True, may_leave=True),
+            unpacking_universe(may_leave=True),
             retention_universe(2),
             order_universe(commits=True),
             following_universe((fetch((0, 0)),)),
+            room_universe(3),
         ),
         searched_for_flaws=(
             log_universe(3, 1),
@@ -182,10 +186,12 @@ def long() -> Effort:
             commit_universe(1, sleeps=True),
             commit_universe(2, may_leave=True),
             deletion_universe(2, commits=True, may_fail=True, sleeps=True),
+            unpacking_universe(commits=True, may_fail=True, sleeps=True),
             retention_universe(3),
             order_universe(commits=True, sleeps=True),
             order_universe(commits=True, may_leave=True),
             following_universe((fetch((0, 0)), Produce(0))),
+            room_universe(3, (Produce(0),), may_leave=True),
         ),
         searched_for_flaws=(
             log_universe(4, 1),
@@ -309,11 +315,13 @@ def small_threads_universes() -> tuple[ThreadsUniverse, ...]:
         waiting_universe(),
         deletion_universe(1),
         deletion_universe(1, commits=True),
+        unpacking_universe(),
         order_universe(),
         commit_universe(1),
         sleeping_universe(1),
         following_universe(),
         retention_universe(2),
+        room_universe(2, may_leave=True),
     )
 
 

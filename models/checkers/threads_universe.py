@@ -18,6 +18,7 @@ from fiducial.models.threads import (
     Deed,
     Fetch,
     Kind,
+    Long,
     Move,
     Partition,
     Produce,
@@ -33,7 +34,7 @@ from fiducial.models.threads import (
 #: What a client asks, one after the other.
 Script = Sequence[Request]
 #: What requests are for.
-CALLED: dict[type, str] = {Fetch: "fetch", Produce: "produce", Ask: "ask the control plane"}
+CALLED: dict[type, str] = {Fetch: "fetch", Produce: "produce", Ask: "ask the control plane", Long: "come in two parts"}
 
 
 class ThreadsUniverse:
@@ -89,6 +90,7 @@ def bounds_of(cast: Cast) -> str:
         f"{FLUSHERS[cast.threads.count(Kind.FLUSHER)]}{' that may fail' if cast.may_fail else ''}": cast.commits,
         f"{len(cast.deleted)} deleted": cast.deleted,
         f"{cast.dropped} segments dropped": cast.dropped,
+        f"room for {cast.room}": cast.room,
         "sleep": cast.sleeps,
         "deadlines": cast.has_deadlines,
         f"clients that leave{' and others that follow' if cast.may_follow else ''}": cast.may_leave,
@@ -188,9 +190,15 @@ def deletion_universe(produces: int, **more: Any) -> ThreadsUniverse:
     return ThreadsUniverse("deletion under commit" if more.get("commits") else "deletion", *clients, partitions=2, deleted=(0,), has_deadlines=True, **more)
 
 
+def unpacking_universe(**more: Any) -> ThreadsUniverse:
+    """A partition goes while one waits for it and another unpacks a batch for it; a plain one comes after that."""
+    clients = (fetch((0, 0), (1, 0)),), (Produce(0, is_packed=True), Q)
+    return ThreadsUniverse("unpacking", *clients, partitions=2, deleted=(0,), has_deadlines=True, **more)
+
+
 def retention_universe(produces: int, **more: Any) -> ThreadsUniverse:
     """Segments are dropped while they are read, sent, and waited for."""
-    clients = (fetch((0, 0)), fetch((0, 1))), (fetch((0, 0), least=3),), (P,) * produces
+    clients = (fetch((0, 0)), fetch((0, 1))), (fetch((0, 0), least=2),), (P,) * produces
     return ThreadsUniverse("retention", *clients, dropped=2, may_leave=True, has_deadlines=True, **more)
 
 
@@ -202,3 +210,8 @@ def order_universe(**more: Any) -> ThreadsUniverse:
 def following_universe(*others: Script, **more: Any) -> ThreadsUniverse:
     """Clients leave while others answer them, and new ones have their place."""
     return ThreadsUniverse("following", (P, P), *others, commits=True, may_leave=True, may_follow=True, **more)
+
+
+def room_universe(clients: int, *others: Script, **more: Any) -> ThreadsUniverse:
+    """So many send a part of a request first, on two threads; there is room for one."""
+    return ThreadsUniverse("room", *[(Long(),)] * clients, *others, threads=2, room=1, sleeps=True, **more)

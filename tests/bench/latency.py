@@ -12,13 +12,13 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
-from bench import load
+from bench import floor, load
 from bench.brokers import ApacheKafka, Broker, Fiducial, HoggedFiducial, create_topic
 from bench.generator import QUANTILES, Found, Lane
 from bench.goals import Goal, Judged
 from bench.load import Target
 from bench.report import Spread, Table, say
-from bench.throughput import topic
+from bench.throughput import FLOOR, topic
 from fiducial.conformance.exploration.steps import request_frame
 from fiducial.models import messages as m
 from fiducial.models.apis import APIS
@@ -88,6 +88,11 @@ class Bench:
         with self.topic(broker, 1) as target:
             return load.produced(target, [load.produce_lane(target, 0, 1, window=1)], 1, TURN_S, warm_s=warm_s, beside=beside)
 
+    def kernel_alone(self) -> Found:
+        """What of that is the kernel's, on the same machine: its two sides wake each other, and the page cache is written."""
+        with self.topic(self.brokers[0], 1) as target:
+            return floor.measured([load.produce_lane(target, 0, 1, window=1)], TURN_S)
+
     def beside_slow_requests(self, broker: Broker, warm_s: float = WARM_S) -> Found:
         """The same, and one slow request after the other on another connection."""
         return self.idle(broker, warm_s, [self.beside[broker.name]])
@@ -106,6 +111,8 @@ class Bench:
             for broker in brokers if number % 2 == 0 else brokers[::-1]:
                 say(f"round {number + 1} of {rounds}: {case}, {broker.name}")
                 self.found.setdefault((case, broker.name), []).append(self.measures[case](broker))
+        say(f"round {number + 1} of {rounds}: {IDLE}, {FLOOR}")
+        self.found.setdefault((IDLE, FLOOR), []).append(self.kernel_alone())
 
 
 def slow_lane(broker: Broker) -> Lane:
@@ -134,7 +141,7 @@ COLUMNS = ("case", "by", "requests/s", *(f"{name} µs" for name in QUANTILES), "
 DELAY_COLUMNS = ("case", "by", *(f"{name} µs" for name in QUANTILES), "batches/s")
 NOTE = f"""From when a batch is sent, or was due, until it is acknowledged (acks=-1); medians of the rounds, of p99 the least and the most too. Idle: one connection, one batch of one record at a time.
 Under load: {CONNECTIONS} connections, batches of 16 KB. Beside slow requests: another connection asks for all configurations of {DESCRIBED} topics, again and again;
-beside a GIL hog: a thread of the broker's process burns Python. The same, and 4 consumers: they wait for the batches of each partition."""
+beside a GIL hog: a thread of the broker's process burns Python. Kernel alone: a program that receives, writes to the page cache and acknowledges, and does nothing else (floor.cpp). The same, and 4 consumers: they wait for the batches of each partition."""
 DELAY_NOTE = "From when a batch was due to be sent until a consumer, which waits for it, has it; one consumer for each of the partitions."
 
 
@@ -158,10 +165,10 @@ def row(bench: Bench, case: str, name: str, goals: Mapping[str, Judged]) -> tupl
     """One case with one broker."""
     of, theirs = bench.found[case, name], bench.found.get((case, ApacheKafka.name), [])
     p50, p99, p999, most = quantiles([one.latency_us for one in of])
-    is_ours = name != ApacheKafka.name
-    ratio = Spread.of([a.latency_us[1] / b.latency_us[1] for a, b in zip(of, theirs, strict=False)]) if theirs and is_ours else None
+    goal = str(goals[case]) if case in goals and name in (Fiducial.name, HoggedFiducial.name) else ""
+    ratio = Spread.of([a.latency_us[1] / b.latency_us[1] for a, b in zip(of, theirs, strict=False)]) if theirs and name != ApacheKafka.name else None
     rate, cost = (Spread.of(numbers).median for numbers in ([one.requests / one.wall_s for one in of], [one.broker_cpu_s / one.requests * 1e6 for one in of]))
-    return (case, name, rate, p50.median, p99, p999.median, most.median, ratio, str(goals[case]) if is_ours and case in goals else "", cost)
+    return (case, name, rate, p50.median, p99, p999.median, most.median, ratio, goal, cost)
 
 
 def tables(bench: Bench, rounds: int) -> list[Table]:

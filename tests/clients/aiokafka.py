@@ -36,6 +36,7 @@ class Aiokafka(Client):
         async def produce() -> list[int]:
             async with AIOKafkaProducer(
                 bootstrap_servers=self.bootstrap,
+                **self.security,
                 acks=delivery.acks if delivery.acks == "all" else int(delivery.acks),
                 enable_idempotence=delivery.is_idempotent,
                 compression_type=named(compression),
@@ -51,7 +52,7 @@ class Aiokafka(Client):
 
     def consumer(self) -> Any:
         """A consumer in no group."""
-        return AIOKafkaConsumer(bootstrap_servers=self.bootstrap, auto_offset_reset="none")
+        return AIOKafkaConsumer(bootstrap_servers=self.bootstrap, **self.security, auto_offset_reset="none")
 
     async def messages(self, topic: str, partition: int, offset: int | None, count: int) -> AsyncIterator[Any]:
         """`count` messages from `offset`, or the beginning, on."""
@@ -98,7 +99,7 @@ class Aiokafka(Client):
 
     def admin(self) -> Any:
         """A client for administration."""
-        return Admin(bootstrap_servers=self.bootstrap)
+        return Admin(bootstrap_servers=self.bootstrap, **self.security)
 
     def delete_records(self, topic: str, partition: int, below: int) -> int:
         here = TopicPartition(topic, partition)
@@ -131,6 +132,7 @@ class Aiokafka(Client):
         async def produce() -> None:
             async with AIOKafkaProducer(
                 bootstrap_servers=self.bootstrap,
+                **self.security,
                 enable_idempotence=is_idempotent,
                 compression_type=named(compression),
                 linger_ms=50,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 #: So long a client may wait for what it was promised, before the test fails.
 PATIENCE_S = 180
@@ -63,8 +63,10 @@ class Client:
     #: What it cannot do (a method below, a compression, a delivery, "told offsets"), and why not.
     lacks: ClassVar[Mapping[str, str]] = {}
 
-    def __init__(self, bootstrap: str) -> None:
+    def __init__(self, bootstrap: str, security: Mapping[str, Any] | None = None) -> None:
+        """`security`: how the broker is spoken to, in the client's own words, if not in plain."""
         self.bootstrap = bootstrap
+        self.security = dict(security or {})
 
     def close(self) -> None:
         """No more questions."""

@@ -29,9 +29,9 @@ class Confluent(Client):
 
     name = "confluent-kafka"
 
-    def __init__(self, bootstrap: str) -> None:
-        super().__init__(bootstrap)
-        self.config: dict[str, Any] = {"bootstrap.servers": bootstrap}
+    def __init__(self, bootstrap: str, security: Mapping[str, Any] | None = None) -> None:
+        super().__init__(bootstrap, security)
+        self.config: dict[str, Any] = {"bootstrap.servers": bootstrap, **self.security}
 
     def create_topic(self, topic: str, partitions: int, configs: Mapping[str, str]) -> None:
         admin = AdminClient(self.config)

@@ -27,8 +27,8 @@ class Java(Client):
 
     name = "java"
 
-    def __init__(self, bootstrap: str) -> None:
-        super().__init__(bootstrap)
+    def __init__(self, bootstrap: str, security: Mapping[str, Any] | None = None) -> None:
+        super().__init__(bootstrap, security)
         command = java(str(Path(__file__).with_name("Client.java")), jvm=SHORT_LIVED)
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
@@ -39,7 +39,7 @@ class Java(Client):
     def ask(self, what: str, config: Mapping[str, str], **arguments: Any) -> Any:
         """What our program answers."""
         assert self.process.stdin is not None and self.process.stdout is not None
-        command = {"do": what, "config": {"bootstrap.servers": self.bootstrap, **config}, **arguments}
+        command = {"do": what, "config": {"bootstrap.servers": self.bootstrap, **self.security, **config}, **arguments}
         self.process.stdin.write(json.dumps(command) + "\n")
         self.process.stdin.flush()
         if not select.select([self.process.stdout], [], [], 2 * PATIENCE_S)[0]:

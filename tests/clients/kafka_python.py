@@ -21,7 +21,7 @@ class KafkaPython(Client):
 
     def admin(self) -> Any:
         """A client for administration."""
-        return closing(KafkaAdminClient(bootstrap_servers=self.bootstrap))
+        return closing(KafkaAdminClient(bootstrap_servers=self.bootstrap, **self.security))
 
     def create_topic(self, topic: str, partitions: int, configs: Mapping[str, str]) -> None:
         with self.admin() as admin:
@@ -32,6 +32,7 @@ class KafkaPython(Client):
     ) -> list[int]:
         producer = KafkaProducer(
             bootstrap_servers=self.bootstrap,
+            **self.security,
             acks=delivery.acks if delivery.acks == "all" else int(delivery.acks),
             enable_idempotence=delivery.is_idempotent,
             compression_type=named(compression),
@@ -46,7 +47,7 @@ class KafkaPython(Client):
 
     def consumer(self) -> Any:
         """A consumer in no group."""
-        return closing(KafkaConsumer(bootstrap_servers=self.bootstrap, auto_offset_reset="none"))
+        return closing(KafkaConsumer(bootstrap_servers=self.bootstrap, **self.security, auto_offset_reset="none"))
 
     def messages(self, topic: str, partition: int, offset: int | None, count: int) -> Iterator[Any]:
         """`count` messages from `offset`, or the beginning, on."""
@@ -99,6 +100,7 @@ class KafkaPython(Client):
     def produce_lines(self, topic: str, file: Path, compression: str, *, is_idempotent: bool = False) -> None:
         producer = KafkaProducer(
             bootstrap_servers=self.bootstrap,
+            **self.security,
             enable_idempotence=is_idempotent,
             compression_type=named(compression),
             linger_ms=50,

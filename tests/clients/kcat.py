@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from peers.kafka import need
 
@@ -31,9 +31,10 @@ class Kcat(Client):
         "produce_lines": "it skips empty lines",
     }
 
-    def __init__(self, bootstrap: str) -> None:
-        super().__init__(bootstrap)
-        self.command = [need("kcat"), "-b", bootstrap, "-q"]
+    def __init__(self, bootstrap: str, security: Mapping[str, Any] | None = None) -> None:
+        super().__init__(bootstrap, security)
+        secure = [word for name, text in self.security.items() for word in ("-X", f"{name}={text}")]
+        self.command = [need("kcat"), "-b", bootstrap, *secure, "-q"]
 
     def run(self, *options: str, stdin: bytes = b"") -> bytes:
         """Run kcat to its end; what it printed."""

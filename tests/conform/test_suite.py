@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
+
+import pytest
 
 from conform.brokers import NO_SETTINGS, few, serving
 from fiducial.conformance import suite
 from fiducial.conformance.cases import Case, Verdict
-from fiducial.conformance.running import Judge, Result
+from fiducial.conformance.running import ARRIVAL_S, Judge, Result
 from fiducial.conformance.target import Target
 from fiducial.models import log, specification
 from fiducial.models.flaws import Flaw, switched_on
 from fiducial.models.log import LogConfig
 from fiducial.models.partition import Partition
+from fiducial.reference.core import Core
 
 RULES = specification.rules()
 LEVELS = {rule.id: rule.level for rule in RULES.values()}
@@ -51,6 +55,19 @@ def test_an_honest_broker_passes_every_case() -> None:
     special = [case for case in CASES.values() if case.settings]
     found = results([case for case in CASES.values() if not case.settings]) + results(special, SETTINGS)
     assert not {one.case.id: one.worst.finding for one in found if one.verdict is not Verdict.PASS}
+
+
+def test_a_broker_that_is_slow_to_let_anybody_in_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As one is on a busy machine; what waits must have come before the story goes on."""
+    let_in = Core.connected
+
+    def let_in_slowly(core: Core, number: int, address: str) -> None:
+        time.sleep(3 * ARRIVAL_S)
+        let_in(core, number, address)
+
+    monkeypatch.setattr(Core, "connected", let_in_slowly)
+    waiting = [case for case in CASES.values() if case.id.startswith("LOG-FETCH-14/")]
+    assert waiting and {one.verdict for one in results(waiting)} == {Verdict.PASS}
 
 
 def in_epoch_5(config: LogConfig, now: int) -> Partition:

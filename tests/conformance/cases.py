@@ -139,7 +139,7 @@ class Step:
     is_pipelined: bool = False  # it is sent together with what comes next on its connection; `Awaited` brings its answer
     waits: bool = False  # the story goes on while it waits for its answer, which `Awaited` brings
     in_any_order: bool = False  # and it is no matter if it is taken in after what comes next
-    until: bool = False  # the broker has looked after its logs, and is asked until it answers as it should, or the time is over
+    until: bool = False  # the broker has looked after its logs, or taken note of a change, and is asked until it answers as it should, or the time is over
 
     @property
     def api_key(self) -> int | None:

@@ -61,8 +61,9 @@ from fiducial.models.state import Cluster
 from fiducial.models.values import ZERO_UUID
 
 THE_END, NOTHING, SILENCE, ANSWERED = "the end of the connection", "nothing", "silence", "an answer"
-#: So long a broker is given to take in a request whose answer is not awaited yet; and at most so long, until it shows in what is told of a group.
-ARRIVAL_S, ARRIVAL_S_MAX = 0.05, 2.0
+#: So long a broker is given to take in a request whose answer is not awaited yet, and until so many who come later are answered, for it may be busy;
+#: and at most so long, until it shows in what is told of a group.
+ARRIVAL_S, COME_LATER, ARRIVAL_S_MAX = 0.05, 3, 2.0
 #: So many groups are founded at once: it takes a broker as long as one (GROUP-JOIN-10).
 FOUNDED_AT_ONCE = 250
 #: So often others are founded, where nobody is let into any.
@@ -437,7 +438,8 @@ class Conversation:
             return None
         connection.flush(step.odd.piece)
         if step.waits:
-            time.sleep(0 if step.in_any_order else ARRIVAL_S)
+            if not step.in_any_order:
+                self.let_arrive()
             return None
         if step.expects_answer:
             return self.listened(step.connection)
@@ -445,6 +447,12 @@ class Conversation:
         connection.expect_nothing()
         after = connection.ask(API_VERSIONS, 0, m.ApiVersionsRequest())
         return None if isinstance(after, Answer) else self.ended(step.connection, after)
+
+    def let_arrive(self) -> None:
+        """What was sent is with the broker, as far as that shows: others, who came later, are answered."""
+        time.sleep(ARRIVAL_S)
+        for _ in range(COME_LATER):
+            self.target.is_lively()
 
     def hold(self, step: Step, version: int, connection: Connection) -> None:
         """A request in bytes, ready to go."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import ctypes
 import threading
 import time
@@ -14,8 +13,9 @@ from types import TracebackType
 from raw_client import RawClient
 
 from fiducial.fastpath import files
+from fiducial.fastpath.loop import Loop
 from fiducial.fastpath.node import Node
-from fiducial.fastpath.server import Connection, ThreadedServer, now_ms
+from fiducial.fastpath.server import Door, ThreadedServer, bound, now_ms
 from fiducial.models.settings import parse
 from fiducial.models.state import Cluster
 
@@ -64,21 +64,21 @@ class Served:
     def __init__(self, folder: Path, *, disk: SlowDisk | None = None, threads: int = 2, **settings: str) -> None:
         given = {name.replace("_", "."): text for name, text in settings.items()}
         self.settings = parse({"num.network.threads": str(threads), "group.initial.rebalance.delay.ms": "0", **given})
-        self.node = Node(folder, Cluster("fiducialfiducialfiduci", 1, "127.0.0.1", 9092), self.settings, 1, now_ms(), simulation=disk)
-        self.server = ThreadedServer(self.node, self.settings)
+        self.node = Node(folder, Cluster("fiducialfiducialfiduci", 1, "127.0.0.1", 9092, others=(("outside.example", 9093),)), self.settings, 1, now_ms(), simulation=disk)
+        self.loop = Loop()
+        self.server = ThreadedServer(self.node, self.settings, self.loop)
         self.started: Future[int] = Future()
-        self.loop = asyncio.new_event_loop()
-        self.stopping = asyncio.Event()
-        self.thread = threading.Thread(target=self.loop.run_until_complete, args=(self.run(),))
+        self.thread = threading.Thread(target=self.run)
 
-    async def run(self) -> None:
+    def run(self) -> None:
         """Serve until told to stop."""
-        listener = await self.loop.create_server(lambda: Connection(self.server), "127.0.0.1", 0, start_serving=False)
-        await self.server.start(listener)
-        self.started.set_result(listener.sockets[0].getsockname()[1])
-        await self.stopping.wait()
-        listener.close()
-        await self.server.stop()
+        (listener,) = bound("127.0.0.1", 0)
+        with self.loop, listener:
+            listener.listen()
+            self.server.start([Door(0, listener)])
+            self.started.set_result(listener.getsockname()[1])
+            self.loop.run_forever()
+            self.server.stop()
 
     def __enter__(self) -> Served:
         self.thread.start()
@@ -86,9 +86,8 @@ class Served:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.loop.call_soon_threadsafe(self.stopping.set)
+        self.loop.call_soon_threadsafe(self.loop.stop)
         self.thread.join()
-        self.loop.close()
         self.node.close()
 
     def connect(self, **options: int) -> RawClient:

@@ -482,31 +482,34 @@ MUTANTS = {mutant.pop("name"): mutant for mutant in tomllib.loads(Path(__file__)
 BUILD = """
 from Cython.Build import cythonize
 from setuptools import Extension, setup
-extension = Extension("fiducial.fastpath.batch", ["fiducial/fastpath/batch.pyx"], extra_compile_args=["-O1", "-std=c++17"])
-setup(name="mutant", packages=[], script_args=["-q", "build_ext", "--inplace"], ext_modules=cythonize([extension], quiet=True))
+extensions = [Extension(f"fiducial.fastpath.{name}", [f"fiducial/fastpath/{name}.pyx"], extra_compile_args=["-O1", "-std=c++17"]) for name in ("batch", "codecs")]
+setup(name="mutant", packages=[], script_args=["-q", "build_ext", "--inplace"], ext_modules=cythonize(extensions, quiet=True))
 """
 
 
-def built(mutant: dict[str, str], folder: Path) -> ModuleType:
-    """The room with one fault in it."""
+def built(mutant: dict[str, str], folder: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The room with one fault in it, or with one in the room that it unpacks by, which is in place of the real one."""
     package = folder / "fiducial" / "fastpath"
     package.mkdir(parents=True)
     for init in (package, package.parent):
         init.joinpath("__init__.py").touch()
-    for name in ("batch.pyx", "batch.pxd", "bigendian.pxd", "crc32c.h"):
+    for name in ("batch.pyx", "batch.pxd", "bigendian.pxd", "codecs.pyx", "crc32c.h"):
         text = FOLDER.joinpath(name).read_text()
         if name == mutant["file"]:
             assert text.count(mutant["old"]) == 1
             text = text.replace(mutant["old"], mutant["new"])
         package.joinpath(name).write_text(text)
     subprocess.run([sys.executable, "-c", BUILD], cwd=folder, check=True, timeout=300)
-    (library,) = package.glob("*.so")
-    loader = ExtensionFileLoader("fiducial.fastpath.batch", str(library))
-    spec = spec_from_loader(loader.name, loader)
-    assert spec is not None
-    found = module_from_spec(spec)
-    loader.exec_module(found)
-    return found
+    for name in ("batch", "codecs"):
+        (library,) = package.glob(f"{name}.*.so")
+        loader = ExtensionFileLoader(f"fiducial.fastpath.{name}", str(library))
+        spec = spec_from_loader(loader.name, loader)
+        assert spec is not None
+        found = module_from_spec(spec)
+        loader.exec_module(found)
+        monkeypatch.setitem(sys.modules, loader.name, found)
+        monkeypatch.setattr(f"fiducial.fastpath.{name}", found, raising=False)
+    return sys.modules["fiducial.fastpath.batch"]
 
 
 def checks() -> Iterator[tuple[Any, tuple[Any, ...]]]:
@@ -523,7 +526,7 @@ def checks() -> Iterator[tuple[Any, tuple[Any, ...]]]:
 @pytest.mark.skipif(not IS_LONG, reason="NOT RUN: builds the room anew for each mutant, minutes in all; FIDUCIAL_LONG=1 does")
 @pytest.mark.parametrize("name", MUTANTS)
 def test_a_planted_fault_is_seen(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys.modules[__name__], "batch", built(MUTANTS[name], tmp_path))
+    monkeypatch.setattr(sys.modules[__name__], "batch", built(MUTANTS[name], tmp_path, monkeypatch))
     for check, arguments in checks():
         try:
             check(*arguments)

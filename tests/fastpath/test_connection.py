@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from fiducial.conformance.exploration.steps import request_frame
+from fiducial.fastpath.asyncio_server import BUFFER_BYTES, HELD_BYTES_MAX, READ_BYTES, AsyncioServer, Connection
 from fiducial.fastpath.node import Action, Node
 from fiducial.fastpath.outbox import TOGETHER_BYTES
-from fiducial.fastpath.server import BUFFER_BYTES, HELD_BYTES_MAX, READ_BYTES, Connection, Server
 from fiducial.models import messages as m
 from fiducial.models.settings import parse
 from fiducial.models.state import Cluster
@@ -71,25 +71,27 @@ class Wire(asyncio.Transport):
 
 
 @pytest.fixture
-def here(tmp_path: Path) -> Iterator[Server]:
+def here(tmp_path: Path) -> Iterator[AsyncioServer]:
     """A broker on a new folder."""
     settings = parse({"connections.max.idle.ms": str(IDLE_S * 1000), "group.initial.rebalance.delay.ms": "0"})
     node = Node(tmp_path / "data", Cluster("ZmlkdWNpYWxmaWR1Y2lhbA", 1, "127.0.0.1", 9092), settings, 1, 0)
-    yield Server(node, settings)
+    loop = asyncio.new_event_loop()
+    yield AsyncioServer(node, settings, loop)
     node.close()
+    loop.close()
 
 
 def in_a_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
-    """Run a test inside an event loop."""
+    """Run a test inside the broker's loop."""
 
     @functools.wraps(test)
-    def run(**fixtures: Any) -> None:
-        asyncio.run(test(**fixtures))
+    def run(here: AsyncioServer, **fixtures: Any) -> None:
+        here.loop.run_until_complete(test(here=here, **fixtures))
 
     return run
 
 
-def connected(here: Server) -> tuple[Connection, Wire]:
+def connected(here: AsyncioServer) -> tuple[Connection, Wire]:
     """A connection to the broker."""
     connection, wire = Connection(here), Wire()
     wire.connection = connection
@@ -123,7 +125,7 @@ def join(group: str) -> bytes:
     return framed(request_frame(11, 3, m.JoinGroupRequest(group, 10_000, 30_000, "", None, "consumer", protocols)))
 
 
-def coordinating(here: Server) -> tuple[Connection, Wire]:
+def coordinating(here: AsyncioServer) -> tuple[Connection, Wire]:
     """A connection to the broker, which has a topic for groups."""
     connection, wire = connected(here)
     received(connection, framed(request_frame(10, 4, m.FindCoordinatorRequest(key_type=0, coordinator_keys=("g",)))))
@@ -131,7 +133,7 @@ def coordinating(here: Server) -> tuple[Connection, Wire]:
     return connection, wire
 
 
-def with_a_fetch_that_waits(here: Server) -> tuple[Connection, Wire]:
+def with_a_fetch_that_waits(here: AsyncioServer) -> tuple[Connection, Wire]:
     """A connection whose request is parked."""
     connection, wire = connected(here)
     received(connection, framed(request_frame(19, 7, m.CreateTopicsRequest((m.CreatableTopic("t", 1, 1),)))))
@@ -143,7 +145,7 @@ def with_a_fetch_that_waits(here: Server) -> tuple[Connection, Wire]:
 
 @pytest.mark.parametrize("size", [1, 3, 4, 5, 14, 100, 10_000])
 @in_a_loop
-async def test_frames_may_come_in_pieces_of_any_size(here: Server, size: int) -> None:
+async def test_frames_may_come_in_pieces_of_any_size(here: AsyncioServer, size: int) -> None:
     connection, wire = connected(here)
     data = b"".join(versions(number) for number in range(100))
     for begin in range(0, len(data), size):
@@ -152,7 +154,7 @@ async def test_frames_may_come_in_pieces_of_any_size(here: Server, size: int) ->
 
 
 @in_a_loop
-async def test_a_large_frame_takes_room_as_it_comes_and_gives_it_back(here: Server) -> None:
+async def test_a_large_frame_takes_room_as_it_comes_and_gives_it_back(here: AsyncioServer) -> None:
     connection, wire = connected(here)
     frame = versions(7)[4:].ljust(8 << 20, b"\x00")
     received(connection, framed(frame)[:1000])
@@ -165,7 +167,7 @@ async def test_a_large_frame_takes_room_as_it_comes_and_gives_it_back(here: Serv
 
 
 @in_a_loop
-async def test_answers_that_come_together_are_written_together_up_to_a_size(here: Server) -> None:
+async def test_answers_that_come_together_are_written_together_up_to_a_size(here: AsyncioServer) -> None:
     connection, wire = connected(here)
     received(connection, b"".join(versions(number) for number in range(1000)))
     assert wire.answers() == list(range(1000))
@@ -175,7 +177,7 @@ async def test_answers_that_come_together_are_written_together_up_to_a_size(here
 
 @pytest.mark.rule("WIRE-FRAME-14")
 @in_a_loop
-async def test_who_does_not_read_is_answered_no_further_and_not_read_from(here: Server) -> None:
+async def test_who_does_not_read_is_answered_no_further_and_not_read_from(here: AsyncioServer) -> None:
     connection, wire = connected(here)
     wire.is_slow = True
     received(connection, b"".join(versions(number) for number in range(1000)))
@@ -188,7 +190,7 @@ async def test_who_does_not_read_is_answered_no_further_and_not_read_from(here: 
 
 @pytest.mark.rule("WIRE-FRAME-14")
 @in_a_loop
-async def test_who_waits_is_read_from_until_much_is_held(here: Server) -> None:
+async def test_who_waits_is_read_from_until_much_is_held(here: AsyncioServer) -> None:
     connection, wire = with_a_fetch_that_waits(here)
     while wire.is_read:
         received(connection, versions(7) * 100)
@@ -203,7 +205,7 @@ async def test_who_waits_is_read_from_until_much_is_held(here: Server) -> None:
 
 @pytest.mark.rule("WIRE-FRAME-13")
 @in_a_loop
-async def test_who_sends_while_a_request_waits_is_not_idle(here: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_who_sends_while_a_request_waits_is_not_idle(here: AsyncioServer, monkeypatch: pytest.MonkeyPatch) -> None:
     connection, wire = with_a_fetch_that_waits(here)
     begun_s = connection.touched
     monkeypatch.setattr("time.monotonic", lambda: begun_s + IDLE_S - 1)
@@ -218,7 +220,7 @@ async def test_who_sends_while_a_request_waits_is_not_idle(here: Server, monkeyp
 
 @in_a_loop
 async def test_a_fault_of_ours_costs_that_connection_only_and_not_what_was_answered(
-    here: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    here: AsyncioServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     connection, wire = connected(here)
     bystander, its_wire = connected(here)
@@ -240,7 +242,7 @@ async def test_a_fault_of_ours_costs_that_connection_only_and_not_what_was_answe
 
 
 @in_a_loop
-async def test_what_comes_behind_a_join_that_waits_is_answered_behind_it(here: Server) -> None:
+async def test_what_comes_behind_a_join_that_waits_is_answered_behind_it(here: AsyncioServer) -> None:
     (connection, wire), (other, its_wire) = coordinating(here), connected(here)
     received(connection, join("g") + versions(1) + versions(2))
     received(other, struct.pack(">ihhih", 11, 18, 99, 9, -1) + b"\0" + join("g") + versions(3))
@@ -253,19 +255,19 @@ async def test_what_comes_behind_a_join_that_waits_is_answered_behind_it(here: S
 
 
 @in_a_loop
-async def test_who_left_while_its_join_waited_is_sent_nothing_and_the_others_go_on(here: Server) -> None:
+async def test_who_left_while_its_join_waited_is_sent_nothing_and_the_others_go_on(here: AsyncioServer) -> None:
     (connection, _), (other, its_wire) = coordinating(here), connected(here)
     received(connection, join("g") + versions(1))
     received(other, join("g") + versions(2))
     connection.connection_lost(ConnectionResetError())
-    assert set(here.connections) == {other.id} and set(here.node.hosts) == {other.id} and len(here.node.waiting) == 1
+    assert set(here.connections) == {other.id} and set(here.node.origins) == {other.id} and len(here.node.waiting) == 1
     here.wake()
     await asyncio.sleep(0)
     assert its_wire.answers()[-1:] == [2] and not here.node.waiting
 
 
 @in_a_loop
-async def test_a_leave_answers_who_waits_on_another_connection(here: Server) -> None:
+async def test_a_leave_answers_who_waits_on_another_connection(here: AsyncioServer) -> None:
     (connection, wire), (other, its_wire) = coordinating(here), connected(here)
     received(connection, join("g") + versions(1))
     (member,) = here.node.broker.groups.live["g"].members
@@ -275,30 +277,26 @@ async def test_a_leave_answers_who_waits_on_another_connection(here: Server) -> 
     assert wire.answers()[-1:] == [1] and not connection.is_busy
 
 
-@in_a_loop
-async def test_old_offsets_are_looked_for_at_their_own_interval_and_not_at_the_start(here: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    looked: list[str] = []
-    sleep = asyncio.sleep
+def test_old_offsets_are_looked_for_at_their_own_interval_and_not_at_the_start(here: AsyncioServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked, waiting = list[int](), list[tuple[float, Callable[[], None]]]()
 
-    async def passes(seconds: float) -> None:
-        looked.append(f"{seconds:g} s")
-        await sleep(0)
-        if len(looked) == 5:
-            raise asyncio.CancelledError
-
-    def looks(_now: int) -> list[Action]:
-        looked.append("looked")
+    def looks(now: int) -> list[Action]:
+        looked.append(now)
         return []
 
     monkeypatch.setattr(here.node, "expiry", looks)
-    monkeypatch.setattr(asyncio, "sleep", passes)
-    with pytest.raises(asyncio.CancelledError):
-        await here.expire_offsets()
-    assert looked == ["600 s", "looked", "600 s", "looked", "600 s"]
+    monkeypatch.setattr(here.loop, "call_later", lambda *of: waiting.append(of))
+    here.begin_chores()
+    for times in range(3):
+        assert len(looked) == times
+        (after_s,) = (seconds for seconds, chore in waiting if chore == here.expire_offsets)
+        assert after_s == 600
+        waiting.clear()
+        here.expire_offsets()
 
 
 @in_a_loop
-async def test_a_connection_that_is_lost_leaves_nothing(here: Server) -> None:
+async def test_a_connection_that_is_lost_leaves_nothing(here: AsyncioServer) -> None:
     connection, _ = with_a_fetch_that_waits(here)
     connection.connection_lost(ConnectionResetError())
     assert not here.connections and here.node.deadline() == -1 and connection.watchdog.cancelled()

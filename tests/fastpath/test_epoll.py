@@ -6,6 +6,7 @@ What it shares with the reference broker's is tested in tests/reference/test_ser
 from __future__ import annotations
 
 import os
+import resource
 import select
 import signal
 import socket
@@ -20,7 +21,7 @@ import pytest
 from raw_client import RawClient
 
 from fastpath.folders import create
-from fastpath.served import Served, SlowDisk, until
+from fastpath.served import PATIENCE_S, Served, SlowDisk, until
 from fastpath.test_turns import PLAIN, SAFE, STORIES, described, fetched, latest, produced
 from fiducial.conformance.batches import Item, build
 from fiducial.conformance.exploration.steps import answer_of, request_frame
@@ -121,6 +122,32 @@ def test_what_came_before_a_size_that_is_refused_is_answered(here: Served) -> No
     with here.connect() as client:
         client.socket.sendall(framed(latest(PLAIN), VERSIONS) + struct.pack(">i", 1 << 30))
         assert client.answer() is not None and client.answer() is not None and client.answer() is None
+
+
+# Coming
+
+
+def test_who_comes_when_no_descriptor_is_left_is_served_once_there_is_one(here: Served, caplog: pytest.LogCaptureFixture) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with here.connect() as before, socket.socket() as one:
+        assert before.ask(VERSIONS) is not None
+        one.settimeout(PATIENCE_S)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free_descriptor(), limits[1]))
+        try:
+            one.connect(("127.0.0.1", here.port))
+            until(lambda: "cannot accept connections: Too many open files" in caplog.messages)
+            assert before.ask(VERSIONS) is not None
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        one.sendall(framed(VERSIONS))
+        assert one.recv(MEGABYTE)
+
+
+def lowest_free_descriptor() -> int:
+    """The next one to be given out."""
+    descriptor = os.open(os.devnull, os.O_RDONLY)
+    os.close(descriptor)
+    return descriptor
 
 
 # Order
@@ -337,6 +364,22 @@ def test_who_finds_no_room_is_read_from_when_there_is_some(tmp_path: Path) -> No
         until(lambda: driver.held_bytes == 0)
 
 
+def test_whose_frame_has_begun_does_not_wait_for_the_room_that_it_takes_itself(tmp_path: Path) -> None:
+    with Served(tmp_path / "data", queued_max_request_bytes="1000") as served:
+        topics(served)
+        frame = framed(VERSIONS.ljust(5_000, b"\x00"))
+        with served.connect() as client, served.connect() as other:
+            before = served.server.driver.received_bytes
+            client.socket.sendall(framed(fetched(PLAIN, 0, 500)) + frame[:3_000])
+            served.has_received(before + len(framed(fetched(PLAIN, 0, 500))) + 3_000)
+            client.socket.sendall(frame[3_000:4_000])  # which finds no room, while the fetch waits
+            other.send(VERSIONS)
+            assert records_of(client.answer()) == [b""]
+            client.socket.sendall(frame[4_000:])
+            assert client.answer() == other.answer() is not None
+        until(lambda: served.server.driver.held_bytes == 0)
+
+
 # The end
 
 
@@ -365,8 +408,8 @@ def test_nothing_is_left_of_who_breaks_off(here: Served, sent: bytes) -> None:
 def test_the_control_plane_forgets_who_is_gone(here: Served) -> None:
     with here.connect() as client:
         assert client.ask(described()) is not None
-        assert set(here.server.peers.values()) == {client.name} and len(here.node.hosts) == 1
-    until(lambda: not here.server.peers and not here.node.hosts)
+        assert set(here.server.peers.values()) == {client.name} and len(here.node.origins) == 1
+    until(lambda: not here.server.peers and not here.node.origins)
 
 
 def test_a_fault_of_ours_costs_that_connection_only_and_not_what_was_answered(

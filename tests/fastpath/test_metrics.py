@@ -16,10 +16,12 @@ from fiducial.conformance.batches import CODECS, Item, build
 from fiducial.conformance.exploration.steps import request_frame
 from fiducial.fastpath import metrics
 from fiducial.fastpath.metrics import Exporter, exposition, time_in
+from fiducial.fastpath.server import Traffic, bound
 from fiducial.models import messages as m
 
 BEGUN, SECOND = NOW - 100_000, 1_000
 TIMES = [Item(BEGUN + number * SECOND) for number in range(10)]
+TRAFFIC = Traffic(connections=3, received_bytes=1000, sent_bytes=20_000)
 #: A name that needs care where labels are quoted.
 ODD = 'of\\us"\n'
 
@@ -82,7 +84,7 @@ def commit(ours: Ours, group: str, offsets: dict[tuple[str, int], int]) -> None:
 
 def text_of(ours: Ours) -> str:
     """All that is told."""
-    return "".join(exposition(ours.node, 3, NOW))
+    return "".join(exposition(ours.node, TRAFFIC, NOW))
 
 
 def values(text: str) -> dict[str, str]:
@@ -103,7 +105,8 @@ def test_logs_are_told_and_the_broker_as_a_program(broker: Ours) -> None:
     here = 'topic="cut",partition="0"'
     assert (told[f"kafka_topic_partition_oldest_offset{{{here}}}"], told[f"kafka_topic_partition_current_offset{{{here}}}"]) == ("5", "10")
     assert int(told[f"kafka_log_log_size{{{here}}}"]) == len(build(TIMES))
-    assert told["kafka_server_socket_server_metrics_connection_count"] == "3"
+    for what, number in (("connection_count", "3"), ("incoming_byte_total", "1000"), ("outgoing_byte_total", "20000")):
+        assert told[f"kafka_server_socket_server_metrics_{what}"] == number
     assert told["kafka_log_logmanager_offlinelogdirectorycount"] == "0"
     assert float(told["process_cpu_seconds_total"]) > 0 and int(told["process_resident_memory_bytes"]) > 1 << 20
 
@@ -125,7 +128,7 @@ def test_it_is_the_format_of_prometheus_each_metric_once_and_in_one_piece(broker
             assert line in (f"# TYPE {family} gauge", f"# TYPE {family} counter")
         else:
             assert re.fullmatch(rf"{family}(?:\{{{label}(?:,{label})*\}})? {number}", line), line
-    assert len(families) == len(set(families)) == 14
+    assert len(families) == len(set(families)) == 16
 
 
 def test_to_tell_changes_nothing(broker: Ours) -> None:
@@ -136,7 +139,7 @@ def test_to_tell_changes_nothing(broker: Ours) -> None:
 
 
 def test_what_is_deleted_while_it_is_told_is_left_out(broker: Ours) -> None:
-    pieces = exposition(broker.node, 0, NOW)
+    pieces = exposition(broker.node, TRAFFIC, NOW)
     assert not next(pieces)
     for name in ("orders", "cut"):
         assert talk(broker, m.DeleteTopicsRequest((m.DeleteTopicState(name),), timeout_ms=60_000)).responses[0].error_code == 0
@@ -158,7 +161,7 @@ def test_where_the_record_is_not_to_be_had_the_last_time_of_its_batch_counts() -
 # Whoever asks
 
 
-async def asked(exporter: Exporter, request: bytes) -> bytes:
+async def asked(exporter: Listening, request: bytes) -> bytes:
     """All that comes back, until the end of the connection; nothing, if it is reset."""
     reader, writer = await connected(exporter)
     writer.write(request)
@@ -170,17 +173,23 @@ async def asked(exporter: Exporter, request: bytes) -> bytes:
         writer.close()
 
 
-async def connected(exporter: Exporter) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+async def connected(exporter: Listening) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """A connection."""
-    _, _, address = exporter.url.removesuffix("/metrics").rpartition("/")
-    host, _, port = address.rpartition(":")
-    return await asyncio.open_connection(host, int(port))
+    return await asyncio.open_connection(*exporter.address)
 
 
-async def listening(ours: Ours) -> Exporter:
+class Listening(Exporter):
     """One that listens, with a clock that stands still."""
-    exporter = Exporter(ours.node, lambda: 3, lambda: NOW)
-    await exporter.listen("127.0.0.1", 0)
+
+    address: tuple[str, int]
+
+
+async def listening(ours: Ours) -> Listening:
+    """It listens."""
+    exporter = Listening(ours.node, lambda: TRAFFIC, lambda: NOW)
+    (listener,) = bound("127.0.0.1", 0)
+    exporter.address = listener.getsockname()
+    exporter.begin(asyncio.get_running_loop(), [listener])
     return exporter
 
 

@@ -52,6 +52,19 @@ def test_every_transition_is_kept_in_the_order_in_which_it_happened(ours: Ours) 
     assert kinds(ours, key) == ["BEGIN", "PRODUCE", "COMMIT", "LOOK_UP", "FETCH", "FETCH", "CONFIGURE", "RAISE_START", "EXPIRE", "RETAIN", "LOOK_UP"]
 
 
+def test_who_begins_to_keep_transitions_once_more_forgets_those_before(ours: Ours) -> None:
+    key = create(ours, "a"), 0
+    look_up(ours, "a", -1)
+    ours.node.core.record()
+    assert kinds(ours, key) == ["BEGIN"] and len(ours.node.core.configurations(*key)) == 1
+
+
+def test_where_no_transitions_are_kept_there_are_none(tmp_path: Path) -> None:
+    with Ours(tmp_path) as ours:
+        key = create(ours, "a"), 0
+        assert kinds(ours, key) == [] and ours.node.core.configurations(*key) == []
+
+
 def test_a_transition_tells_when_it_happened_what_was_asked_and_what_came_of_it(ours: Ours) -> None:
     key, data = (create(ours, "a"), 0), batch_of([NOW + 5] * 3, producer=(7, 0, 0))
     ours.now += 5

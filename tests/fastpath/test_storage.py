@@ -239,8 +239,8 @@ def test_nor_if_the_crash_came_before_the_checkpoints_forgot_it(tmp_path: Path) 
 
 def flush(ours: Ours) -> None:
     """What `fiducial serve` does from time to time: sealed segments are forced to the disk, and that is written down."""
-    segments = ours.node.core.unsynced(ours.now)
-    ours.node.synced(segments, ours.node.core.sync([one[4] for one in segments]))
+    for unforced in ours.node.core.unsynced(ours.now):
+        ours.node.synced(unforced, ours.node.core.sync(unforced))
     ours.node.checkpoint()
 
 

@@ -12,8 +12,10 @@ One story is told once, and each test looks at a part of it:
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
+import signal
 import struct
 import time
 from collections.abc import Iterable, Iterator
@@ -22,6 +24,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from clients.mortal import Mortal
 from conftest import not_run
 from crc32c import crc32c
 from peers.kafka import Kafka, PeerUnavailable, java_tool
@@ -47,9 +50,11 @@ from fastpath.folders import (
     seen,
     sent,
     shelf,
+    stored,
     was_stopped_cleanly,
     with_log_starts,
 )
+from fiducial.fastpath.batch import batches
 from fiducial.fastpath.data import CLEAN, PARTITION
 
 Partition = tuple[str, int]
@@ -333,3 +338,68 @@ def test_after_a_crash_the_same_indexes_are_rebuilt_as_by_apache_kafka(story: St
         theirs = story.folders["recovered by Kafka"] / f"{CRASHED}{folder.name}"
         kinds = (".log", ".index", ".timeindex")
         assert not different(files_of(folder, *kinds), files_of(theirs, *kinds)), folder.name
+
+
+# A process that is killed
+
+
+@pytest.fixture
+def kafka() -> Iterator[Kafka]:
+    """Apache Kafka, which does not look for what is out of retention."""
+    try:
+        with Kafka(**{"log.initial.task.delay.ms": "3600000"}) as broker:
+            yield broker
+    except PeerUnavailable as reason:
+        not_run(f"Apache Kafka: {reason}")
+
+
+def marks(folder: Path) -> list[str]:
+    """The segments that are marked as begun before all that is before them was on the disk."""
+    return sorted(file.name for file in folder.glob("*.begun"))
+
+
+def stands_still_with_marks(broker: Mortal, folder: Path) -> bool:
+    """Stop the process where it is; it goes on if it has just forced everything to the disk."""
+    broker.process.send_signal(signal.SIGSTOP)
+    os.waitpid(broker.process.pid, os.WUNTRACED)
+    if not marks(folder):
+        broker.process.send_signal(signal.SIGCONT)
+    return bool(marks(folder))
+
+
+def contents(broker: Broker, topic: Topic) -> list[bytes]:
+    """The batches of a topic's first partition, without what a broker writes into them."""
+    return [one.data[21:] for one in batches(stored(broker, topic.name))]
+
+
+def test_what_a_kill_leaves_apache_kafka_goes_on_with_and_after_a_kill_we_do(kafka: Kafka, tmp_path: Path) -> None:
+    begun_ms = time.time_ns() // 1_000_000
+    (topic,) = (one for one in shelf(begun_ms) if one.name == "producers")
+    story, name, killed = Story([topic]), "producers-0", Mortal(tmp_path / "killed")
+    broker = Connected("127.0.0.1", killed.port)
+    fill(broker, topic)
+    while not stands_still_with_marks(killed, killed.data / name):
+        topic, shorter = grown(topic, begun_ms), topic
+        append(broker, topic, after=shorter)
+    killed.kill()
+
+    create(Connected(kafka.host, kafka.port), topic.name, **topic.config)
+    kafka.shut_down()
+    moved([topic], killed.data, kafka.data_path)
+    more = grown(topic, begun_ms)
+    with running(kafka, [topic], "") as theirs:
+        assert contents(theirs, topic) == [data[21:] for data in topic.batches[0]]
+        story.resend("by Kafka", theirs, [topic])
+        append(theirs, more, after=topic)
+        kafka.kill()
+    assert marks(kafka.data_path / name) == marks(killed.data / name) != []  # it knows nothing of them
+
+    with holding(tmp_path / "back", [topic], begun_ms) as back:
+        moved([topic], kafka.data_path, back)
+        (back / CLEAN).unlink()
+    with Ours(back, now=begun_ms) as ours:
+        assert contents(ours, topic) == [data[21:] for data in more.batches[0]]
+        story.resend("by ours", ours, [more])
+        assert not marks(back / name)
+    for answers in story.resent.values():
+        assert len(answers) == len(PRODUCERS) and all((error, answered) == (0, at) for at, error, answered in answers), answers

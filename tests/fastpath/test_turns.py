@@ -9,11 +9,15 @@ from typing import Any
 
 import pytest
 
-from fastpath.folders import NOW, Ours, create, produce
+from fastpath.folders import NOW, Ours, create, produce, talk
 from fiducial.conformance.batches import Item, build
 from fiducial.conformance.exploration.steps import answer_of, request_frame
+from fiducial.fastpath.core import Core
 from fiducial.fastpath.node import Action, Hangup, Send
 from fiducial.models import messages as m
+from fiducial.models.log import LogConfig
+from fiducial.models.settings import parse
+from fiducial.models.state import Cluster
 
 PRODUCE, FETCH, LIST_OFFSETS, METADATA = 0, 1, 2, 3
 #: Produced to, at once safe, and to be safe before anybody hears of it.
@@ -126,6 +130,17 @@ def test_who_waits_sees_what_was_appended_in_a_row_together(topic: str, tmp_path
         assert found.high_watermark == 6
 
 
+@pytest.mark.rule("LOG-PRODUCE-7")
+def test_a_topic_that_is_named_again_is_answered_where_it_was_first_named(tmp_path: Path) -> None:
+    data: Any = build([Item(NOW)])
+    named = ((PLAIN, 5), (SAFE, 6), (PLAIN, 0), (PLAIN, 5))
+    topics = tuple(m.TopicProduceData(topic, partition_data=(m.PartitionProduceData(index, data),)) for topic, index in named)
+    client = Client(tmp_path)
+    with client.broker as broker:
+        answer = talk(broker, m.ProduceRequest(None, -1, 10_000, topics))
+    assert [(topic.name, [one.index for one in topic.partition_responses]) for topic in answer.responses] == [(PLAIN, [5, 0]), (SAFE, [6])]
+
+
 def test_a_turn_ends_when_much_is_answered(tmp_path: Path) -> None:
     client = Client(tmp_path)
     with client.broker as broker:
@@ -144,3 +159,20 @@ def test_a_frame_whose_size_is_refused_is_left(tmp_path: Path) -> None:
             taken, _, actions = broker.node.frames(1, bytearray(good + bad), NOW)
             assert taken == len(good)
             assert not any(isinstance(action, Hangup) for action in actions)
+
+
+@pytest.mark.rule("WIRE-META-16")
+def test_who_fetches_is_told_the_address_of_the_listener_by_which_it_came(tmp_path: Path) -> None:
+    cluster = Cluster("fiducialfiducialfiduci", 1, "inside", 9092, others=(("outside.example", 19092), ("far", 1)))
+    core = Core(str(tmp_path), cluster, parse({}))
+    topic_id = bytes(range(16))
+    core.name_topic(topic_id, PLAIN)
+    core.create(topic_id, 0, PLAIN, LogConfig(), 1, NOW)
+    wanted = m.FetchTopic(topic_id=topic_id, partitions=(m.FetchPartition(0, current_leader_epoch=0),))  # an epoch that is over
+    frame = request_frame(FETCH, 16, m.FetchRequest(session_epoch=-1, topics=(wanted,)))
+    for listener, endpoint in ((0, ("inside", 9092)), (2, ("far", 1)), (1, ("outside.example", 19092))):
+        core.handle(1, bytearray(behind_its_length(frame)), NOW, listener)
+        ((_, data, _),) = core.answers()
+        (told,) = answer_of((data or b"")[4:], FETCH, 16).node_endpoints
+        assert (told.host, told.port) == endpoint
+    core.close()

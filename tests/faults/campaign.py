@@ -17,6 +17,7 @@ from random import Random
 from faults.check import Check, Report
 from faults.histories import POLICIES, History
 from faults.run import Run
+from faults.stories import Stories
 from fiducial.fastpath import core
 
 
@@ -44,7 +45,8 @@ class Campaign:
     did: Counter[str] = field(default_factory=Counter)
 
     def run(self) -> None:
-        """Every history and every crash; Violation at the first that is not allowed."""
+        """Every story, every history, and every crash of these; Violation at the first that is not allowed."""
+        Stories(self.work, self.report, self.plan.cuts).tell()
         for seed in self.plan.seeds:
             for number, policies in enumerate([*((policy,) for policy in POLICIES), tuple(POLICIES)]):
                 self.history(policies, 100 * seed + number)

@@ -13,7 +13,7 @@ Both are asked the same and must answer the same. A step that the model takes wh
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -36,7 +36,7 @@ from fiducial.models.errors import Error
 from fiducial.models.events import Append, Effect
 from fiducial.models.group_records import decoded
 from fiducial.models.groups import Alarm, State
-from fiducial.models.idempotence import Written
+from fiducial.models.idempotence import WINDOW_BATCHES, Written
 from fiducial.models.kernels import sequence_after
 from fiducial.models.partition import Partition
 from fiducial.models.restarts import forces_before_answer, forces_by_now, reopened, restarted
@@ -76,8 +76,9 @@ class Safe:
 
 @dataclass(frozen=True)
 class Begun:
-    """Of a log of groups that was begun anew: where it starts since then, and up to where it must be there if that is so."""
+    """Of a log of groups that was begun anew: where it started before and starts since then, and up to where it must be there if that is so."""
 
+    started: int
     start: int
     end: int
 
@@ -106,14 +107,12 @@ class Failed(Exception):
 
 
 def forced(safe: Safe, was: Partition, here: Partition, now: int) -> Safe:
-    """What is safe of a partition that has become this one, by its policy. What is behind a roll waits from then on: of a log that is compacted,
-    what is before it may have been forced."""
+    """What is safe of a partition that has become this one, by its policy, of which every batch is under that of its own time. What is behind a roll
+    waits from then on."""
     unforced, since = safe.unforced_records + here.log.end - was.log.end, safe.since_ms if safe.unforced_records else now
     if here.log.active_segment > was.log.active_segment:
         since = now
-        if here.config.compacts:
-            unforced = here.log.end - here.log.active.base_offset
-    if unforced > 0 and forces_before_answer(here.config, unforced):
+    if here.log.end > was.log.end and forces_before_answer(here.config, unforced):
         return Safe(safe.start, here.log.end)
     return Safe(safe.start, safe.end, unforced, since)
 
@@ -175,8 +174,8 @@ class Run:
     # Steps
 
     @contextmanager
-    def step(self, title: str, *, flushes: bool = False, deletes: bool = False) -> Iterator[None]:
-        """One step: the block asks the broker, and brings the model to where it then is."""
+    def step(self, title: str, *, flushes: bool = False, deletes: Key | None = None, shortens: bool = False) -> Iterator[None]:
+        """One step: the block asks the broker, and brings the model to where it then is. It may answer a log start, or make logs of groups short."""
         before, begin = self.broker, len(self.disk.operations)
         moments, safe, was_running = dict(self.moments), dict(self.safe), self.node is not None
         self.coming = {}
@@ -191,7 +190,7 @@ class Run:
         self.keep_batches()
         if self.node is not None and was_running:
             self.broker = self.core.broker
-            self.learn(before, flushes=flushes, deletes=deletes)
+            self.learn(before, flushes=flushes, deletes=deletes, shortens=shortens)
         else:  # it has started or stopped: all that is there is on the disk
             self.moments = {key: (here,) for key, here in self.broker.partitions.items()}
             self.safe = {key: Safe(here.log.start, here.log.end) for key, here in self.broker.partitions.items()}
@@ -217,7 +216,7 @@ class Run:
             for offset, data in zip(*self.core.storage.logs.get(key, ([], [])), strict=True):
                 self.stored[key, offset] = data[21:]
 
-    def learn(self, before: Broker, *, flushes: bool, deletes: bool) -> None:
+    def learn(self, before: Broker, *, flushes: bool, deletes: Key | None, shortens: bool) -> None:
         """What of each partition is safe after a step, by the rules alone."""
         self.learn_what_began(before)
         for key in [key for key in self.moments if key not in self.broker.partitions]:
@@ -235,17 +234,17 @@ class Run:
                 safe = forced(safe, earlier, later, self.now)
             waits = safe.unforced_records > 0
             is_forced = waits and flushes and forces_by_now(here.config, self.now - safe.since_ms)
-            may_be_forced = deletes and here.log.start > was.log.start  # all of it, though only what is below the log start must be
-            start = here.log.start if deletes else safe.start
+            stands = key == deletes or (shortens and here.log.start > was.log.start)
+            start = here.log.start if stands else safe.start
             end = here.log.end if is_forced else max(safe.end, start)
-            self.safe[key] = Safe(start, end, 0 if is_forced or may_be_forced else safe.unforced_records, safe.since_ms)
+            self.safe[key] = Safe(start, end, 0 if is_forced else safe.unforced_records, safe.since_ms)
 
     def learn_what_began(self, before: Broker) -> None:
         """Logs of groups that start later since a step; all of them, if groups have moved."""
         logs = {key: here.log for key, here in self.broker.partitions.items() if self.broker.topics.by_id[key[0]] == OFFSETS_TOPIC}
         starts = {key: before.partitions[key].log.start for key in logs if key in before.partitions}
         has_moved = before.groups.scattered or (bool(starts) and len(starts) < len(logs))
-        begun = {key: Begun(log.start, log.end) for key, log in logs.items() if has_moved or log.start > starts.get(key, log.start)}
+        begun = {key: Begun(starts.get(key, 0), log.start, log.end) for key, log in logs.items() if has_moved or log.start > starts.get(key, log.start)}
         self.begun += [begun] if begun else []
 
     def remember(self, key: Key, here: Partition) -> None:
@@ -276,7 +275,8 @@ class Run:
         found = dict(self.node.core.producers(*key))
         for producer, entry in found.items():
             known = here.producers.get(producer)
-            may_be = [(known.epoch, known.window)] if known is not None else self.ever[key, producer]
+            ever = self.ever[key, producer]
+            may_be = known_again((known.epoch, known.window), ever) if known is not None else ever
             assert (entry.epoch, entry.window) in may_be, f"producer {producer} of {key} is {entry}, not {may_be}"
         assert set(here.producers) <= set(found), f"of the producers {set(here.producers)} of {key} only {set(found)} are known"
         return changed(here, producers=Map(found))
@@ -336,7 +336,7 @@ class Run:
 
     def grow(self, name: str, partitions: int) -> None:
         """More partitions."""
-        with self.step(f"grow {name}", deletes=name == OFFSETS_TOPIC):
+        with self.step(f"grow {name}", shortens=name == OFFSETS_TOPIC):
             accepted(self.ask(m.CreatePartitionsRequest((m.CreatePartitionsTopic(name, partitions, None),), 60_000, False)).results)
 
     def configure(self, name: str, config: str, text: str) -> None:
@@ -368,14 +368,18 @@ class Run:
 
     def resend(self, name: str, index: int, producer: int, epoch: int, sequence: int) -> None:
         """A batch again; that of a producer's window is a duplicate."""
-        data = self.sent[self.key(name, index), producer, epoch, sequence]
+        key = self.key(name, index)
+        data = self.sent[key, producer, epoch, sequence]
         with self.step(f"resend {sequence} of {producer} to {name}-{index}"):
-            accepted(self.ask(produce_request(name, index, data)).responses[0].partition_responses)
+            (answer,) = accepted(self.ask(produce_request(name, index, data)).responses[0].partition_responses)
+        here, safe = self.broker.partitions[key], self.safe[key]
+        if answer.base_offset >= safe.end and forces_before_answer(here.config, safe.unforced_records):
+            self.safe[key] = Safe(safe.start, here.log.end)
 
     def delete_records(self, name: str, index: int, offset: int) -> None:
         """Raise the log start."""
         entry = m.DeleteRecordsTopic(name, (m.DeleteRecordsPartition(index, offset),))
-        with self.step(f"delete {name}-{index} below {offset}", deletes=True):
+        with self.step(f"delete {name}-{index} below {offset}", deletes=self.key(name, index)):
             accepted(self.ask(m.DeleteRecordsRequest((entry,), 10_000)).topics[0].partitions)
 
     def draw_producer_id(self) -> int:
@@ -423,7 +427,7 @@ class Run:
         """Old offsets go, some time later, and logs of groups are made short."""
         assert self.node is not None
         self.now += REQUEST_MS + later_ms
-        with self.step("offset expiry", deletes=True):
+        with self.step("offset expiry", shortens=True):
             self.core.expiry(self.now)
             self.node.expiry(self.now)
             self.node.core.check_storage()
@@ -442,10 +446,22 @@ class Run:
         assert self.node is not None
         self.now += later_ms
         with self.step("flush", flushes=True):
-            segments = self.node.core.unsynced(self.now)
-            self.node.synced(segments, self.node.core.sync([segment[4] for segment in segments]))
+            for unforced in self.node.core.unsynced(self.now):
+                self.node.synced(unforced, self.node.core.sync(unforced))
+        self.checkpoint()
+
+    def checkpoint(self) -> None:
+        """How far the logs are on the disk is written down."""
+        assert self.node is not None
         with self.step("checkpoint"):
             self.node.checkpoint()
+
+
+def known_again(known: Known, ever: Iterable[Known]) -> list[Known]:
+    """What a producer may be known by after a start: if it was forgotten and then wrote again, by what it was ever known by before, too."""
+    epoch, window = known
+    older = (before for its_epoch, before in ever if its_epoch == epoch and before[-1].last_offset < window[0].base_offset)
+    return [known, *((epoch, (*before, *window)[-WINDOW_BATCHES:]) for before in older)]
 
 
 def alarms_of(node: Node) -> list[tuple[Alarm, int]]:

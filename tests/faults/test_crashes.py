@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import fnmatch
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
@@ -37,6 +39,25 @@ def test_what_is_found_after_any_crash_is_allowed(work: Path, tell: Callable[[st
     assert [action for action in ACTIONS if not campaign.did[action]] == []
     report = campaign.report
     assert min(*report.images.values(), report.states, report.shorter, report.resends) > 500
+
+
+HISTORY = """
+import sys
+from pathlib import Path
+from faults.histories import POLICIES, History
+from faults.run import Run
+run = History(Run(Path(sys.argv[1])), tuple(POLICIES), 1204).happen(36)
+print(*[step.title for step in run.steps], *run.disk.operations, sep="\\n")
+"""
+
+
+def test_a_history_is_the_same_whatever_texts_are_hashed_to(work: Path) -> None:
+    said = []
+    for number in ("1", "2"):
+        environment = {**os.environ, "PYTHONHASHSEED": number, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+        command = [sys.executable, "-c", HISTORY, str(work / number)]
+        said.append(subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout)
+    assert said[0] == said[1] and said[0].count("Write(") > 100
 
 
 # The check can fail
@@ -83,14 +104,18 @@ def test_producers_are_known_though_the_log_ends_before_their_newest_files(work:
     run = Run(work / "run")
     run.start()
     run.create("a", 1, **{**SMALL, "retention_bytes": "500"})
-    for number in range(13):
+    for number in range(10):
         run.produce("a", producer=5 if number == 0 else 6)
+    run.flush()
     run.keep_house()
+    for _ in range(3):
+        run.produce("a", producer=6)
     run.kill()
     (here,) = run.broker.partitions.values()
-    assert here.log.start == 6 and set(here.producers) == {5, 6}
-    assert len(list((run.folder / "a-0").glob("*.log"))) == 3
-    at_the_end(run, work, Stop.POWER_CUT, without="a-0/*.log")
+    assert here.log.start == 3 and set(here.producers) == {5, 6}
+    assert [int(path.stem) for path in sorted((run.folder / "a-0").glob("*.log"))] == [3, 6, 9, 12]
+    assert [int(path.stem) for path in sorted((run.folder / "a-0").glob("*.window"))] == [6, 9, 12]
+    at_the_end(run, work, Stop.POWER_CUT, without="a-0/*[92].log")
 
 
 def test_lost_topics_are_noticed(work: Path) -> None:

@@ -99,8 +99,8 @@ def stays_offline(run: Run) -> None:
         before = run.failed.before.partitions.get((topic_id, index))
         assert before is None or high_watermark >= before.log.end
     create = m.CreateTopicsRequest((m.CreatableTopic("another", 1, 1),), 60_000, False)
-    (action,) = run.node.frame(1, request_frame(CREATE_TOPICS, 7, create), run.now)
-    assert isinstance(action, Hangup)
+    (made,) = asked(run.node, CREATE_TOPICS, 7, create, run.now).topics
+    assert made.error_code == Error.KAFKA_STORAGE_ERROR
     run.node.housekeeping(run.now)
     with pytest.raises(StorageFailed):
         run.node.checkpoint()
@@ -277,6 +277,40 @@ def test_members_are_told_that_the_disk_failed_and_alarms_ring_again(coordinator
     assert here.state is State.STABLE and here.generation == 1 and set(here.members) == {member_id}
 
 
+# What is kept beside the logs
+
+
+@pytest.mark.rule("LOG-RESTART-14")
+def test_what_cannot_be_written_down_is_refused_and_connections_stay(broker: Broker) -> None:
+    assert broker.produce("quick") == Error.NONE
+    broker.disk.fault = full()
+    assert broker.produce("quick") == Error.KAFKA_STORAGE_ERROR
+    before, so_far = broker.node.broker, broker.disk.asked
+    create = broker.ask(m.CreateTopicsRequest((m.CreatableTopic("another", 1, 1), m.CreatableTopic("quick", 1, 1)), 60_000, False))
+    assert {one.name: one.error_code for one in create.topics} == {"another": Error.KAFKA_STORAGE_ERROR, "quick": Error.TOPIC_ALREADY_EXISTS}
+    (deleted,) = broker.ask(m.DeleteTopicsRequest((m.DeleteTopicState("safe"),), timeout_ms=60_000)).responses
+    (trimmed,) = broker.ask(m.DeleteRecordsRequest((m.DeleteRecordsTopic("quick", (m.DeleteRecordsPartition(0, 1),)),), 60_000)).topics
+    (drawn, found) = (broker.ask(one) for one in (m.InitProducerIdRequest(None, 1000), m.FindCoordinatorRequest("g", 0, ("g",))))
+    assert deleted.error_code == trimmed.partitions[0].error_code == drawn.error_code == Error.KAFKA_STORAGE_ERROR
+    assert found.coordinators[0].error_code == Error.COORDINATOR_NOT_AVAILABLE
+    wanted = m.MetadataRequest((m.MetadataRequestTopic(name="another"),), allow_auto_topic_creation=True)
+    for _ in range(2):
+        assert broker.ask(wanted).topics[0].error_code == Error.UNKNOWN_TOPIC_OR_PARTITION
+    assert broker.node.broker == before and broker.disk.asked == so_far
+    broker.restart()
+    assert set(broker.node.broker.topics.by_name) == {"safe", "quick"} and broker.marks("quick") == (1, 1)
+    assert broker.ask(wanted).topics[0].error_code == Error.UNKNOWN_TOPIC_OR_PARTITION
+    assert broker.ask(wanted).topics[0].error_code == Error.NONE
+
+
+@pytest.mark.rule("LOG-RESTART-12")
+def test_a_request_in_which_the_disk_fails_gets_no_answer(broker: Broker) -> None:
+    broker.disk.fault = full()
+    create = m.CreateTopicsRequest((m.CreatableTopic("another", 1, 1),), 60_000, False)
+    (action,) = broker.node.frame(1, request_frame(CREATE_TOPICS, 7, create), NOON_MS)
+    assert isinstance(action, Hangup)
+
+
 # Partitions
 
 
@@ -355,16 +389,31 @@ def test_after_a_failed_sync_no_other_is_tried_also_of_the_same_request(several:
 def test_a_failed_flush_takes_the_log_directory_offline_and_is_not_tried_again(broker: Broker) -> None:
     broker.create("often", flush_ms="0")
     assert broker.produce("often") == Error.NONE
-    segments = broker.node.core.unsynced(NOON_MS)
-    assert len(segments) == 1
+    (unforced,) = broker.node.core.unsynced(NOON_MS)
     broker.disk.fault = is_of(Sync, Failure(EIO))
     with pytest.raises(StorageFailed):
-        broker.node.synced(segments, broker.node.core.sync([segment[4] for segment in segments]))
+        broker.node.synced(unforced, broker.node.core.sync(unforced))
     assert broker.produce("often") == broker.produce("safe") == Error.KAFKA_STORAGE_ERROR
     assert len(read_log(broker.node, "often", 0, 0, 1, NOON_MS)) > 0
     broker.node.stop()
     assert len(broker.disk.failed_syncs) == 1
     assert not (broker.folder / ".kafka_cleanshutdown").exists()
+
+
+@pytest.mark.rule("LOG-RESTART-12")
+def test_a_row_that_cannot_be_written_leaves_its_producers_as_they_were(broker: Broker) -> None:
+    assert broker.produce("quick", producer=(5, 0, 0)) == Error.NONE
+    topic_id = broker.node.broker.topics.by_name["quick"].topic_id
+    before = broker.node.core.producers(topic_id, 0)
+    broker.disk.fault = is_of(Write, Failure(EIO))
+    batches = [build([Item(NOON_MS)], producer=producer) for producer in ((5, 0, 1), (5, 0, 2), (6, 0, 0))]
+    frames = [request_frame(PRODUCE, 12, produce_request("quick", 0, one)) for one in batches]
+    row = bytearray(b"".join(len(frame).to_bytes(4, "big") + frame for frame in frames))
+    _, _, (answers,) = broker.node.frames(1, row, NOON_MS)
+    assert isinstance(answers, Send)
+    size = len(answers.data) // len(frames)
+    assert all(says_failed(Send(1, answers.data[at : at + size]), PRODUCE, 12) for at in range(0, len(answers.data), size))
+    assert broker.node.core.producers(topic_id, 0) == before and broker.marks("quick") == (1, 1)
 
 
 @pytest.mark.rule("LOG-RESTART-12")

@@ -17,18 +17,16 @@ import traceback
 from cpython.buffer cimport PyBUF_WRITE
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.memoryview cimport PyMemoryView_FromMemory
-from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t
+from libc.stdint cimport int32_t, int64_t, uint8_t
 from libc.stdlib cimport abort, free, malloc
 from libc.string cimport memcpy
 from libcpp.vector cimport vector
 from posix.time cimport CLOCK_THREAD_CPUTIME_ID, clock_gettime, timespec
 
 from fiducial.fastpath.batch cimport (
-    CODEC_NONE,
     CODEC_OF_PRODUCER,
     FAULT_TEXT_BYTES_MAX,
     NOT_REFUSED,
-    SOME_RECORD_HAS_BAD_TIME,
     TAIL_NOTHING,
     Buffer,
     Codecs,

@@ -102,6 +102,12 @@ def test_serving_imports_no_test_tool() -> None:
     assert not tools & imported_by("import fiducial.cli.serve, fiducial.reference.server, fiducial.fastpath.server")
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="NOT RUN: only Linux has I/O threads")
+def test_who_serves_plain_clients_needs_neither_asyncio_nor_openssl_nor_codecs() -> None:
+    large = {"asyncio", "ssl", "_ssl", "_hashlib", "cramjam"}
+    assert not large & imported_by("import fiducial.cli.serve, fiducial.fastpath.server, fiducial.fastpath.loop")
+
+
 def test_verify_names_the_tools_that_are_missing(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

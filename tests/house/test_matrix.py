@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import subprocess
 import sys
 
@@ -30,6 +31,11 @@ def test_what_is_generated_is_up_to_date() -> None:
     environment = {**os.environ, "PYTHONPATH": str(matrix.TESTS)}
     done = subprocess.run([sys.executable, "-c", STALE], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.split() == [], "make spec"
+
+
+def test_every_rule_of_threads_is_cited_where_the_fast_path_keeps_it() -> None:
+    rooms = "".join(room.read_text(encoding="utf-8") for room in (matrix.ROOT / "fastpath").glob("*.pyx"))
+    assert set(re.findall(r"\bTHREAD-[A-Z]+-\d+", rooms)) == {rule.id for rule in specification.rules().values() if rule.page == "threads.md"}
 
 
 def test_a_lack_is_complained_of() -> None:

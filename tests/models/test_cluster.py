@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from samples import Bench, batch, falls_through
 
+from fiducial.models.broker import step
 from fiducial.models.errors import Error
+from fiducial.models.events import Reply, Request
 from fiducial.models.messages import (
     DeleteRecordsPartition,
     DeleteRecordsRequest,
@@ -17,9 +21,14 @@ from fiducial.models.messages import (
     DescribeLogDirsPartition,
     DescribeLogDirsRequest,
     DescribeLogDirsTopic,
+    FetchPartition,
+    FetchRequest,
+    FetchTopic,
     FindCoordinatorRequest,
+    MetadataRequest,
 )
 from fiducial.models.state import Cluster
+from fiducial.models.topics import OFFSETS_TOPIC
 from fiducial.models.values import changed
 
 NOT_ASKED = -2147483648
@@ -48,6 +57,41 @@ def test_other_endpoints_are_told_nothing(endpoint_type: int, error: Error) -> N
     assert changed(body, error_message=None) == DescribeClusterResponse(0, error, None, 1, "", -1, (), NOT_ASKED)
     rule = "WIRE-CLUSTER-1" if endpoint_type == 2 else "WIRE-CLUSTER-2"
     assert Bench().refused(DescribeClusterRequest(True, endpoint_type, True), 2) == (rule,)
+
+
+# Who is told what
+
+
+@pytest.mark.rule("WIRE-META-16")
+@pytest.mark.parametrize(("listener", "endpoint"), [(0, ("inside", 9092)), (1, ("outside", 19092)), (2, ("far", 1))])
+def test_who_comes_by_a_listener_is_told_of_its_address(listener: int, endpoint: tuple[str, int]) -> None:
+    bench = Bench("a", OFFSETS_TOPIC)
+    cluster = Cluster("the-cluster", 1, "inside", 9092, others=(("outside", 19092), ("far", 1)))
+    bench.broker = changed(bench.broker, cluster=cluster)
+
+    def told(request: object, version: int) -> Any:
+        bench.broker, (reply,) = step(bench.broker, Request(1, 1, "test", version, request, "", listener), bench.now)
+        assert isinstance(reply, Reply) and bench.broker.cluster == cluster
+        return reply.body
+
+    fenced = FetchTopic(topic_id=bench.id_of("a"), partitions=(FetchPartition(),))
+    answers = [
+        *told(MetadataRequest(()), 13).brokers,
+        *told(DescribeClusterRequest(), 2).brokers,
+        *told(FindCoordinatorRequest(coordinator_keys=("a", "b")), 4).coordinators,
+        told(FindCoordinatorRequest("a"), 3),
+        *told(led_elsewhere(bench, fenced), 16).node_endpoints,
+    ]
+    assert [(one.host, one.port) for one in answers] == [endpoint] * 6
+
+
+def led_elsewhere(bench: Bench, topic: FetchTopic) -> FetchRequest:
+    """A fetch by an epoch that is over, which tells who leads."""
+    key = (topic.topic_id, 0)
+    led = changed(bench.broker.partitions[key], leader_epoch=1)
+    bench.broker = changed(bench.broker, partitions=bench.broker.partitions.set(key, led))
+    asked = changed(topic.partitions[0], current_leader_epoch=0)
+    return FetchRequest(topics=(changed(topic, partitions=(asked,)),))
 
 
 # FindCoordinator

@@ -27,7 +27,18 @@ from fiducial.models.messages import (
     ListConfigResourcesRequest,
     ListConfigResourcesResponse,
 )
-from fiducial.models.settings import BROKER_ONLY, DYNAMIC, HIDDEN, TOPIC, UNTOLD, Kind, SettingError, advertised, parse
+from fiducial.models.settings import (
+    BROKER_ONLY,
+    DYNAMIC,
+    HIDDEN,
+    TOPIC,
+    UNTOLD,
+    Kind,
+    SettingError,
+    advertised,
+    listeners_of,
+    parse,
+)
 from fiducial.models.values import changed
 
 TOPIC_TYPE, BROKER, LOGGER, METRICS, GROUP = 2, 4, 8, 16, 32
@@ -160,21 +171,62 @@ def test_compaction_lags_agree_as_they_are_in_force() -> None:
     assert configs.fault_of_topic(odd, {"retention.ms": "5"})
 
 
+NAMED = {"listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,Outside:ssl,INSIDE:PLAINTEXT"}
+
+
 @pytest.mark.rule("WIRE-META-15")
 def test_where_clients_are_told_to_go() -> None:
-    def told(listeners: str, host: str = "192.0.2.1") -> tuple[str, int]:
-        return advertised(parse({"advertised.listeners": listeners}), host, 9092)
+    def told(told_of: str, *places: tuple[str, str, int]) -> tuple[tuple[str, int], ...]:
+        settings = parse({"advertised.listeners": told_of, **NAMED})
+        return advertised(settings, listeners_of(settings, places))
 
-    assert told("") == ("192.0.2.1", 9092)
-    assert told("PLAINTEXT://kafka.example.org:9192") == told("PLAINTEXT://kafka.example.org:9192", "0.0.0.0") == ("kafka.example.org", 9192)
-    assert told("PLAINTEXT://[2001:db8::1]:1") == ("2001:db8::1", 1)
-    for everywhere in ("0.0.0.0", "::"):
-        with pytest.raises(SettingError, match=r"advertised\.listeners"):
-            told("", everywhere)
-    for bad in ("kafka:9092", "SSL://kafka:9092", "PLAINTEXT://kafka", "PLAINTEXT://:9092", "PLAINTEXT://kafka:0", "PLAINTEXT://kafka:65536",
-                "PLAINTEXT://0.0.0.0:9092", "PLAINTEXT://[::]:9092", "PLAINTEXT://a:1,PLAINTEXT://b:2"):  # fmt: skip
+    here, everywhere, outside = ("PLAINTEXT", "192.0.2.1", 9092), ("PLAINTEXT", "0.0.0.0", 9092), ("outside", "::", 9093)
+    assert told("", here) == (("192.0.2.1", 9092),)
+    assert told("PLAINTEXT://kafka.example.org:9192", here) == told("plaintext://kafka.example.org:9192", everywhere) == (("kafka.example.org", 9192),)
+    assert told("PLAINTEXT://[2001:db8::1]:1", here) == (("2001:db8::1", 1),)
+    assert told("", here, ("INSIDE", "192.0.2.2", 9093)) == (("192.0.2.1", 9092), ("192.0.2.2", 9093))
+    both = "OUTSIDE://kafka.example.org:19093,PLAINTEXT://kafka:9092"
+    assert told(both, everywhere, outside) == (("kafka", 9092), ("kafka.example.org", 19093))
+    assert told(both, outside, everywhere) == (("kafka.example.org", 19093), ("kafka", 9092))
+    for wrong, places, complaint in (
+        (both, [everywhere], "tells of OUTSIDE, and there is no such listener, but PLAINTEXT"),
+        ("PLAINTEXT://kafka:9092", [everywhere, outside], "does not tell of OUTSIDE"),
+        ("", [everywhere], "set advertised.listeners=PLAINTEXT://HOST:PORT"),
+        ("", [outside], "set advertised.listeners=OUTSIDE://HOST:PORT"),
+    ):
+        with pytest.raises(SettingError, match=complaint):
+            told(wrong, *places)
+    for bad in ("kafka:9092", "://kafka:9092", "PLAINTEXT://kafka", "PLAINTEXT://:9092", "PLAINTEXT://kafka:0", "PLAINTEXT://kafka:65536",
+                "PLAINTEXT://0.0.0.0:9092", "PLAINTEXT://[::]:9092", "PLAINTEXT://a:1,plaintext://b:2"):  # fmt: skip
         with pytest.raises(SettingError, match=r"advertised\.listeners accepts"):
-            told(bad)
+            told(bad, here)
+
+
+@pytest.mark.rule("WIRE-META-17")
+def test_listeners_can_be_told_apart() -> None:
+    def spoken(*places: tuple[str, str, int], **settings: str) -> list[tuple[str, str]]:
+        return [(one.name, one.protocol) for one in listeners_of(parse({name.replace("_", "."): text for name, text in settings.items()}), places)]
+
+    assert spoken(("PLAINTEXT", "a", 1), ("ssl", "a", 2)) == [("PLAINTEXT", "PLAINTEXT"), ("SSL", "SSL")]
+    assert spoken(("outside", "a", 1), ("Inside", "a", 2), listener_security_protocol_map=NAMED["listener.security.protocol.map"]) == [
+        ("OUTSIDE", "SSL"),
+        ("INSIDE", "PLAINTEXT"),
+    ]
+    assert spoken(("PLAINTEXT", "a", 0), ("SSL", "a", 0)) and spoken(("PLAINTEXT", "0.0.0.0", 1), ("SSL", "::", 1))
+    for places, complaint in (
+        ([("PLAINTEXT", "a", 1), ("plaintext", "a", 2)], "two listeners are called PLAINTEXT"),
+        ([("PLAINTEXT", "a", 1), ("SSL", "a", 1)], "PLAINTEXT and SSL both listen at port 1"),
+        ([("PLAINTEXT", "0.0.0.0", 1), ("SSL", "127.0.0.1", 1)], "both listen at port 1"),
+        ([("PLAINTEXT", "a", 1), ("SSL", "::1", 1)], "both listen at port 1"),
+        ([("INSIDE", "a", 1)], "how do clients speak at INSIDE"),
+    ):
+        with pytest.raises(SettingError, match=complaint):
+            spoken(*places)
+    with pytest.raises(SettingError, match="how do clients speak at PLAINTEXT"):
+        spoken(("PLAINTEXT", "a", 1), listener_security_protocol_map="SSL:SSL")
+    for bad in ("PLAINTEXT", "A:SASL_SSL", ":SSL"):
+        with pytest.raises(SettingError, match=r"listener\.security\.protocol\.map accepts"):
+            spoken(listener_security_protocol_map=bad)
 
 
 @pytest.mark.rule("WIRE-CONFIG-7")

@@ -10,8 +10,11 @@ from samples import Bench, batch, fetch_request
 from fiducial.models import sessions
 from fiducial.models.batches import Slice
 from fiducial.models.errors import Error
-from fiducial.models.events import ClearTimer, Disconnected, Forget, Reply, SetTimer, Timer
+from fiducial.models.events import ClearTimer, Disconnected, Drop, Forget, Housekeeping, Reply, SetTimer, Timer
 from fiducial.models.messages import (
+    DeleteRecordsPartition,
+    DeleteRecordsRequest,
+    DeleteRecordsTopic,
     DeleteTopicsRequest,
     FetchPartition,
     FetchRequest,
@@ -224,6 +227,37 @@ def test_deleting_a_topic_wakes_who_waits_for_it() -> None:
     assert any(isinstance(effect, Forget) for effect in bench.effects)
     reply = bench.reply_to(ticket)
     assert isinstance(reply, Reply) and parts(reply.body)["a", 0].error_code == Error.UNKNOWN_TOPIC_OR_PARTITION
+
+
+@pytest.mark.rule("LOG-FETCH-14")
+@pytest.mark.parametrize("appends", [1, 2])
+def test_what_is_deleted_while_a_fetch_waits_counts_on(appends: int) -> None:
+    bench = Bench("a")
+    bench.produce("a", batch())
+    bench.send(fetch_request([("a", 0, 0)], max_wait_ms=500, min_bytes=300), V)
+    ticket = bench.tickets
+    bench.ask(DeleteRecordsRequest((DeleteRecordsTopic("a", (DeleteRecordsPartition(0, 1),)),), 1000), 2)
+    assert bench.reply_to(ticket) is None
+    for _ in range(appends):
+        bench.produce("a", batch())
+    assert (bench.reply_to(ticket) is None) == (appends == 1)
+    bench.happens(Timer(ticket))
+    assert (bench.reply_to(ticket) is None) == (appends == 2)
+
+
+@pytest.mark.rule("LOG-FETCH-14")
+def test_who_waits_at_what_retention_drops_is_told_with_the_next_append() -> None:
+    bench = Bench()
+    bench.create("a", retention_ms="1000")
+    bench.produce("a", batch())
+    bench.send(fetch_request([("a", 0, 0)], max_wait_ms=5000, min_bytes=1000), V)
+    ticket = bench.tickets
+    bench.now += 2000
+    bench.happens(Housekeeping())
+    assert [type(effect) for effect in bench.effects] == [Drop]
+    bench.produce("a", batch())
+    reply = bench.reply_to(ticket)
+    assert isinstance(reply, Reply) and parts(reply.body)["a", 0].error_code == Error.OFFSET_OUT_OF_RANGE
 
 
 def test_who_hangs_up_waits_no_more() -> None:

@@ -23,6 +23,7 @@ from fiducial.models.threads import (
     Deed,
     File,
     Inbox,
+    Long,
     Move,
     Partition,
     Produce,
@@ -246,24 +247,19 @@ def test_who_waits_for_a_partition_that_is_deleted_is_told() -> None:
 
 
 @pytest.mark.rule("THREAD-WAIT-6")
-def test_who_waits_at_an_offset_that_is_dropped_is_told() -> None:
+def test_who_waits_at_an_offset_that_is_dropped_is_told_with_the_next_append() -> None:
     story = Story((fetch((0, 0), least=3),), (P, P), dropped=2)
     drop = Move(story.control, Deed.DROPS)
     assert drop not in moves(story.server)
-    story.begins(B, At.APPENDS)
+    story.waits(A)
+    story.begins(B, At.APPENDS, At.WAKES, At.LOOKS)
     story.take(drop)
     assert story.at(story.control) is At.READY and story.server.partitions[0].files == (File(is_dropped=True, is_open=False),)
     assert drop not in moves(story.server)
-    story = Story((fetch((0, 0), least=3),), (P, P), dropped=1)
-    story.waits(A)
-    story.begins(B, At.APPENDS, At.WAKES, At.LOOKS)
-    story.begins(B, At.APPENDS, At.WAKES, At.LOOKS)
-    story.take(drop)
-    assert [one.is_open for one in story.server.partitions[0].files] == [False, True]
-    assert (story.at(story.control), story.server.threads[story.control].about) == (At.WAKES, frozenset((0,)))
-    story.goes_on(story.control, At.WAKES, At.LOOKS, At.UNREGISTERS, At.PUTS)
+    story.begins(B, At.APPENDS, At.WAKES, At.LOOKS, At.UNREGISTERS, At.PUTS)
     assert [one.marks for one in story.goes_on(A, At.READY).outcome] == [(GONE,)]
-    assert drop not in moves(story.server)
+    story.take(drop)
+    assert [one.is_open for one in story.server.partitions[0].files] == [False, False]
 
 
 @pytest.mark.rule("THREAD-WAIT-7")
@@ -342,6 +338,19 @@ def test_the_flusher_holds_nothing_while_it_flushes() -> None:
     story.goes_on(story.control, At.READY, At.DELETES, At.WAKES)
     story.goes_on(story.flusher, At.SYNCS, At.TABLE, At.RAISES, At.RAISES)
     assert [one.high_watermark for one in story.server.partitions] == [1, 0]
+
+
+@pytest.mark.rule("THREAD-LOCK-4")
+def test_who_unpacks_holds_nothing_and_looks_again() -> None:
+    story = Story((Produce(0, is_packed=True), Produce(1, is_packed=True)), partitions=2, deleted=(0,))
+    story.begins(A, At.TABLE)
+    assert story.server.readers == {A}
+    story.goes_on(A, At.UNPACKS)
+    assert (story.at(A), story.server.readers) == (At.TABLE, frozenset())
+    story.goes_on(story.control, At.READY, At.DELETES, At.WAKES)
+    assert story.goes_on(A, At.TABLE, At.APPENDS).outcome[0].is_good is False
+    assert story.begins(A, At.TABLE, At.UNPACKS, At.TABLE, At.APPENDS).outcome[0].is_good
+    assert [one.end for one in story.server.partitions] == [0, 1]
 
 
 # Forcing to the disk
@@ -573,6 +582,95 @@ def test_an_answer_that_finds_nobody_lets_its_files_go() -> None:
     assert story.server.partitions[0].files == (File(1),)
     assert story.goes_on(A, At.READY).outcome == () and story.sent()[A] == ()
     assert story.server.partitions[0].files == (File(),)
+
+
+# Room
+
+
+LONG = Long()
+
+
+def crowded() -> Story:
+    """Three send a part of a request, and there is room for one: the second and the third wait for it, and the second's thread sleeps."""
+    story = Story((LONG,), (LONG,), (LONG, P), room=1, sleeps=True, may_leave=True)
+    story.begins(A, At.ENTERS, At.KEEPS)
+    for client in (B, C):
+        story.begins(client, At.ENTERS, At.HUNGERS)
+    story.goes_on(B, At.READY, At.LOOKS_AGAIN, At.HOPES)
+    assert (story.server.kept, story.server.hungry, story.at(B), story.at(C)) == (1, 2, At.SLEEPS, At.READY)
+    assert not may_go_on(story.server, B) and Move(C, Deed.BEGINS, C) not in moves(story.server)
+    return story
+
+
+@pytest.mark.rule("THREAD-ROOM-1", "THREAD-ROOM-2")
+def test_who_gives_room_back_rings_for_those_that_sleep_and_the_others_look_again() -> None:
+    story = crowded()
+    assert story.befalls(A, Deed.COMPLETES).after.threads[A].at is At.GIVES
+    assert story.goes_on(A, At.GIVES).after.kept == 0
+    assert [one.number for one in story.goes_on(A, At.CALLS).outcome] == [0]
+    assert story.server.threads[A].rings == (A, B, C)
+    story.goes_on(C, At.READY, At.LOOKS_AGAIN, At.HOPES)
+    assert (story.at(C), story.server.threads[C].connection, story.server.inboxes[C].is_asleep) == (At.FEEDS, C, False)
+    story.goes_on(A, At.RINGS, At.RINGS, At.STIRS, At.WRITES, At.RINGS)
+    assert [one.is_rung for one in story.server.inboxes] == [False, True, False]
+    story.goes_on(C, At.FEEDS, At.ENTERS, At.KEEPS)
+    story.goes_on(B, At.SLEEPS, At.EMPTIES, At.READY, At.LOOKS_AGAIN, At.HOPES)
+    assert (story.server.kept, story.server.hungry, story.at(B)) == (1, 1, At.SLEEPS)
+
+
+@pytest.mark.rule("THREAD-ROOM-1")
+def test_where_there_is_no_room_whole_requests_are_not_read_either() -> None:
+    story = Story((LONG,), (P,), room=1)
+    story.begins(A, At.ENTERS, At.KEEPS)
+    story.begins(B, At.ENTERS, At.HUNGERS)
+    assert story.server.partitions == (Partition(),) and story.server.connections[B].begun == 0
+
+
+@pytest.mark.rule("THREAD-ROOM-2")
+def test_who_gives_back_what_was_too_much_rings_for_nobody() -> None:
+    story = Story((LONG,), (LONG,), (P,), room=1, sleeps=True)
+    for client in (A, B):
+        story.begins(client, At.ENTERS)
+    for client in (A, B):
+        story.goes_on(client, At.KEEPS)
+    story.begins(C, At.ENTERS, At.HUNGERS)
+    assert story.server.kept == 2
+    for client, rings in ((A, ()), (B, (A, B, C))):
+        story.befalls(client, Deed.COMPLETES)
+        assert story.goes_on(client, At.GIVES, At.CALLS).after.threads[client].rings == rings
+
+
+@pytest.mark.rule("THREAD-ROOM-2")
+def test_where_nobody_waits_for_room_nobody_is_rung_for() -> None:
+    story = Story((LONG,), (LONG,), room=1, sleeps=True)
+    story.begins(A, At.ENTERS, At.KEEPS)
+    story.befalls(A, Deed.COMPLETES)
+    assert story.goes_on(A, At.GIVES, At.CALLS).after.threads[A] == Thread()
+
+
+@pytest.mark.rule("THREAD-ROOM-3")
+def test_who_leaves_gives_its_room_back_and_waits_for_none() -> None:
+    story = crowded()
+    story.befalls(B, Deed.LEAVES)
+    story.goes_on(B, At.FEEDS)
+    assert (story.server.kept, story.server.hungry, story.server.threads[B]) == (1, 1, Thread())
+    story.befalls(A, Deed.LEAVES)
+    assert story.goes_on(A, At.GIVES, At.CALLS).outcome == ()
+    assert (story.server.kept, story.server.threads[A].rings) == (0, (A, B, C))
+
+
+@pytest.mark.rule("THREAD-ROOM-3")
+def test_who_is_fed_may_find_that_the_room_is_gone() -> None:
+    story = crowded()
+    story.befalls(A, Deed.COMPLETES)
+    story.goes_on(A, At.GIVES, At.CALLS)
+    story.goes_on(A, At.RINGS, At.RINGS, At.STIRS, At.WRITES, At.RINGS)
+    for client in (B, C):
+        story.goes_on(client, *((At.SLEEPS, At.EMPTIES) if client == B else ()), At.READY, At.LOOKS_AGAIN, At.HOPES, At.FEEDS)
+    assert story.server.hungry == 0
+    story.goes_on(B, At.ENTERS, At.KEEPS)
+    story.goes_on(C, At.ENTERS, At.HUNGERS)
+    assert (story.server.kept, story.server.hungry, story.server.threads[C].hungry) == (1, 1, (C,))
 
 
 # The search

@@ -31,7 +31,7 @@ def told(peer: Peer) -> tuple[list[Result], dict[str, str]]:
     """What comes of every case, and the deviations that their reproductions saw, each with what it saw."""
     found = told_to(peer, list(suite.every()), {})
     lacking = [one["case"] for one in found if one["verdict"] == "unsupported-setup"]
-    if lacking and not peer.is_another:
+    if lacking:
         again = {one["case"]: one for one in told_to(peer, lacking, QUICK)}
         found = [again.get(one["case"], one) for one in found]
     return found, seen(peer)

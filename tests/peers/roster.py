@@ -25,6 +25,9 @@ Settings = Mapping[str, str]
 #: batches have no time whenever it looks.
 KAFKAS_OWN = {"log.initial.task.delay.ms": "0", "producer.id.expiration.check.interval.ms": "50"}
 
+#: Of the settings that a peer is given, those that kfake has.
+KFAKE_HAS = frozenset({"fetch.max.bytes", "group.max.size", "offsets.retention.check.interval.ms"})
+
 
 @dataclass(frozen=True)
 class Peer:
@@ -34,7 +37,7 @@ class Peer:
     title: str
     version: Callable[[], str]
     serving: Callable[[Settings], AbstractContextManager[str]]
-    is_another: bool = False  # it takes no settings of ours, and need not pass
+    is_another: bool = False  # it need not pass
 
 
 @contextmanager
@@ -93,9 +96,10 @@ def librdkafka_version() -> str:
 
 
 @contextmanager
-def kfake(_settings: Settings) -> Iterator[str]:
-    """Built by Go the first time, and again when its versions change."""
-    with process(str(kfake_program())) as address:
+def kfake(settings: Settings) -> Iterator[str]:
+    """Built by Go the first time, and again when its versions change. It would take, and tell, a setting that it knows nothing of."""
+    given = [f"{name}={text}" for name, text in settings.items() if name in KFAKE_HAS]
+    with process(str(kfake_program()), *given) as address:
         yield address
 
 

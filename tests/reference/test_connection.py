@@ -217,7 +217,7 @@ async def test_who_left_while_its_join_waited_is_sent_nothing_and_its_alarms_rin
     here = connection.server
     connection.data_received(join("g"))
     connection.connection_lost(ConnectionResetError())
-    assert not here.connections and not here.core.hosts and not here.core.waiting
+    assert not here.connections and not here.core.origins and not here.core.waiting
     here.fire(Alarm(Kind.JOIN, "g"))
     (member,) = here.core.broker.groups.live["g"].members
     assert len(wire.answers) == 1 and set(here.timers) == {Alarm(Kind.SESSION, "g", member), Alarm(Kind.SYNC, "g")}

@@ -5,70 +5,33 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import signal
 import socket
 import struct
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
+from instance import OPTIONS, REFERENCE, Instance, command_of, running
 from raw_client import RawClient
 
 from fiducial.conformance.exploration.steps import answer_of, request_frame
 from fiducial.conformance.exploration.targets import Remote, talk
+from fiducial.fastpath import server as fast
 from fiducial.models import messages as m
 from fiducial.models.errors import Error
+from fiducial.models.settings import Settings
+from fiducial.models.state import SEED_BYTES
+from fiducial.reference import server as reference
 from fiducial.reference.records import HEADER, packed_varint, with_checksum
 
 PRODUCE, FETCH, METADATA, VERSIONS, CREATE_TOPICS = 0, 1, 3, 18, 19
-STOP_TIMEOUT_S = LOG_TIMEOUT_S = 10
 MEGABYTE = 1 << 20
 VERSIONS_0 = struct.pack(">hhih", VERSIONS, 0, 7, -1)
-REFERENCE, FAST, LOOP = "the reference", "the fast path", "the fast path by asyncio"
-#: How each is started.
-OPTIONS = {REFERENCE: ["--reference"], FAST: [], LOOP: ["--driver", "asyncio"]}
-
-
-class Instance:
-    """A running broker of our own."""
-
-    def __init__(self, process: subprocess.Popen[str], log: Path, host: str, port: int) -> None:
-        self.process, self.log_path = process, log
-        self.host, self.port = host, port
-
-    def connect(self, **options: int) -> RawClient:
-        """A connection."""
-        return RawClient(self.host, self.port, **options)
-
-    def log(self) -> list[str]:
-        """The lines of its log."""
-        return self.log_path.read_text().splitlines()
-
-    def logged(self, before: int, count: int) -> list[str]:
-        """The lines of its log from one on, once there are so many: a client may see the end of its connection before them."""
-        until = time.monotonic() + LOG_TIMEOUT_S
-        while len(self.log()) < before + count and time.monotonic() < until:
-            time.sleep(0.01)
-        return self.log()[before:]
-
-    def resident_bytes(self) -> int:
-        """The memory that the process has."""
-        status = Path(f"/proc/{self.process.pid}/status").read_text()
-        found = re.search(r"VmRSS:\s+(\d+) kB", status)
-        assert found is not None
-        return int(found[1]) * 1024
-
-    def stop(self, number: signal.Signals = signal.SIGTERM) -> str:
-        """Stop it; what its log says in the end."""
-        self.process.send_signal(number)
-        assert self.process.wait(STOP_TIMEOUT_S) == 0
-        return self.log_path.read_text()
 
 
 @pytest.fixture(scope="module", params=list(OPTIONS))
@@ -77,33 +40,28 @@ def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-def command_of(kind: str, folder: Path) -> list[str]:
-    """How a broker is started; one that keeps data keeps it in the folder."""
-    data = [] if kind == REFERENCE else ["--data", str(folder / "data")]
-    return [sys.executable, "-m", "fiducial", "serve", *OPTIONS[kind], *data]
-
-
-@contextmanager
-def running(kind: str, folder: Path, **settings: str) -> Iterator[Instance]:
-    """A broker with these settings (_ for dots), ended with the block if it was not before."""
-    command = [*command_of(kind, folder), "--listen", "127.0.0.1:0"]
-    for name, text in settings.items():
-        command += ["--set", f"{name.replace('_', '.')}={text}"]
-    log = folder / "stderr"
-    with log.open("w") as stderr, subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True) as process:
-        try:
-            assert process.stdout is not None
-            host, _, port = process.stdout.readline().removeprefix("listening on ").strip().rpartition(":")
-            yield Instance(process, log, host, int(port))
-        finally:
-            process.kill()
-
-
 @pytest.fixture(scope="module")
 def broker(kind: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:
     """One broker for the tests that need nothing particular."""
     with running(kind, tmp_path_factory.mktemp("broker")) as instance:
         yield instance
+
+
+# Where it listens
+
+
+def test_each_listener_tells_of_the_address_that_is_advertised_for_it(kind: str, tmp_path: Path) -> None:
+    spoken = "PLAINTEXT:PLAINTEXT,INSIDE:PLAINTEXT"
+    told_of = {"inside": ("inside.example", 1), "plaintext": ("outside.example", 2)}
+    told = ",".join(f"{name}://{host}:{port}" for name, (host, port) in told_of.items())
+    listen = "127.0.0.1:0,INSIDE://127.0.0.1:0"
+    with running(kind, tmp_path, listen, listener_security_protocol_map=spoken, advertised_listeners=told) as broker:
+        for port, endpoint in zip(broker.ports, (told_of["plaintext"], told_of["inside"]), strict=True):
+            with RawClient(broker.host, port) as client:
+                answer = client.ask(request_frame(METADATA, 12, m.MetadataRequest(())))
+                assert answer is not None
+                (one,) = answer_of(answer, METADATA, 12).brokers
+                assert (one.host, one.port) == endpoint
 
 
 # The log
@@ -318,3 +276,18 @@ def test_a_setting_that_is_not_accepted_is_said_in_one_line(kind: str, tmp_path:
     done = serve(kind, tmp_path, "--listen", "127.0.0.1:0", "--set", setting)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
     assert done.stderr.startswith("fiducial serve: ") and setting.partition("=")[0] in done.stderr
+
+
+# Ids
+
+
+@pytest.mark.rule("WIRE-TOPIC-44")
+def test_each_start_has_a_seed_of_its_own_which_is_as_long_as_a_seed_can_be(tmp_path: Path) -> None:
+    settings = Settings()
+    seeds = [reference.begun(settings, [("127.0.0.1", 1)]).core.broker.chance.seed for _ in range(2)]
+    for _ in range(2):
+        node = fast.begun(tmp_path, settings, [("127.0.0.1", 1)])
+        seeds.append(node.broker.chance.seed)
+        node.close()
+    assert len(set(seeds)) == 4
+    assert all(8 * (SEED_BYTES - 8) < seed.bit_length() <= 8 * SEED_BYTES for seed in seeds)

@@ -6,21 +6,23 @@
 from __future__ import annotations
 
 import importlib
-import json
 import shutil
 import sys
-import tempfile
 import time
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fiducial.fastpath.core import Core
 from fiducial.models.log import LogConfig
 from fiducial.models.settings import parse
 from fiducial.models.state import Cluster
+from threads.telling import tell
 from threads.traffic import FETCH, NOON, Judge, Request, Topic, Traffic, frames_in
 from threads.witness import Witness
+
+if TYPE_CHECKING:
+    from fiducial.fastpath.core import Unforced
 
 THREADS, PRODUCERS, TAILS, ROUNDS = 4, 12, 20, 1_000_000
 #: Of the chunks of each script, so many are sent until all is quiet again, and nobody may wait in vain: the last append is the one that nobody repairs.
@@ -28,7 +30,6 @@ BURST = 10
 #: By the clock of the hammer, which passes by one with each turn.
 EXPIRATION_MS = 20_000
 PAUSE_S = 0.0002
-SHARED_MEMORY = Path("/dev/shm")
 SMALL: dict[str, Any] = {"segment_bytes": 2500, "index_interval_bytes": 300, "max_message_bytes": 2000}
 ZSTD = {"compression": 4, "compression_level": 3}
 #: What each topic is for; of those that come and go, the last two are not there from the beginning.
@@ -94,8 +95,7 @@ class Campaign:
         key = self.random.choice(self.core.partitions())
         match self.random.choices(("house", "configure", "start", "sync", "look", "come", "go"), (2, 3, 2, 2, 3, 0.1, 0.1))[0]:
             case "house":
-                self.core.keep_house(EXPIRATION_MS, self.hammer.now)
-                self.tell()
+                self.force(self.core.unsynced_of(self.core.keep_house(EXPIRATION_MS, self.hammer.now)))
             case "configure":
                 mixed = next(topic for topic in self.topics if topic.name == "mixed")
                 config = LogConfig(**{**mixed.config, **self.random.choice(MIXTURE)})
@@ -104,10 +104,8 @@ class Campaign:
                 start, high_watermark, *_ = self.core.marks(*key)[0]
                 self.core.raise_start(*key, self.random.choice((high_watermark, start + (high_watermark - start) // 3)), self.hammer.now)
             case "sync":
-                segments = self.core.unsynced(self.hammer.now)
-                assert self.core.sync([descriptor for *_, descriptor in segments]) == 0
-                for topic_id, index, base_offset, size_bytes, _ in segments:
-                    self.core.synced(topic_id, index, base_offset, size_bytes)
+                for unforced in self.core.unsynced(self.hammer.now):
+                    self.force(unforced)
             case "look":
                 self.core.producers(*key)
                 self.core.segments(*key)
@@ -116,6 +114,11 @@ class Campaign:
                 self.create(self.coming.pop())
             case "go" if self.going:
                 self.remove(self.going.pop())
+
+    def force(self, unforced: Unforced) -> None:
+        """What is to be on the disk."""
+        assert self.core.sync(unforced) == 0
+        self.core.synced(unforced)
 
     # The run
 
@@ -192,19 +195,10 @@ class Campaign:
             for request, answer in zip(requests, answers, strict=True):
                 self.witness.judge.hear(request, answer)
 
-
-def main(seed: int, requests: int) -> None:
-    """One run."""
-    folder = Path(tempfile.mkdtemp(dir=SHARED_MEMORY if SHARED_MEMORY.is_dir() else None))
-    campaign = Campaign(folder, seed, requests)
-    try:
-        print(json.dumps(campaign.run()))
-    except AssertionError as found:
-        print(json.dumps({"seed": seed, "found": f"{type(found).__name__}: {found}"}))
-    finally:
-        campaign.core.close()
-        shutil.rmtree(folder)
+    def close(self) -> None:
+        """Of the core."""
+        self.core.close()
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]))
+    tell(Campaign)

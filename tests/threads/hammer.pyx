@@ -17,6 +17,7 @@ from posix.unistd cimport pread, usleep
 from fiducial.fastpath.bigendian cimport load32, load64, store64
 from fiducial.fastpath.core cimport Core
 from fiducial.fastpath.frames cimport LENGTH_BYTES, Plane, force, forced, forget_connection, free_turn, new_turn, note_due, take_frames, time_out
+from fiducial.fastpath.keys cimport Key
 from fiducial.fastpath.partition cimport Partition
 from fiducial.fastpath.threads cimport Lock, Shared
 from fiducial.fastpath.turn cimport PARKED, REPLIED, SILENT, Answer, Due, Turn, Verdict
@@ -209,7 +210,7 @@ cdef void go_on(Worker* worker, Script* script) noexcept nogil:
         script.is_over = True
         field.busy.add(-1)
         return
-    verdict = take_frames(field.plane, turn, script.connection, <uint8_t*>&script.rest[0], script.rest.size(), field.clock.add(1), &taken)
+    verdict = take_frames(field.plane, turn, script.connection, 0, <uint8_t*>&script.rest[0], script.rest.size(), field.clock.add(1), &taken)
     correlation = last_correlation(script.rest, taken)
     script.rest.erase(0, taken)
     script.waits = verdict == PARKED
@@ -405,7 +406,7 @@ cdef class Hammer:
     @property
     def watchers(self) -> int:
         """How many fetches the partitions believe to wait for them, all together."""
-        cdef pair[string, Partition*] entry
+        cdef pair[Key, Partition*] entry
         cdef int64_t found = 0
         for entry in self.field.plane.table.partitions:
             found += entry.second.watchers

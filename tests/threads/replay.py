@@ -91,11 +91,6 @@ class Replay:
         """Does flush.messages ask for the disk, before readers may see what was appended last?"""
         return self.held.log.end - self.forced_below >= self.held.config.flush_messages
 
-    def force(self) -> tuple[int, ...]:
-        """Everything is on the disk; the marks."""
-        self.forced_below = self.held.log.end
-        return self.marks
-
     @property
     def kept(self) -> bytes:
         """What the files of the log hold."""
@@ -135,10 +130,10 @@ def begin(replay: Replay, one: Transition) -> tuple[int, ...]:
 
 
 def configure(replay: Replay, one: Transition) -> tuple[int, ...]:
-    """Another configuration, from now on; what it would have had on the disk goes there."""
+    """Another configuration, from now on."""
     (version,) = one.asked
     replay.here = partition.with_config(replay.held, replay.configs[version])
-    return replay.force() if replay.is_due else replay.marks
+    return replay.marks
 
 
 def produce(replay: Replay, one: Transition) -> tuple[int, ...]:
@@ -169,7 +164,7 @@ def commit(replay: Replay, one: Transition) -> tuple[int, ...]:
 
 
 def fetch(replay: Replay, one: Transition) -> tuple[int, ...]:
-    """A read. Where nothing is returned, nothing lies anywhere."""
+    """A read. Where nothing is returned, nothing lies anywhere; unless it was deleted, and who waited there counts it."""
     offset, max_bytes, isolation, whole_first, *rest = one.asked
     asked = partition.Fetch(offset, max_bytes, isolation, bool(whole_first), *rest)
     outcome = replay.step(asked, one.now)
@@ -177,7 +172,8 @@ def fetch(replay: Replay, one: Transition) -> tuple[int, ...]:
     marks = (high_watermark, partition.stable_offset(replay.held), start, replay.held.leader_epoch)
     no_divergence = (0, *one.came[5:7])  # where there is none, nobody looks at its epoch and end
     if isinstance(outcome, Refused):
-        return (int(outcome.rung.error), offset, 0, 0, *no_divergence, *marks, 0, 0, 0)
+        there = span(replay.held, asked) if outcome.rung.error is Error.OFFSET_OUT_OF_RANGE else (0, 0, 0)
+        return (int(outcome.rung.error), offset, 0, 0, *no_divergence, *marks, *there)
     assert isinstance(outcome, Read)
     found = (0, outcome.base_offset, outcome.size_bytes, int(outcome.has_left_out))
     if outcome.diverging_epoch is not None:
@@ -216,9 +212,9 @@ def expire(replay: Replay, one: Transition) -> tuple[int, ...]:
 
 
 def raise_start(replay: Replay, one: Transition) -> tuple[int, ...]:
-    """The log start is raised, once everything is on the disk."""
+    """The log start is raised."""
     replay.step(partition.DeleteRecords(*one.asked), one.now)
-    return replay.force()
+    return replay.marks
 
 
 STEPS: dict[str, Callable[[Replay, Transition], tuple[int, ...]]] = {

@@ -5,12 +5,7 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
-import shutil
 import socket
-import sys
-import tempfile
 import threading
 import time
 from pathlib import Path
@@ -22,11 +17,13 @@ from raw_client import RawClient
 
 from fiducial.conformance.codec import answer_body
 from fiducial.fastpath import codec_objects
+from fiducial.fastpath.loop import Loop
 from fiducial.fastpath.node import Node
-from fiducial.fastpath.server import BACKLOG, ThreadedServer, now_ms
+from fiducial.fastpath.server import BACKLOG, Door, ThreadedServer, now_ms
 from fiducial.models import messages as m
 from fiducial.models.settings import parse
 from fiducial.models.state import Cluster
+from threads.telling import tell
 from threads.traffic import (
     EVERYTHING,
     FETCH,
@@ -65,7 +62,6 @@ AHEAD = 40
 #: After so many answers a tail comes again by another connection, and begins a session or goes without.
 ANSWERS_PER_CONNECTION = 60
 PAUSE_S, LOOK_S = 0.002, 0.2
-SHARED_MEMORY = Path("/dev/shm")
 UNKNOWN_TOPIC_OR_PARTITION = 3
 #: So long an answer may take that is due; a broker that lost it never gives it.
 PATIENCE_S = 60.0
@@ -74,37 +70,31 @@ PATIENCE_S = 60.0
 class Host(threading.Thread):
     """A broker in this process: its control plane in a thread of Python's, its connections in threads of their own."""
 
-    def __init__(self, folder: Path, disk: FileTable | None = None) -> None:
+    def __init__(self, folder: Path, disk: FileTable | None = None, **more: str) -> None:
         super().__init__()
-        settings = parse(SETTINGS)
-        self.loop = asyncio.new_event_loop()
+        settings = parse(SETTINGS | more)
+        self.loop = Loop()
         self.node = Node(folder, Cluster("ZmlkdWNpYWxmaWR1Y2lhbA", 1, "127.0.0.1", 9092), settings, seed=1, now=now_ms(), simulation=disk)
         self.node.core.record()
-        self.server = ThreadedServer(self.node, settings)
+        self.server = ThreadedServer(self.node, settings, self.loop)
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=BACKLOG)
         self.host, self.port = self.listener.getsockname()
         self.is_ready = threading.Event()
-        self.is_over = asyncio.Event()
 
     def run(self) -> None:
-        self.loop.run_until_complete(self.serve())
-
-    async def serve(self) -> None:
         """Until it is over."""
-        listener = await asyncio.start_server(lambda *_: None, sock=self.listener, start_serving=False)
-        await self.server.start(listener)
-        tasks = [asyncio.create_task(one) for one in (self.server.keep_house(), self.server.flush())]
-        self.is_ready.set()
-        await self.is_over.wait()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await self.server.stop()
-        listener.close()
+        with self.loop, self.listener:
+            self.listener.setblocking(False)
+            self.server.start([Door(0, self.listener)])
+            self.server.begin_chores()
+            self.is_ready.set()
+            self.loop.run_forever()
+            self.server.end_chores()
+            self.server.stop()
 
     def end(self) -> None:
         """Stop serving; the core is still there to be looked at."""
-        self.loop.call_soon_threadsafe(self.is_over.set)
+        self.loop.call_soon_threadsafe(self.loop.stop)
         self.join()
 
 
@@ -321,21 +311,12 @@ class Campaign:
         self.witness.check()
         return {"steps": self.witness.kinds.total(), "kinds": self.witness.kinds, "waiting": len(self.tails), "seconds": round(seconds, 1)}
 
-
-def main(seed: int, requests: int) -> None:
-    """One run."""
-    folder = Path(tempfile.mkdtemp(dir=SHARED_MEMORY if SHARED_MEMORY.is_dir() else None))
-    campaign = Campaign(folder, seed, requests)
-    try:
-        print(json.dumps(campaign.run()))
-    except AssertionError as found:
-        print(json.dumps({"seed": seed, "found": f"{type(found).__name__}: {found}"}))
-    finally:
-        if campaign.host.is_alive():
-            campaign.host.end()
-        campaign.host.node.close()
-        shutil.rmtree(folder)
+    def close(self) -> None:
+        """The broker."""
+        if self.host.is_alive():
+            self.host.end()
+        self.host.node.close()
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]))
+    tell(Campaign)

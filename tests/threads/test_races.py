@@ -1,4 +1,4 @@
-"""ThreadSanitizer watches campaigns, without sockets and over TCP, and has nothing to report; of the faults that it alone can see it reports each.
+"""ThreadSanitizer watches campaigns, without sockets and over TCP, and of strangers, and has nothing to report; of the faults that it alone can see it reports each.
 
 The rooms are built for it first, which takes a minute or two: with FIDUCIAL_LONG=1, or by `make races`.
 """
@@ -17,7 +17,7 @@ from threads.test_thread_mutants import MUTANTS, UNSEEN, planted
 
 pytestmark = pytest.mark.skipif(not os.environ.get("FIDUCIAL_LONG"), reason="the rooms are built with ThreadSanitizer: FIDUCIAL_LONG=1, or make races")
 
-SEEDS, REQUESTS = range(1, 6), 1500
+SEEDS, REQUESTS, STORIES = range(1, 6), 1500, 40
 #: Threads are ten times as slow here.
 PATIENCE_S = 900
 
@@ -31,10 +31,10 @@ def environment() -> dict[str, str]:
         pytest.skip(f"NOT RUN: {reason}")
 
 
-@pytest.mark.parametrize("module", ["threads.campaign", "threads.sockets"])
-def test_threads_do_not_race(environment: dict[str, str], module: str) -> None:
+@pytest.mark.parametrize("module, amount", [("threads.campaign", REQUESTS), ("threads.sockets", REQUESTS), ("threads.strangers", STORIES)])
+def test_threads_do_not_race(environment: dict[str, str], module: str, amount: int) -> None:
     for seed in SEEDS:
-        told = campaign(environment, seed, REQUESTS, PATIENCE_S, module)
+        told = campaign(environment, seed, amount, PATIENCE_S, module)
         assert "found" not in told, told["found"]
 
 

@@ -22,7 +22,7 @@ examples:
 """
 
 SERVE_EXAMPLES = """\
-The first line on stdout is `listening on HOST:PORT`. SIGINT and SIGTERM stop the broker. Settings have Kafka's own names, in
+The first line on stdout is `listening on HOST:PORT`, and there is one for each listener. SIGINT and SIGTERM stop the broker. Settings have Kafka's own names, in
 --set and in the file; one that is unknown, or whose value is not accepted, is refused at the start with exit status 2.
 
 What is acknowledged survives the process in any case. What it survives beyond that is a setting, for the broker or for a topic:
@@ -36,6 +36,9 @@ examples:
   fiducial serve --data /var/lib/fiducial --set log.flush.interval.messages=1
   fiducial serve --config server.properties
   fiducial serve --listen 0.0.0.0:9092 --set advertised.listeners=PLAINTEXT://broker.example:9092
+  fiducial serve --listen SSL://broker.example:9093 --set ssl.keystore.location=key-and-certificates.pem
+  fiducial serve --listen 10.0.0.1:9092 --listen SSL://192.0.2.1:9093 --set ssl.keystore.location=key-and-certificates.pem
+  fiducial serve --listen 127.0.0.1:9092,INSIDE://10.0.0.1:9094 --set listener.security.protocol.map=PLAINTEXT:PLAINTEXT,INSIDE:PLAINTEXT
   fiducial serve --metrics 127.0.0.1:9308
   fiducial serve --reference --flaw P29
   kcat -b 127.0.0.1:9092 -t greetings -P <<< hello && kcat -b 127.0.0.1:9092 -t greetings -C -e
@@ -153,11 +156,11 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     serve = commands.add_parser("serve", help="start a broker", description="Start a broker.", epilog=SERVE_EXAMPLES, **raw)
     serve.add_argument("--reference", action="store_true", help="the broker that is only its models: slow, in memory, obviously right")
-    serve.add_argument("--listen", default="127.0.0.1:9092", metavar="HOST:PORT", help="where to listen; port 0 picks one (default: %(default)s)")
+    serve.add_argument("--listen", action="append", metavar="[NAME://]HOST:PORT", help="where to listen, for clients that speak as the NAME says: PLAINTEXT, which is the default, SSL, or one of listener.security.protocol.map; port 0 picks one; may be repeated (default: 127.0.0.1:9092)")
     serve.add_argument("--data", metavar="DIR", help="where to keep data (default: ./fiducial-data; the reference broker keeps it in memory)")
     serve.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting; wins over --config; may be repeated")
     serve.add_argument("--config", type=Path, metavar="FILE", help="a file of settings, in the format of Kafka's server.properties")
-    serve.add_argument("--metrics", metavar="HOST:PORT", help="tell Prometheus there, at /metrics, of groups and their lag, of logs, and of the broker; port 0 picks one")
+    serve.add_argument("--metrics", metavar="HOST:PORT", help="tell Prometheus there, at /metrics, of groups and their lag, of logs, of traffic, and of the broker; port 0 picks one")
     serve.add_argument("--driver", choices=("epoll", "asyncio"), help="who serves clients: I/O threads, as many as num.network.threads says, or one event loop (default: epoll on Linux)")
     serve.add_argument("--flaw", action="append", default=[], metavar="NAME", help="have a bug on purpose, with --reference, to see who notices; may be repeated")
     serve.add_argument("--list-flaws", action="store_true", help="list the bugs that --flaw can switch on, and serve nothing")

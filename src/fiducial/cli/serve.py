@@ -7,10 +7,12 @@ import sys
 from pathlib import Path
 
 from fiducial.cli import USAGE, properties
-from fiducial.models.settings import SettingError
+from fiducial.models.settings import PLAINTEXT, SettingError
 
 #: Where data is kept, if nothing else is said.
 DATA = "fiducial-data"
+#: Where a broker listens, if nothing else is said.
+LISTEN = "127.0.0.1:9092"
 
 
 def settings(file: Path | None, assignments: list[str]) -> dict[str, str]:
@@ -37,12 +39,21 @@ def address(listen: str, option: str = "--listen") -> tuple[str, int]:
     return host.removeprefix("[").removesuffix("]"), int(port)
 
 
+def places(listen: list[str]) -> list[tuple[str, str, int]]:
+    """The listeners, with commas between or one after the other: the name of each, or nothing, which is PLAINTEXT, and its address."""
+    found = []
+    for one in ",".join(listen).split(","):
+        name, _, place = one.strip().rpartition("://")
+        found.append((name or PLAINTEXT, *address(place)))
+    return found
+
+
 def serve(options: argparse.Namespace) -> int:
     """Start a broker and serve until SIGINT or SIGTERM; 2 for a setting that is not accepted."""
     if options.list_flaws:
         return list_flaws()
     try:
-        host, port = address(options.listen)
+        listen = places(options.listen or [LISTEN])
         metrics = None if options.metrics is None else address(options.metrics, "--metrics")
         given = settings(options.config, options.set)
         if options.reference:
@@ -54,14 +65,14 @@ def serve(options: argparse.Namespace) -> int:
                 raise SettingError("--driver: the reference broker has its own")
             from fiducial.reference import server as reference
 
-            return serve_flawed(host, port, given, options.flaw) if options.flaw else reference.run(host, port, given)
+            return serve_flawed(listen, given, options.flaw) if options.flaw else reference.run(listen, given)
         if options.flaw:
             raise SettingError("--flaw: only the reference broker can have one (--reference)")
         from fiducial.fastpath import server as fastpath
 
         if options.driver == fastpath.EPOLL != fastpath.DRIVER:
             raise SettingError("--driver: only Linux has epoll")
-        return fastpath.run(host, port, Path(options.data or DATA), given, metrics, options.driver or fastpath.DRIVER)
+        return fastpath.run(listen, Path(options.data or DATA), given, metrics, options.driver or fastpath.DRIVER)
     except SettingError as error:
         print(f"fiducial serve: {error}", file=sys.stderr)
         return USAGE
@@ -75,7 +86,7 @@ def list_flaws() -> int:
     return 0
 
 
-def serve_flawed(host: str, port: int, given: dict[str, str], names: list[str]) -> int:
+def serve_flawed(listen: list[tuple[str, str, int]], given: dict[str, str], names: list[str]) -> int:
     """Serve with something wrong, and say so; SettingError for a name of no flaw."""
     from fiducial.reference import flaws, server
 
@@ -84,4 +95,4 @@ def serve_flawed(host: str, port: int, given: dict[str, str], names: list[str]) 
             raise SettingError(f"--flaw takes one of --list-flaws, not {name!r}")
         print(f"fiducial serve: FLAWED on purpose: {flaws.listed(flaws.FLAWS[name])}", file=sys.stderr, flush=True)
     with flaws.switched_on(names):
-        return server.run(host, port, given)
+        return server.run(listen, given)

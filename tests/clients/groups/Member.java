@@ -1,6 +1,6 @@
 // A member of a group, with the Java client: what `member.py` says, and the same journal.
 //
-//   java -cp 'JARS/*' Member '{"bootstrap": …, "group": …, "topic": …, "strategy": "range", "instance": null, "session_ms": 3000, "journal": FILE}'
+//   java -cp 'JARS/*' Member '{"bootstrap": …, "group": …, "topic": …, "strategy": "range", "instance": null, "session_ms": 3000, "heartbeat_ms": 300, "journal": FILE}'
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
@@ -67,14 +67,14 @@ public class Member implements ConsumerRebalanceListener {
         topic = settings.get("topic").asText();
         journal = new FileOutputStream(settings.get("journal").asText(), true);
         var config = new HashMap<String, Object>();
-        int sessionMs = settings.get("session_ms").asInt();
         config.put("bootstrap.servers", settings.get("bootstrap").asText());
         config.put("group.id", settings.get("group").asText());
         config.put("group.protocol", "classic");
         config.put("partition.assignment.strategy", List.of(STRATEGIES.get(settings.get("strategy").asText())));
-        config.put("session.timeout.ms", sessionMs);
-        config.put("heartbeat.interval.ms", sessionMs / 10);
+        config.put("session.timeout.ms", settings.get("session_ms").asInt());
+        config.put("heartbeat.interval.ms", settings.get("heartbeat_ms").asInt());
         config.put("reconnect.backoff.max.ms", RECONNECT_MS);
+        config.put("metadata.recovery.strategy", "none"); // a leader that bootstraps anew forgets its topics, and has everybody join anew
         config.put("auto.offset.reset", "earliest");
         config.put("enable.auto.commit", false);
         if (!settings.get("instance").isNull()) {

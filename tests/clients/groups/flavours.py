@@ -51,9 +51,10 @@ class Flavour:
 
     @property
     def session_ms(self) -> int:
-        """So soon is who is gone missed. A static member must be able to come back before, and no session may end of itself that should not."""
+        """So soon is who is gone missed. A static member must be able to come back before, and no session may end of itself that should not, however
+        busy the machine: nobody waits for the end of a static member's."""
         if self.is_static:
-            return 15_000
+            return 120_000
         return 10_000 if self.is_misled_by_sleepers else 3_000
 
 

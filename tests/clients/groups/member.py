@@ -1,6 +1,7 @@
 """A member of a group, in a process of its own: it reads and commits, and writes into its journal what happens to it, until its standard input ends.
 
-    python member.py '{"client": "aiokafka", "bootstrap": …, "group": …, "topic": …, "strategy": "range", "instance": null, "session_ms": 3000, "journal": FILE}'
+    python member.py '{"client": "aiokafka", "bootstrap": …, "group": …, "topic": …, "strategy": "range", "instance": null, "session_ms": 3000,
+    "heartbeat_ms": 300, "journal": FILE}'
 
 Three clients, each behind the same few calls. `Member.java` and `kafkajs/member.js` do the same and write the same journal, which `journal.py`
 reads.
@@ -17,6 +18,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 #: So long a member waits for records at most, and so often it commits.
@@ -151,7 +153,7 @@ class Confluent(Member):
             "group.id": settings["group"],
             "partition.assignment.strategy": settings["strategy"],
             "session.timeout.ms": settings["session_ms"],
-            "heartbeat.interval.ms": settings["session_ms"] // 10,
+            "heartbeat.interval.ms": settings["heartbeat_ms"],
             "reconnect.backoff.max.ms": RECONNECT_MS,
             "auto.offset.reset": "earliest",
             "enable.auto.commit": False,
@@ -220,7 +222,7 @@ class KafkaPython(Member):
             group_instance_id=settings["instance"],
             partition_assignment_strategy=[strategies[settings["strategy"]]],
             session_timeout_ms=settings["session_ms"],
-            heartbeat_interval_ms=settings["session_ms"] // 10,
+            heartbeat_interval_ms=settings["heartbeat_ms"],
             reconnect_backoff_max_ms=RECONNECT_MS,
             bootstrap_timeout_ms=BOOTSTRAP_MS,
             auto_offset_reset="earliest",
@@ -298,7 +300,7 @@ class Aiokafka(Member):
                 group_instance_id=settings["instance"],
                 partition_assignment_strategy=(strategies[settings["strategy"]],),
                 session_timeout_ms=settings["session_ms"],
-                heartbeat_interval_ms=settings["session_ms"] // 10,
+                heartbeat_interval_ms=settings["heartbeat_ms"],
                 auto_offset_reset="earliest",
                 enable_auto_commit=False,
             )
@@ -327,7 +329,8 @@ class Aiokafka(Member):
         return int(self.consumer._coordinator.generation)
 
     def close(self) -> None:
-        self.loop.run_until_complete(self.consumer.stop())
+        with suppress(asyncio.CancelledError):  # of a fetcher that slept after a failed fetch; the group is left before
+            self.loop.run_until_complete(self.consumer.stop())
 
 
 CLIENTS = {"confluent-kafka": Confluent, "kafka-python": KafkaPython, "aiokafka": Aiokafka}

@@ -30,6 +30,8 @@ RECORDS_PER_S = 60
 #: So long the group may take to become stable.
 PATIENCE_S = 90.0
 LOOK_S = 0.05
+#: So soon does a member hear that it is to join anew.
+HEARTBEAT_MS = 300
 #: The broker is away no longer.
 DOWN_S_MAX = 1.0
 
@@ -90,6 +92,7 @@ class Process:
             "strategy": flavour.strategy,
             "instance": f"instance-{member_of(name)}" if flavour.is_static else None,
             "session_ms": flavour.session_ms,
+            "heartbeat_ms": HEARTBEAT_MS,
             "journal": str(self.journal.path),
         }
         command, environment = flavours.command(flavour.client, json.dumps(settings))

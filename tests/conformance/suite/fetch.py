@@ -15,6 +15,7 @@ from fiducial.conformance.cases import (
     fetch,
     fetch_from,
     produce,
+    still_waits,
     wanted,
 )
 from fiducial.conformance.suite.batches import LZ4, NOWHERE, SOUND, THREE, TWO_TOPICS, of_bytes
@@ -210,6 +211,17 @@ ANSWERS = (
         produce(SOUND),
         awaited(2),
         sweep=None,
+    ),
+    fetched(
+        "LOG-FETCH-14/what-is-deleted-counts-on",
+        produce(SOUND),
+        waiting(wanted(), min_bytes=3 * SOUND_BYTES),
+        delete_records(1),
+        still_waits(2),
+        produce(SOUND),
+        still_waits(2),
+        produce(SOUND),
+        awaited(2),
     ),
     fetched("LOG-FETCH-11/topic-named-twice", produce(SOUND), produce(SOUND, topic="b"), fetch_from(wanted(), wanted(topic="b"), wanted(1)), topics=TWO_TOPICS),
 )

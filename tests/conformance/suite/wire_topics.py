@@ -116,7 +116,6 @@ CREATION = (
         for slug, timeout_ms in {"no-time": 0, "negative-time": -1}.items()
     ),
     creating("WIRE-TOPIC-14/create-what-stands-twice", create(new(), new(), timeout_ms=0)),
-    creating("WIRE-TOPIC-14/create-within-1-ms", create(new(), timeout_ms=1)),
     creating("WIRE-TOPIC-15/one-topic", create(new(partitions=10_000), new("b", partitions=0), validate_only=True), topics=topics("a", "b")),
     creating("WIRE-TOPIC-15/two-topics", create(new(partitions=MANY), new("b", partitions=MANY), validate_only=True), topics=topics("a", "b")),
     creating(

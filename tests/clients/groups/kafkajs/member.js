@@ -1,6 +1,6 @@
 // A member of a group, with KafkaJS: what `member.py` says, and the same journal.
 //
-//   NODE_PATH=MODULES node member.js '{"bootstrap": …, "group": …, "topic": …, "instance": null, "session_ms": 3000, "journal": FILE}'
+//   NODE_PATH=MODULES node member.js '{"bootstrap": …, "group": …, "topic": …, "instance": null, "session_ms": 3000, "heartbeat_ms": 300, "journal": FILE}'
 //
 // KafkaJS has no callbacks for what is assigned and revoked. What it is assigned, and in which generation, it says in its log; that it has to join
 // anew is an event. Its one strategy of its own is round robin, and it has no static members.
@@ -15,6 +15,8 @@ let owned = [];
 let pending = new Map();
 let generation = -1;
 let isCommitting = false;
+// How the newest batch may be committed.
+let commit;
 
 function write(event, what = {}) {
   const at = process.hrtime.bigint().toString();
@@ -42,8 +44,9 @@ function heard({ level, log }) {
   }
 }
 
-// One commit at a time: KafkaJS tries each again by itself, and an older one might come after a newer.
-async function commitPending(consumer) {
+// One commit at a time, or an older one might come after a newer. Nor by `consumer.commitOffsets`: that tries again by itself, and if the group is
+// shared anew meanwhile, it commits the old offsets in the new generation, of partitions that others have. What a batch is handed tries once.
+async function commitPending() {
   if (isCommitting || !pending.size) {
     return;
   }
@@ -51,14 +54,14 @@ async function commitPending(consumer) {
   const offsets = Object.fromEntries(pending);
   write("committing", { generation, offsets });
   try {
-    await consumer.commitOffsets([...pending].map(([partition, offset]) => ({ topic: settings.topic, partition, offset: String(offset) })));
+    const partitions = [...pending].map(([partition, offset]) => ({ partition, offset: String(offset) }));
+    await commit({ topics: [{ topic: settings.topic, partitions }] });
   } catch (error) {
     write("refused", { generation, offsets, why: String(error) });
   }
   isCommitting = false;
 }
 
-// That `commitOffsets` returns does not say so: while the consumer restarts it does nothing.
 function committed({ payload }) {
   const [{ partitions }] = payload.topics;
   const offsets = Object.fromEntries(partitions.map(({ partition, offset }) => [partition, Number(offset)]));
@@ -80,7 +83,7 @@ async function main() {
   const consumer = kafka.consumer({
     groupId: settings.group,
     sessionTimeout: settings.session_ms,
-    heartbeatInterval: settings.session_ms / 10,
+    heartbeatInterval: settings.heartbeat_ms,
     maxWaitTimeInMs: 100,
     retry: { initialRetryTime: RETRY_MS, maxRetryTime: 500, retries: 100 },
   });
@@ -89,10 +92,10 @@ async function main() {
   // Some of what happens when the broker is gone ends a consumer for good; a program that wants to go on begins anew.
   consumer.on(consumer.events.CRASH, ({ payload }) => payload.restart || setTimeout(run, RETRY_MS, consumer));
   await run(consumer);
-  const committing = setInterval(() => commitPending(consumer), COMMIT_MS);
+  const committing = setInterval(commitPending, COMMIT_MS);
   process.stdin.on("end", async () => {
     clearInterval(committing);
-    await commitPending(consumer);
+    await commitPending();
     await consumer.disconnect();
     write("closed");
     process.exit(0);
@@ -105,8 +108,9 @@ async function run(consumer) {
   await consumer.subscribe({ topic: settings.topic, fromBeginning: true });
   await consumer.run({
     autoCommit: false,
-    eachBatch: async ({ batch, resolveOffset, heartbeat, isRunning, isStale }) => {
+    eachBatch: async ({ batch, resolveOffset, heartbeat, commitOffsetsIfNecessary, isRunning, isStale }) => {
       const mine = generation;
+      commit = commitOffsetsIfNecessary;
       for (const message of batch.messages) {
         if (!isRunning() || isStale() || generation !== mine) {
           return;
