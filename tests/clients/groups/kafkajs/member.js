@@ -14,6 +14,8 @@ const journal = fs.openSync(settings.journal, "a");
 let owned = [];
 let pending = new Map();
 let generation = -1;
+// What was given up last, and was to be committed of it.
+let given = { generation, owned, pending };
 let isCommitting = false;
 // How the newest batch may be committed.
 let commit;
@@ -27,9 +29,20 @@ function write(event, what = {}) {
 function giveUp() {
   if (owned.length) {
     write("revoked", { generation, partitions: owned });
+    given = { generation, owned, pending };
+    owned = [];
   }
-  owned = [];
-  pending.clear();
+  pending = new Map();
+}
+
+// KafkaJS says that it joins anew; when it is refused, since the coordinator is loading, it goes on with what it had. That the group still has it as it was, the
+// next heartbeat shows.
+function goesOn({ payload }) {
+  if (!owned.length && given.owned.length && payload.groupGenerationId === given.generation) {
+    owned = given.owned;
+    pending = new Map([...given.pending, ...pending]);
+    write("assigned", { generation, partitions: owned });
+  }
 }
 
 function heard({ level, log }) {
@@ -88,6 +101,7 @@ async function main() {
     retry: { initialRetryTime: RETRY_MS, maxRetryTime: 500, retries: 100 },
   });
   consumer.on(consumer.events.REBALANCING, giveUp);
+  consumer.on(consumer.events.HEARTBEAT, goesOn);
   consumer.on(consumer.events.COMMIT_OFFSETS, committed);
   // Some of what happens when the broker is gone ends a consumer for good; a program that wants to go on begins anew.
   consumer.on(consumer.events.CRASH, ({ payload }) => payload.restart || setTimeout(run, RETRY_MS, consumer));
