@@ -586,6 +586,19 @@ def test_apache_kafka_is_explored_and_nothing_differs(kafka: Kafka, capsys: pyte
         assert not give_up.has_passed, "topics of ours are left"  # it answers a deletion before it has carried it out
 
 
+#: Its history asks for a time that a segment has which is deleted, and lies there until the broker keeps house.
+ASKS_OF_OLD_SEGMENTS = 5
+
+
+@pytest.mark.parametrize("is_allowed_for", [True, False])
+def test_a_broker_may_keep_house_in_the_middle_of_a_history(monkeypatch: pytest.MonkeyPatch, *, is_allowed_for: bool) -> None:
+    if not is_allowed_for:
+        monkeypatch.setattr(Pair, "has_kept_house", lambda *_: False)
+    with exploring(honest, nullcontext, **{"log.retention.check.interval.ms": "1000"}) as (explorer, _):
+        found = explorer.history(ASKS_OF_OLD_SEGMENTS, 225, Budget(requests=225))
+        assert (found is None) is is_allowed_for and (explorer.reached["has kept house"] > 0) is is_allowed_for
+
+
 def test_our_brokers_are_explored_and_nothing_differs(reference_broker: Address, fast_broker: Address, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     for broker in (reference_broker, fast_broker):
         assert main(["conform", broker.bootstrap, "--explore", "600", "--seed", "4", "--found", str(tmp_path)]) == 0, capsys.readouterr().out

@@ -6,6 +6,7 @@ beginning, so that one broker serves many histories; after a step that a peer wa
 
 from __future__ import annotations
 
+import copy
 import time
 from collections import Counter
 from collections.abc import Iterable
@@ -35,6 +36,7 @@ from fiducial.conformance.exploration.tolerance import (
     is_other_leader,
 )
 from fiducial.conformance.oracle import allowed_instead
+from fiducial.models import events
 from fiducial.models import messages as m
 from fiducial.models.apis import API_VERSIONS, APIS
 from fiducial.models.config_requests import Operation, Resource
@@ -199,6 +201,8 @@ class Pair:
         self.count(step, ours)
         self.align()
         found = [one for mine, other in zip(ours, theirs, strict=True) for one in self.compared(step, mine, other)]
+        if found and not step.changes and self.has_kept_house(step, theirs[1]):
+            found = []
         if step.is_of_groups:
             found += self.heard()
         topics = self.await_topics()
@@ -230,6 +234,18 @@ class Pair:
             is_done = any(one.place.endswith("error_code") and one.got == Error.NONE.name for one in parted)
             self.has_parted |= is_done and step.changes
         return found
+
+    def has_kept_house(self, step: Step, theirs: Any) -> bool:
+        """Is it what the models answer, too, once they have looked for what is past its time? A broker does that now and then; if so, they have done it as well."""
+        before = self.ours
+        for look in (events.Housekeeping(), events.OffsetExpiry()) if not self.is_strict else ():
+            self.ours = copy.deepcopy(before)
+            self.ours.oracle.step(look, self.ours.clock())
+            if not self.compared(step, self.answer(self.ours, step), theirs):
+                self.reached["has kept house"] += 1
+                return True
+        self.ours = before
+        return False
 
     def answers(self, target: Target, step: Step, patience_s: float) -> tuple[Any, Any]:
         """One target's answers, abstracted: to what waits beside the step (None while it waits, or if nothing does), and to the step."""
