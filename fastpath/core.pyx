@@ -393,6 +393,20 @@ cdef class Core:
             found.append((entry.first, ProducerEntry(entry.second.epoch, window, entry.second.appended_ms)))
         return found
 
+    def greatest_producer_id(self, int64_t below) -> int:
+        """Of all that any partition knows of, but for those from `below` on; -1: there is none."""
+        cdef pair[Key, Partition*] held
+        cdef pair[int64_t, Producer] entry
+        cdef int64_t greatest = -1
+        with nogil:
+            for held in self.plane.table.partitions:
+                held.second.lock.take()
+                for entry in held.second.producers:
+                    if greatest < entry.first < below:
+                        greatest = entry.first
+                held.second.lock.give()
+        return greatest
+
     def segments(self, bytes topic_id, int index) -> list[dict]:
         """What is known of each segment, for whoever compares."""
         cdef Partition* here = self.held(topic_id, index)

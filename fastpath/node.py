@@ -30,6 +30,7 @@ from fiducial.models import apis, broker, configs, events, restarts
 from fiducial.models.errors import Error
 from fiducial.models.group_requests import Groups
 from fiducial.models.groups import Alarm, SetAlarm
+from fiducial.models.idempotence import ProducerIdsReserved
 from fiducial.models.log import LogConfig
 from fiducial.models.settings import Settings
 from fiducial.models.state import Broker, Cluster
@@ -132,7 +133,9 @@ class Node:
             self.broker = changed(fresh, topics=found, producer_ids=ids, cluster=changed(cluster, cluster_id=cluster_id), partitions=view)
             so_far = self.load(is_clean, now, progress)
             kept = changed(self.broker, groups=self.load_groups(so_far, progress))
-            self.broker, alarms = restarts.restarted(kept, now, view)
+            self.broker, alarms = restarts.restarted(kept, now, view, [self.core.greatest_producer_id(restarts.MADE_UP_ID)])
+            if self.broker.producer_ids.reserved > ids.reserved:
+                metadata_log.append(self.core, [ProducerIdsReserved(self.broker.producer_ids.reserved)], now)
             for one in alarms:
                 self.alarms.set(one.alarm, one.at_ms)
         except BaseException:

@@ -162,13 +162,32 @@ def leader_epochs(records: Iterable[object]) -> dict[Uuid, tuple[int, ...]]:
     return {topic_id: tuple(started - one for one in made) for topic_id, made in before.items()}
 
 
+#: No broker comes to give out an id so large: whoever sends one has made it up.
+MADE_UP_ID = 2**62
+
+
+@rule("LOG-RESTART-11")
+def fresh_ids(reserved: int, known: Iterable[int]) -> ProducerIds:
+    """Ids that nobody has: beyond each block that was begun, and beyond all that a log knows of, whoever gave them out. If these go further, that is written
+    down as a block that was begun."""
+    first = max(reserved, 1 + max((one for one in known if one < MADE_UP_ID), default=-1))
+    return ProducerIds(first, first)
+
+
+def known_ids(partitions: Map[tuple[Uuid, int], Partition]) -> set[int]:
+    """Of every producer that one of these knows of."""
+    return {producer for here in partitions.values() for producer in here.producers}
+
+
 @rule("LOG-RESTART-10", "LOG-RESTART-11")
-def restarted(broker: Broker, now: int, partitions: Map[tuple[Uuid, int], Partition] = EMPTY) -> tuple[Broker, tuple[SetAlarm, ...]]:
-    """The broker opened again, with these partitions: topics, configurations, producer ids and groups as its records say; nobody waits, no fetch
-    session is known. The alarms are those of the members of its groups."""
-    reserved = broker.producer_ids.reserved
+def restarted(
+    broker: Broker, now: int, partitions: Map[tuple[Uuid, int], Partition] = EMPTY, known: Iterable[int] = ()
+) -> tuple[Broker, tuple[SetAlarm, ...]]:
+    """The broker opened again, with these partitions, which know of these producers: topics, configurations, producer ids and groups as its records say;
+    nobody waits, no fetch session is known. The alarms are those of the members of its groups."""
+    ids = fresh_ids(broker.producer_ids.reserved, known)
     groups, alarms = group_requests.restarted(broker.groups, now)
     after = changed(
-        broker, producer_ids=ProducerIds(reserved, reserved), sessions=Sessions(), parked=Parked(), partitions=partitions, groups=groups
+        broker, producer_ids=ids, sessions=Sessions(), parked=Parked(), partitions=partitions, groups=groups
     )
     return after, alarms

@@ -31,6 +31,7 @@ from fastpath.folders import (
     fill,
     index_entries,
     look_up,
+    moved_in,
     produce,
     producers,
     resent,
@@ -376,6 +377,27 @@ def test_a_producer_of_whom_apache_kafka_knows_an_epoch_alone_is_kept_so(tmp_pat
     with Ours(tmp_path / "ours") as ours:
         answer = sent(ours, "a", batch_of([NOW], producer=(PRODUCERS[1], 4, sequence)))
         assert answer.error_code == (Error.NONE if sequence == 0 else Error.OUT_OF_ORDER_SEQUENCE_NUMBER)
+
+
+@pytest.mark.rule("LOG-RESTART-11")
+def test_no_producer_id_is_given_out_that_a_log_from_elsewhere_knows_of(tmp_path: Path, end: Ending) -> None:
+    """Its first batch would be taken for a resend: answered, and not there."""
+    with Ours(tmp_path / "elsewhere") as elsewhere, Ours(tmp_path / "ours") as ours:
+        for one in (elsewhere, ours):
+            create(one, "a")
+        produce(elsewhere, "a", batch_of([NOW], producer=(given_id(elsewhere), 0, 0)))
+    moved_in(tmp_path / "elsewhere" / "a-0", tmp_path / "ours" / "a-0")
+    with Ours(tmp_path / "ours") as ours:
+        assert produce(ours, "a", batch_of([NOW + 1], producer=(given_id(ours), 0, 0))) == 1
+        assert look_up(ours, "a", -1)[1] == 2
+        ours = restarted(ours, end)
+        assert given_id(ours) > 1
+        ours.stop()
+
+
+def given_id(ours: Ours) -> int:
+    """A new producer's."""
+    return int(talk(ours, m.InitProducerIdRequest(None, 1000)).producer_id)
 
 
 # Retention

@@ -31,7 +31,7 @@ from fiducial.models.fetch import Parked, key_of
 from fiducial.models.group_requests import Groups
 from fiducial.models.groups import Alarm
 from fiducial.models.partition import Partition
-from fiducial.models.restarts import restarted
+from fiducial.models.restarts import known_ids, restarted
 from fiducial.models.settings import parse
 from fiducial.models.state import Chance, Cluster
 from fiducial.models.values import EMPTY, changed
@@ -151,7 +151,7 @@ class Twins:
             partitions[key] = again if is_clean else self.with_found(key, again)
         is_scattered = self.reference.broker.groups.scattered and self.node.broker.groups.scattered  # or nothing lies elsewhere by chance
         groups = changed(self.reference.broker.groups, live=EMPTY, scattered=is_scattered)
-        broker, alarms = restarted(changed(self.reference.broker, groups=groups), self.now, Map(partitions))
+        broker, alarms = restarted(changed(self.reference.broker, groups=groups), self.now, Map(partitions), known_ids(Map(partitions)))
         self.reference.broker = changed(broker, chance=Chance(self.starts))
         self.alarms = {one.alarm: one.at_ms for one in alarms}
         self.reference.waiting.clear()

@@ -40,7 +40,7 @@ from fiducial.models.group_requests import Groups, evolve, partition_of
 from fiducial.models.idempotence import ProducerIds
 from fiducial.models.kernels import sequence_after
 from fiducial.models.partition import Partition
-from fiducial.models.restarts import Kept, Stop, allowed_after_crash, must_be_kept
+from fiducial.models.restarts import Kept, Stop, allowed_after_crash, fresh_ids, must_be_kept
 from fiducial.models.state import Broker
 from fiducial.models.topics import OFFSETS_TOPIC, Topics
 from fiducial.models.values import EMPTY, changed
@@ -287,7 +287,8 @@ class Check:
         """Every part of what was found is allowed; the model of it."""
         if found.topics not in (step.before.topics, step.after.topics):
             raise Violation(f"topics {found.topics}, not {step.before.topics}")
-        if found.next_producer_id not in (step.before.producer_ids.reserved, step.after.producer_ids.reserved):
+        known = {producer for one in found.partitions.values() for producer in one.producers}
+        if found.next_producer_id not in [fresh_ids(one.producer_ids.reserved, known).next_id for one in (step.before, step.after)]:
             raise Violation(f"the next producer id is {found.next_producer_id}")
         expected = {(topic.topic_id, index) for topic in found.topics.by_name.values() for index in range(topic.partitions)}
         if expected != found.partitions.keys():

@@ -39,7 +39,7 @@ from fiducial.models.groups import Alarm, State
 from fiducial.models.idempotence import WINDOW_BATCHES, Written
 from fiducial.models.kernels import sequence_after
 from fiducial.models.partition import Partition
-from fiducial.models.restarts import forces_before_answer, forces_by_now, reopened, restarted
+from fiducial.models.restarts import forces_before_answer, forces_by_now, known_ids, reopened, restarted
 from fiducial.models.settings import Settings, parse
 from fiducial.models.state import Broker, Chance, Cluster
 from fiducial.models.topics import OFFSETS_TOPIC
@@ -262,7 +262,7 @@ class Run:
             partitions = EMPTY
             for key, here in self.broker.partitions.items():
                 partitions = partitions.set(key, self.with_found(key, reopened(here, here.leader_epoch + 1)))
-            again, alarms = restarted(self.broker, self.now, partitions)
+            again, alarms = restarted(self.broker, self.now, partitions, known_ids(partitions))
             assert self.node.broker.groups == again.groups, f"{self.node.broker.groups}, not {again.groups}"
             assert [(one.alarm, one.at_ms) for one in alarms] == alarms_of(self.node)
             self.broker = changed(again, chance=Chance(self.starts))

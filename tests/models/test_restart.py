@@ -12,6 +12,7 @@ from fiducial.models.log import EpochStart, LogConfig
 from fiducial.models.messages import InitProducerIdRequest
 from fiducial.models.partition import Appended, DeleteRecords, Duplicate, Partition, Refused, Retain
 from fiducial.models.restarts import (
+    MADE_UP_ID,
     BrokerStarted,
     Kept,
     Stop,
@@ -255,3 +256,11 @@ def test_no_producer_id_is_given_out_again() -> None:
     given = [bench.ask(InitProducerIdRequest(None, 1000), 4).producer_id for _ in range(3)]
     bench.broker, _ = restarts.restarted(bench.broker, NOW)
     assert bench.ask(InitProducerIdRequest(None, 1000), 4).producer_id == BLOCK_IDS > max(given)
+
+
+@pytest.mark.rule("LOG-RESTART-11")
+def test_no_producer_id_is_given_out_that_a_log_knows_of() -> None:
+    bench = Bench()
+    for known, given in (([5, 17, MADE_UP_ID], 18), ([3], 18 + BLOCK_IDS), ([MADE_UP_ID - 1], MADE_UP_ID)):
+        bench.broker, _ = restarts.restarted(bench.broker, NOW, known=known)
+        assert bench.ask(InitProducerIdRequest(None, 1000), 4).producer_id == given
