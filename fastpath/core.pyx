@@ -14,7 +14,7 @@ lock is waited for while Python's own is held.
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
-from libc.errno cimport EEXIST, EIO, EMFILE, ENFILE
+from libc.errno cimport EEXIST, EIO, EMFILE, ENFILE, ENOENT
 from libc.stdint cimport INT64_MAX, int16_t, int32_t, int64_t, uint8_t
 from libc.string cimport memcpy
 from libcpp.string cimport string
@@ -557,6 +557,7 @@ cdef class Core:
         topic = (<bytes>here.topic).decode()
         folder = self.path(topic, index)
         aside = self.folder + b"/" + aside_name(topic, index, topic_id, DELETE).encode()
+        cdef int result
         with nogil:
             self.plane.table.gate.change()
             self.plane.table.partitions.erase(key)
@@ -567,7 +568,8 @@ cdef class Core:
         free_partition(here)
         del self.configs[topic_id, index]
         if not self.is_offline():
-            self.take_in(self.plane.files.rename(self.plane.files.context, folder, aside))
+            result = self.plane.files.rename(self.plane.files.context, folder, aside)
+            self.take_in(0 if result == -ENOENT else result)  # somebody else was quicker
         return None if self.is_offline() else aside
 
     # The broker's own records

@@ -56,6 +56,7 @@ class DataFolder:
             raise DataError(f"{path}: {error.strerror}") from None
         try:
             fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.lockf(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # Apache Kafka's kind of lock, which does not see the other
         except OSError:
             raise DataError(f"{path} belongs to another broker that is running") from None
 

@@ -2,7 +2,7 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
 """The file operations of the operating system, behind the table of `files.pxd`."""
 
-from libc.errno cimport EINTR, EIO, errno
+from libc.errno cimport EBADF, EINTR, EIO, EROFS, errno
 from libc.stdint cimport int64_t, uint8_t
 from libc.stdio cimport rename as c_rename
 from libcpp.string cimport string
@@ -21,7 +21,10 @@ cdef enum:
 
 
 cdef int real_open(void* context, const char* path, bint create) noexcept nogil:
+    """A disk that failed is often read-only from then on, and reads go on: what is there already is opened all the same."""
     cdef int fd = c_open(path, O_RDWR | O_CLOEXEC | (O_CREAT if create else 0), 0o644)
+    if fd < 0 and errno == EROFS:
+        fd = c_open(path, O_RDONLY | O_CLOEXEC)
     return fd if fd >= 0 else -errno
 
 
@@ -39,6 +42,11 @@ cdef int64_t real_modified_ms(void* context, int fd) noexcept nogil:
     return status.st_mtim.tv_sec * 1000 + status.st_mtim.tv_nsec // 1_000_000 if fstat(fd, &status) == 0 else -errno
 
 
+cdef int write_failed() noexcept nogil:
+    """-errno. Of a file that could only be opened for reading (`real_open`) the kernel says that the descriptor is bad."""
+    return -EROFS if errno == EBADF else -errno
+
+
 cdef int real_write_at(void* context, int fd, const uint8_t* data, int64_t size, int64_t position) noexcept nogil:
     cdef ssize_t written
     while size > 0:
@@ -46,7 +54,7 @@ cdef int real_write_at(void* context, int fd, const uint8_t* data, int64_t size,
         if written < 0 and errno == EINTR:
             continue
         if written <= 0:
-            return -errno if written < 0 else -EIO
+            return write_failed() if written < 0 else -EIO
         data += written
         size -= written
         position += written
@@ -61,7 +69,7 @@ cdef int real_write_parts_at(void* context, int fd, const Part* parts, int count
         if written < 0 and errno == EINTR:
             continue
         if written <= 0:
-            return -errno if written < 0 else -EIO
+            return write_failed() if written < 0 else -EIO
         position += written
         while count > 0 and written >= <ssize_t>parts.iov_len:
             written -= parts.iov_len

@@ -115,7 +115,7 @@ cdef cppclass Log:
     int64_t names  # so many times the names in the folder have changed
     int64_t names_forced  # so many of these changes are on the disk
     int64_t kept_from  # an offset: where the oldest segment begins that a power cut may leave
-    vector[int64_t] dropped  # the base offsets of segments that are no more, but for their files
+    vector[Unsynced] dropped  # segments that are no more, but for their files; one whose records are not on the disk yet is held open
     vector[Part] parts  # that were put behind the active segment, and are written out before anybody else may look
     Segment written  # the active segment, and the marks, as far as it is written
     int64_t written_end
@@ -152,7 +152,7 @@ cdef int find(Log* log, int64_t offset, size_t* segment, Stored* found) noexcept
 cdef int readable(Log* log, int64_t offset, int64_t below, int64_t max_bytes, bint whole_first, Place* place, Span* span) noexcept nogil
 cdef int64_t largest_timestamp(Segment* segment) noexcept nogil
 cdef int next_batch(Log* log, size_t segment, int64_t position, Stored* found) noexcept nogil  # 1: found, 0: the segment's end
-cdef int position_before_time(Log* log, size_t segment, int64_t timestamp, int64_t* position) noexcept nogil
+cdef int64_t position_before_time(Log* log, size_t segment, int64_t timestamp) noexcept nogil
 cdef size_t below_start(Log* log) noexcept nogil
 cdef size_t too_much(Log* log, LogConfig* config) noexcept nogil
 cdef size_t too_old(Log* log, LogConfig* config, int64_t now) noexcept nogil

@@ -142,9 +142,9 @@ cdef int make_first_segment(Log* log) noexcept nogil:
     cdef Segment* first = &log.segments.front()
     cdef int result = made(log, first)
     if result >= 0:
-        result = opened_index(log, first, &first.offsets, b".index")
+        result = opened_index(log, first, &first.offsets, b".index", True)
     if result >= 0:
-        result = opened_index(log, first, &first.times, b".timeindex")
+        result = opened_index(log, first, &first.times, b".timeindex", True)
     close_segment(log, first)
     return result if result < 0 else 0
 
@@ -249,12 +249,12 @@ cdef void unmark_forced(Log* log) noexcept nogil:
 # Indexes
 
 
-cdef int opened_index(Log* log, Segment* segment, Index* index, const char* suffix) noexcept nogil:
-    """The descriptor of the index's file, made or opened if it was not; or -errno."""
+cdef int opened_index(Log* log, Segment* segment, Index* index, const char* suffix, bint create) noexcept nogil:
+    """The descriptor of the index's file, opened if it was not, or made; or -errno."""
     cdef string path
     if index.fd < 0:
         path = rebuilt_path_of(log, segment.base_offset, suffix) if index.is_rebuilt else path_of(log, segment.base_offset, suffix)
-        index.fd = log.files.open(log.files.context, path.c_str(), True)
+        index.fd = log.files.open(log.files.context, path.c_str(), create)
         if index.fd >= 0:
             index.file = new OpenFile(index.fd)
     return index.fd
@@ -262,7 +262,7 @@ cdef int opened_index(Log* log, Segment* segment, Index* index, const char* suff
 
 cdef int put_entry(Log* log, Segment* segment, Index* index, const char* suffix, const uint8_t* entry, int64_t entry_bytes) noexcept nogil:
     """One more entry at the end of the index."""
-    cdef int fd = opened_index(log, segment, index, suffix)
+    cdef int fd = opened_index(log, segment, index, suffix, True)
     if fd < 0:
         return fd
     index.is_settled = False
@@ -295,7 +295,7 @@ cdef int end_index(Log* log, Segment* segment, Index* index, const char* suffix,
     """The index's file, which stays open, holds its entries and nothing else."""
     if index.is_settled:
         return 0
-    cdef int fd = opened_index(log, segment, index, suffix)
+    cdef int fd = opened_index(log, segment, index, suffix, True)
     return fd if fd < 0 else log.files.truncate(log.files.context, fd, index.entries * entry_bytes)
 
 
@@ -318,20 +318,21 @@ cdef void settled(Log* log, Index* index) noexcept nogil:
     close_index_file(log, index)
 
 
-cdef int mapped(Log* log, Segment* segment, Index* index, const char* suffix, int64_t size_bytes) noexcept nogil:
-    """Have at least the first `size_bytes` of the index mapped; what is mapped beyond the file's end comes with what is written there."""
+cdef bint is_mapped(Log* log, Segment* segment, Index* index, const char* suffix, int64_t size_bytes) noexcept nogil:
+    """Have at least the first `size_bytes` of the index mapped; what is mapped beyond the file's end comes with what is written there. False: it cannot be
+    had, and whoever looks something up does without."""
     if index.mapped_bytes >= size_bytes:
-        return 0
-    cdef int fd = opened_index(log, segment, index, suffix)
-    if fd < 0:
-        return fd
+        return True
+    cdef int fd = opened_index(log, segment, index, suffix, False)
+    if fd < 0 or log.files.size(log.files.context, fd) < size_bytes:  # somebody took it away, or cut it: to read what is not there would end the process
+        return False
     unmap_index(log, index)
     cdef int64_t wanted = (size_bytes + MAPPED_BYTES - 1) // MAPPED_BYTES * MAPPED_BYTES
     index.base = log.files.map(log.files.context, fd, wanted)
     if index.base == NULL:
-        return -EIO
+        return False
     index.mapped_bytes = wanted
-    return 0
+    return True
 
 
 cdef void unmap_index(Log* log, Index* index) noexcept nogil:
@@ -517,7 +518,7 @@ cdef size_t segment_of(Log* log, int64_t offset) noexcept nogil:
 cdef int64_t floor_position(Log* log, Segment* segment, int64_t offset) noexcept nogil:
     """From where to look for the batch that holds `offset`: the greatest index entry that is not beyond it."""
     cdef int64_t low = 0, high = segment.offsets.entries, middle
-    if high == 0 or mapped(log, segment, &segment.offsets, b".index", high * OFFSET_ENTRY_BYTES) < 0:
+    if high == 0 or not is_mapped(log, segment, &segment.offsets, b".index", high * OFFSET_ENTRY_BYTES):
         return 0
     while low < high:
         middle = (low + high) // 2
@@ -631,27 +632,23 @@ cdef int64_t largest_timestamp(Segment* segment) noexcept nogil:
     return segment.max_timestamp if segment.max_timestamp >= 0 else segment.modified_ms
 
 
-cdef int position_before_time(Log* log, size_t segment, int64_t timestamp, int64_t* position) noexcept nogil:
+cdef int64_t position_before_time(Log* log, size_t segment, int64_t timestamp) noexcept nogil:
     """A batch in the segment before which every timestamp is below `timestamp`, by the time index."""
     cdef Segment* where = &log.segments[segment]
     cdef int64_t low = 0, high = where.times.entries, middle
     cdef const uint8_t* entry
-    position[0] = 0
-    if high == 0:
+    if high == 0 or not is_mapped(log, where, &where.times, b".timeindex", high * TIME_ENTRY_BYTES):
         return 0
-    cdef int result = mapped(log, where, &where.times, b".timeindex", high * TIME_ENTRY_BYTES)
-    if result < 0:
-        return result
     while low < high:
         middle = (low + high) // 2
         if <int64_t>load64(where.times.base + middle * TIME_ENTRY_BYTES) < timestamp:
             low = middle + 1
         else:
             high = middle
-    if low > 0:
-        entry = where.times.base + (low - 1) * TIME_ENTRY_BYTES
-        position[0] = floor_position(log, where, where.base_offset + <int64_t>load32(entry + 8))
-    return 0
+    if low == 0:
+        return 0
+    entry = where.times.base + (low - 1) * TIME_ENTRY_BYTES
+    return floor_position(log, where, where.base_offset + <int64_t>load32(entry + 8))
 
 
 # Retention
@@ -696,7 +693,9 @@ cdef size_t too_old(Log* log, LogConfig* config, int64_t now) noexcept nogil:
 
 
 cdef void drop(Log* log, size_t count) noexcept nogil:
-    """LOG-RETAIN-7: without the first `count` segments; their files go with `remove_dropped`."""
+    """LOG-RETAIN-7: without the first `count` segments; their files go with `remove_dropped`. What of them is not on the disk is forced there with what
+    follows: a power cut may bring a file back, and behind one that is cut nothing counts."""
+    cdef Segment* segment
     cdef size_t index
     if count == 0:
         return
@@ -705,9 +704,12 @@ cdef void drop(Log* log, size_t count) noexcept nogil:
         log.start = kept
     trim_epochs(log, log.start)
     for index in range(count):
-        close_segment(log, &log.segments[index])
-        log.size_bytes -= log.segments[index].size_bytes
-        log.dropped.push_back(log.segments[index].base_offset)
+        segment = &log.segments[index]
+        log.dropped.push_back(Unsynced(NULL, RECORDS, segment.base_offset, segment.size_bytes))
+        if segment.is_unsynced:
+            log.dropped.back().file = held(segment.file)
+        log.size_bytes -= segment.size_bytes
+        close_segment(log, segment)
     log.segments.erase(log.segments.begin(), log.segments.begin() + count)
 
 
@@ -716,10 +718,18 @@ cdef int remove_dropped(Log* log) noexcept nogil:
     cdef int result = 0
     while result == 0 and not log.dropped.empty():
         log.names += 1
-        result = remove_segment(log, log.dropped.front())
+        result = remove_segment(log, log.dropped.front().base_offset)
         if result == 0:
+            let_go_dropped(log, &log.dropped.front())
             log.dropped.erase(log.dropped.begin())
     return result
+
+
+cdef void let_go_dropped(Log* log, Unsynced* one) noexcept nogil:
+    """Its records are on the disk, or need not be any more."""
+    if one.file != NULL:
+        let_go_file(log.files, one.file)
+        one.file = NULL
 
 
 # Syncing and closing
@@ -755,7 +765,11 @@ cdef int note_unforced(Log* log, bint all_of_it, int64_t flush_ms, int64_t now, 
     forcing.folder = log.folder
     forcing.names = log.names if log.names > log.names_forced else 0
     forcing.places = log.end > 0 and not log.is_placed
-    forcing.kept_from = log.segments.front().base_offset if log.dropped.empty() else log.dropped.front()
+    forcing.kept_from = log.segments.front().base_offset if log.dropped.empty() else log.dropped.front().base_offset
+    for index in range(log.dropped.size()):
+        if log.dropped[index].file != NULL:
+            held(log.dropped[index].file)
+            forcing.files.push_back(log.dropped[index])
     for index in range(log.segments.size()):
         segment = &log.segments[index]
         is_active = index + 1 == log.segments.size()
@@ -763,10 +777,10 @@ cdef int note_unforced(Log* log, bint all_of_it, int64_t flush_ms, int64_t now, 
             result = opened(log, segment)
             hold(forcing, segment.file, RECORDS, segment, result)
         if result >= 0 and not is_active and not segment.offsets.is_settled:
-            result = opened_index(log, segment, &segment.offsets, b".index")
+            result = opened_index(log, segment, &segment.offsets, b".index", True)
             hold(forcing, segment.offsets.file, OFFSETS, segment, result)
         if result >= 0 and not is_active and not segment.times.is_settled:
-            result = opened_index(log, segment, &segment.times, b".timeindex")
+            result = opened_index(log, segment, &segment.times, b".timeindex", True)
             hold(forcing, segment.times.file, TIMES, segment, result)
     return note_epochs(log, forcing) if result >= 0 and forcing.places else min(result, 0)
 
@@ -839,6 +853,9 @@ cdef void synced(Log* log, const Unsynced* one) noexcept nogil:
             settled(log, &segment.offsets)
         elif one.what == TIMES:
             settled(log, &segment.times)
+    for index in range(log.dropped.size()):
+        if one.what == RECORDS and log.dropped[index].base_offset == one.base_offset and log.dropped[index].size_bytes == one.size_bytes:
+            let_go_dropped(log, &log.dropped[index])
 
 
 cdef void forced_to(Log* log, int64_t offset) noexcept nogil:
@@ -848,7 +865,7 @@ cdef void forced_to(Log* log, int64_t offset) noexcept nogil:
 
 cdef int64_t synced_below(Log* log) noexcept nogil:
     """Below this offset everything is on the disk, by its name and with its indexes, which are settled when a segment is sealed, and at a start and a stop.
-    What was dropped may be back after a power cut, and nothing has forced it."""
+    What was dropped may be back after a power cut, and its indexes not."""
     cdef Segment* segment
     cdef size_t index
     if log.kept_from < log.segments.front().base_offset:
@@ -913,6 +930,8 @@ cdef void let_go(Log* log) noexcept nogil:
     cdef size_t index
     for index in range(log.segments.size()):
         close_segment(log, &log.segments[index])
+    for index in range(log.dropped.size()):
+        let_go_dropped(log, &log.dropped[index])
 
 
 # Loading
@@ -1111,7 +1130,7 @@ cdef int remove_segment(Log* log, int64_t base_offset) noexcept nogil:
     log.files.remove(log.files.context, path_of(log, base_offset, b".timeindex").c_str())
     result = log.files.remove(log.files.context, path_of(log, base_offset, b".log").c_str())
     unmark(log, base_offset)
-    return result
+    return 0 if result == -ENOENT else result  # somebody else was quicker
 
 
 cdef int each_header(Log* log, int64_t offset, OnHeader on_header, void* context) noexcept nogil:

@@ -306,7 +306,7 @@ cdef int save_producers(Partition* partition) noexcept nogil:
 
 cdef void forget_older(Partition* partition) noexcept nogil:
     """Without the files of producers that are older than the two newest. None of these is beyond where a power cut may let the log end: what was
-    sealed was forced to the disk with them, or, if it was dropped, went before."""
+    sealed was forced to the disk with them, also what was dropped since."""
     while partition.saved.size() > SAVED_MAX:
         producers_room.forget_saved(partition.log.files, partition.log.folder, partition.saved.front())
         partition.saved.erase(partition.saved.begin())
@@ -341,11 +341,9 @@ cdef int let_go(Partition* partition, size_t count, int64_t now) noexcept nogil:
 
 
 cdef int clear_away(Partition* partition) noexcept nogil:
-    """Without the files that nobody needs: those of segments that were dropped are needed until the producers are on the disk who wrote them; and until
-    those have gone, each file of producers, for nothing has forced such segments, of which a power cut may leave any part."""
+    """Without the files that nobody needs: those of segments that were dropped are needed until the producers are on the disk who wrote them."""
     cdef int result = log_room.remove_dropped(&partition.log) if partition.unsaved.empty() else 0
-    if partition.log.dropped.empty():
-        forget_older(partition)
+    forget_older(partition)
     return result
 
 
@@ -597,14 +595,14 @@ cdef int first_at_or_after(Partition* partition, int64_t timestamp, Work* work, 
     """LOG-TIME-2: in the first segment that has such a timestamp at all."""
     cdef Log* log = &partition.log
     cdef size_t segment = 0
-    cdef int64_t position = 0
+    cdef int64_t position
     cdef Stored batch
-    cdef int result
+    cdef int result = 0
     while segment < log.segments.size() and log_room.largest_timestamp(&log.segments[segment]) < timestamp:
         segment += 1
     if segment == log.segments.size():
         return 0
-    result = log_room.position_before_time(log, segment, timestamp, &position)
+    position = log_room.position_before_time(log, segment, timestamp)
     while result >= 0:
         result = log_room.next_batch(log, segment, position, &batch)
         if result <= 0:

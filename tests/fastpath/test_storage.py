@@ -400,6 +400,51 @@ def given_id(ours: Ours) -> int:
     return int(talk(ours, m.InitProducerIdRequest(None, 1000)).producer_id)
 
 
+# What somebody takes away while a broker runs
+
+
+@pytest.mark.parametrize("is_cut", [False, True])
+@pytest.mark.parametrize("suffix", [".index", ".timeindex"])
+def test_lookups_and_reads_do_without_an_index_that_was_taken_away(tmp_path: Path, suffix: str, is_cut: bool) -> None:
+    with Ours(tmp_path / "ours") as ours:
+        create(ours, "a", 1, **SMALL)
+        produce_times(ours, "a", list(range(NOW, NOW + 40)))
+        expected = seen(ours, "a")
+    with Ours(tmp_path / "ours") as ours:
+        indexes = sorted((tmp_path / "ours" / "a-0").glob(f"*{suffix}"))
+        assert len(indexes) > 2
+        for file in indexes:
+            os.truncate(file, 0) if is_cut else file.unlink()
+        assert [fetched_from(ours, "a", offset) for offset in range(40)] == [batches(one)[0].base_offset for one in expected.batches]
+        assert seen(ours, "a").differs_from(expected) == []
+        ours.crash()
+
+
+def fetched_from(ours: Ours, topic: str, offset: int) -> int:
+    """The base offset of the first batch that is read there."""
+    wanted = m.FetchTopic(topic, partitions=(m.FetchPartition(0, fetch_offset=offset, partition_max_bytes=1),))
+    (found,) = talk(ours, m.FetchRequest(topics=(wanted,))).responses[0].partitions
+    assert found.error_code == 0, found
+    return batches(found.records)[0].base_offset
+
+
+def test_files_that_were_taken_away_already_are_not_missed_when_they_are_to_go(tmp_path: Path) -> None:
+    with Ours(tmp_path / "ours") as ours:
+        for name in ("a", "b"):
+            create(ours, name, 1, **SMALL)
+            produce_times(ours, name, list(range(NOW, NOW + 40)))
+        first, *_, last = sorted((tmp_path / "ours" / "a-0").glob("*.log"))
+        first.unlink()
+        delete_records(ours, "a", 39)
+        ours.node.housekeeping(ours.now)
+        assert [*(tmp_path / "ours" / "a-0").glob("*.log")] == [last]
+        shutil.rmtree(tmp_path / "ours" / "b-0")
+        delete(ours, "b")
+        assert produce(ours, "a", batch_of([NOW])) == 40
+        create(ours, "b")
+        assert produce(ours, "b", batch_of([NOW])) == 0
+
+
 # Retention
 
 

@@ -234,6 +234,46 @@ def small_disk(folder: Path, size_bytes: int) -> Iterator[Path]:
         subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
+@contextmanager
+def read_only(folder: Path) -> Iterator[None]:
+    """The folder can only be read, as after an error that has the kernel take no more writes; if this user may have it so."""
+    mounted = subprocess.run(["mount", "--bind", str(folder), str(folder)], capture_output=True, check=False)
+    if mounted.returncode != 0:
+        pytest.skip(f"NOT RUN: nothing can be mounted here ({mounted.stderr.decode().strip()})")
+    try:
+        subprocess.run(["mount", "-o", "remount,bind,ro", str(folder)], check=True)
+        yield
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+@pytest.mark.rule("LOG-RESTART-12")
+def test_a_disk_that_turns_read_only_is_told_to_producers_and_reads_go_on(tmp_path: Path) -> None:
+    failed: list[int] = []
+
+    def on_delivery(error: KafkaError | None, _message: Message) -> None:
+        if error is not None:
+            failed.append(error.code())
+
+    with served(tmp_path / "data") as broker:
+        create(broker, index_interval_bytes="0", segment_bytes="1048576")
+        producer = Producer({**broker.address, "retries": 0, "message.timeout.ms": 10_000})
+        for number in range(300):
+            producer.produce(TOPIC, b"%d " % number + os.urandom(20_000), partition=number % PARTITIONS, on_delivery=on_delivery)
+        producer.flush(PATIENCE_S)
+        assert failed == []
+        everything = consumed(broker)
+        broker.end(signal.SIGTERM)
+        broker.start()
+        with read_only(tmp_path / "data"):
+            assert len(everything) == 300 and consumed(broker) == everything
+            producer.produce(TOPIC, b"another", partition=0, on_delivery=on_delivery)
+            producer.flush(PATIENCE_S)
+            assert failed == [KafkaError.KAFKA_STORAGE_ERROR]
+            assert consumed(broker) == everything
+        broker.end(signal.SIGTERM)
+
+
 @pytest.mark.rule("LOG-RESTART-12")
 def test_a_full_disk_is_told_to_producers_and_reads_go_on(tmp_path: Path) -> None:
     acknowledged: list[bytes] = []

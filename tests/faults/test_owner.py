@@ -26,6 +26,23 @@ def test_a_second_broker_on_a_folder_is_refused(tmp_path: Path) -> None:
     Node(tmp_path / "data", CLUSTER, parse({}), 1, NOON_MS).stop()
 
 
+#: Takes the lock of a folder as Apache Kafka does, and holds it until its input ends.
+KAFKAS_LOCK = "import fcntl, sys; file = open(sys.argv[1], 'w'); fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB); print('held', flush=True); sys.stdin.read()"
+
+
+@pytest.mark.rule("LOG-RESTART-13")
+def test_neither_runs_on_a_folder_on_which_apache_kafka_does_nor_the_other_way_round(tmp_path: Path) -> None:
+    node = Node(tmp_path / "data", CLUSTER, parse({}), 1, NOON_MS)
+    command = [sys.executable, "-c", KAFKAS_LOCK, str(tmp_path / "data" / ".lock")]
+    assert subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False).returncode == 1
+    node.stop()
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None and other.stdout.readline() == "held\n"
+        with pytest.raises(DataError, match=r"data belongs to another broker that is running"):
+            Node(tmp_path / "data", CLUSTER, parse({}), 1, NOON_MS)
+    Node(tmp_path / "data", CLUSTER, parse({}), 1, NOON_MS).stop()
+
+
 @pytest.mark.rule("LOG-RESTART-13")
 def test_a_folder_of_another_broker_is_refused(tmp_path: Path) -> None:
     Node(tmp_path / "data", CLUSTER, parse({}), 1, NOON_MS).stop()
