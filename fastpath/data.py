@@ -28,6 +28,7 @@ LOG_STARTS = "log-start-offset-checkpoint"
 SEGMENT = re.compile(r"(\d{20})\.log")
 SAVED = re.compile(r"(\d{20})\.(?:snapshot|window)")
 PARTITION = re.compile(r".+-\d+")
+METADATA = "metadata"
 IDENTITY = "partition.metadata"
 #: What becomes of a folder that is put aside: it goes, or it waits for somebody to look at it.
 DELETE, STRAY = "delete", "stray"
@@ -65,6 +66,11 @@ class DataFolder:
         self.lock.close()
 
     # Whose it is
+
+    def check_kind(self) -> None:
+        """DataError if there are partitions, and nothing that says what they are: Apache Kafka's, or somebody else's. They would be put aside."""
+        if not (self.path / METADATA).exists() and (there := self.partitions()):
+            raise DataError(f"{self.path} holds {next(iter(there))} and no {METADATA}: it is not the data folder of such a broker")
 
     def cluster_id(self, core: Core, broker_id: int, fresh: bytes) -> str:
         """The cluster's id, from meta.properties; `fresh` (16 bytes) makes one for a new folder. DataError if the folder is another broker's."""

@@ -25,7 +25,7 @@ from fiducial.fastpath.batch import encode
 from fiducial.fastpath.codec_objects import Malformed
 from fiducial.fastpath.control import PartitionsView
 from fiducial.fastpath.core import EVERYTHING, VERDICTS, Core, NoDescriptor, StorageFailed, identity
-from fiducial.fastpath.data import CLEAN, DELETE, IDENTITY, LOG_STARTS, RECOVERY_POINTS, STRAY, DataFolder
+from fiducial.fastpath.data import CLEAN, DELETE, IDENTITY, LOG_STARTS, METADATA, RECOVERY_POINTS, STRAY, DataFolder
 from fiducial.models import apis, broker, configs, events, restarts
 from fiducial.models.errors import Error
 from fiducial.models.group_requests import Groups
@@ -50,7 +50,6 @@ ENDS = {
     VERDICTS["FAILED"]: "the disk failed",
 }
 INT16, LENGTH = struct.Struct(">h"), struct.Struct(">i")
-METADATA_FOLDER = "metadata"
 #: From where a connection comes that nobody told of.
 NOWHERE = ("", 0)
 #: The core gives out none below 1.
@@ -124,6 +123,7 @@ class Node:
             self.core = Core(str(path), cluster, settings, simulation)
             self.core.draw_session_id = self.draw_session_id
             fresh = broker.new_broker(cluster, settings, seed)
+            self.data.check_kind()
             cluster_id = self.data.cluster_id(self.core, cluster.broker_id, cluster_id_bytes(cluster.cluster_id))
             is_clean = self.data.was_stopped_cleanly(self.core)
             self.open_metadata(now)
@@ -146,9 +146,9 @@ class Node:
 
     def open_metadata(self, now: int) -> None:
         """The metadata log, in a folder of its own."""
-        folder = os.fsencode(self.data.path / METADATA_FOLDER)
+        folder = os.fsencode(self.data.path / METADATA)
         self.core.make_folder(folder)
-        self.core.open_metadata(folder, LogConfig(), self.data.log_files(METADATA_FOLDER)[0], now)
+        self.core.open_metadata(folder, LogConfig(), self.data.log_files(METADATA)[0], now)
 
     def load(self, is_clean: bool, now: int, progress: Callable[[Progress], None]) -> Progress:
         """Every partition of every topic that the metadata log tells of. One without a folder was about to be made: it is empty."""

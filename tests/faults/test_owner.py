@@ -53,6 +53,18 @@ def test_a_folder_of_another_broker_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.rule("LOG-RESTART-13")
+def test_a_folder_of_apache_kafka_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+    """Of one with this broker's id, too."""
+    for name in ("__cluster_metadata-0", "a-0"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+    (tmp_path / "data" / "meta.properties").write_text("version=1\ncluster.id=ZmlkdWNpYWxmaWR1Y2lhbA\nnode.id=1\ndirectory.id=AAAAAAAAAAAAAAAAAAAAAA\n")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(DataError, match=r"data holds __cluster_metadata-0 and no metadata: it is not the data folder of such a broker"):
+        Node(tmp_path / "data", CLUSTER, parse({}), 1, NOON_MS)
+    assert [path for path in sorted(tmp_path.rglob("*")) if path.name != ".lock"] == before
+
+
+@pytest.mark.rule("LOG-RESTART-13")
 def test_the_second_process_on_a_folder_ends_with_a_clear_error(tmp_path: Path) -> None:
     command = [*SERVE, "--data", str(tmp_path / "data")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as first:
