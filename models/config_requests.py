@@ -35,7 +35,7 @@ from fiducial.models.messages import (
     ListConfigResourcesRequest,
     ListConfigResourcesResponse,
 )
-from fiducial.models.rules import Ladder, rule, rung
+from fiducial.models.rules import Ladder, Rung, rule, rung
 from fiducial.models.settings import DYNAMIC, HIDDEN, TOPIC, Definition, Kind
 from fiducial.models.topics import ConfigChanged
 from fiducial.models.values import EMPTY, value
@@ -139,7 +139,7 @@ def describe_configs(
         refusal = DESCRIBE_CHECK.refusal(broker, unknown[0] if unknown else change)
         if refusal is not None:
             rules.append(refusal.rule)
-            message = "" if refusal.error == Error.UNKNOWN_TOPIC_OR_PARTITION else f"{refusal.error.name.lower()}: {asked.resource_name!r}"
+            message = "" if refusal.error == Error.UNKNOWN_TOPIC_OR_PARTITION else f"{asked.resource_name!r}: {WHY_NOT[refusal.rule]}"
             results.append(DescribeConfigsResult(refusal.error, message, asked.resource_type, asked.resource_name, ()))
             continue
         entries = entries_of(broker, asked.resource_type, asked.resource_name)
@@ -350,13 +350,47 @@ def altered(
         refusal = CHANGE_CHECK.refusal(broker, change)
         if refusal is not None:
             rules.append(refusal.rule)
-            answers.append((change, refusal.error, f"{refusal.error.name.lower()}: {change.name!r}"))
+            answers.append((change, refusal.error, why_not_changed(broker, change, refusal)))
             continue
         answers.append((change, Error.NONE, None))
         if not validate_only and change.kind in (Resource.TOPIC, Resource.BROKER):
             broker, made = topics.applied(broker, records_of(broker, change, texts_after(broker, change)), now)
             effects.extend(made)
     return broker, answers, rules, effects
+
+
+#: Why a configuration is not changed, or told, in words, for people who read what their clients print.
+WHY_NOT: Mapping[str, str] = {
+    "WIRE-CONFIG-10": "there is no such type of resource",
+    "WIRE-CONFIG-11": "it has no name",
+    "WIRE-CONFIG-12": "no topic can have this name",
+    "WIRE-CONFIG-13": "there is no such topic",
+    "WIRE-CONFIG-14": "this is another broker",
+    "WIRE-CONFIG-20": "it is named more than once in the request",
+    "WIRE-CONFIG-21": "a configuration is named more than once",
+    "WIRE-CONFIG-22": "a configuration is to be set to no value",
+    "WIRE-CONFIG-23": "there is no such operation",
+    "WIRE-CONFIG-24": "it has no configurations here that can be changed",
+    "WIRE-CONFIG-26": "only to lists something can be appended, and only from lists taken out",
+    "WIRE-CONFIG-34": "there are no configurations for all topics at once",
+    "WIRE-CONFIG-35": "a logger's levels cannot be replaced all at once",
+}
+
+
+def why_not_changed(broker: Broker, change: Change, refusal: Rung) -> str:
+    """What is wrong with a change, in words: of a configuration its name, what is accepted, and what was sent."""
+    unknown = ", ".join(repr(one.name) for one in change.operations if one.name not in names_of(change.kind))
+    match refusal.rule:
+        case "WIRE-CONFIG-25":
+            return f"{change.name!r}: there is no configuration {unknown}"
+        case "WIRE-CONFIG-29":
+            return f"{change.name!r}: there is no setting {unknown} that can be changed while the broker runs"
+        case "WIRE-CONFIG-27":
+            return f"{change.name!r}: {configs.fault_of_topic(broker, texts_after(broker, change))}"
+        case "WIRE-CONFIG-28":
+            return f"{change.name!r}: {configs.fault_of_broker(texts_after(broker, change))}"
+        case _:
+            return f"{change.name!r}: {WHY_NOT[refusal.rule]}"
 
 
 def records_of(broker: Broker, change: Change, after: Map[str, str]) -> tuple[ConfigChanged, ...]:

@@ -390,7 +390,7 @@ def create_topics(
     drafts = drafts_of(request)
     whole = late(request.timeout_ms, Counter(draft_names(request))) or too_much(broker, drafts)
     if whole is not None:
-        refused = tuple(not_created(topic.name, whole) for topic in request.topics)
+        refused = tuple(not_created(topic.name, whole, WHY_NOT[whole.rule]) for topic in request.topics)
         return Outcome(broker, CreateTopicsResponse(topics=refused), (whole.rule,) * len(refused))
     effects: list[Effect] = []
     rules: list[str] = []
@@ -402,7 +402,7 @@ def create_topics(
         refusal = CREATE_CHECK.refusal(before, changed(draft, is_shadowed=plain in taken))
         if refusal is not None:
             rules.append(refusal.rule)
-            results.append(not_created(draft.topic.name, refusal))
+            results.append(not_created(draft.topic.name, refusal, why_not_created(before, draft.topic, refusal)))
             continue
         taken.add(plain)
         topic_id, chance = broker.chance.uuid()
@@ -452,10 +452,54 @@ def created(broker: Broker, topic: CreatableTopic, topic_id: Uuid) -> CreatableT
     return CreatableTopicResult(topic.name, topic_id, Error.NONE, None, Error.NONE, count_of(broker, topic), 1, shown)
 
 
+#: Why a topic is not created, changed or deleted, in words, for people who read what their clients print.
+WHY_NOT: Mapping[str, str] = {
+    "WIRE-TOPIC-3": "it is named more than once in the request",
+    "WIRE-TOPIC-4": "the controllers' own log is no topic",
+    "WIRE-TOPIC-5": f"a name has 1 to {NAME_MAX} of the characters a-z, A-Z, 0-9, '.', '_' and '-', and is neither '.' nor '..'",
+    "WIRE-TOPIC-6": "it exists already",
+    "WIRE-TOPIC-9": "with an assignment of replicas goes neither a number of partitions nor a replication factor",
+    "WIRE-TOPIC-10": "partitions are assigned from 0 on, each to this broker alone",
+    "WIRE-TOPIC-11": "the replication factor is 1 or more, or -1 for the default",
+    "WIRE-TOPIC-12": "the number of partitions is 1 or more, or -1 for the default",
+    "WIRE-TOPIC-13": "the replication factor is larger than the number of brokers, which is 1",
+    "WIRE-TOPIC-14": "there is no time for it",
+    "WIRE-TOPIC-15": f"one request makes at most {PARTITIONS_MAX} partitions",
+    "WIRE-TOPIC-19": "its name differs from that of another one in the request only in '.' and '_'",
+    "WIRE-TOPIC-20": "delete.topic.enable is false",
+    "WIRE-TOPIC-21": "delete.topic.enable is false",
+    "WIRE-TOPIC-22": "it is asked for by its name or by its id, and not by both",
+    "WIRE-TOPIC-23": "it is asked for more than once in the request",
+    "WIRE-TOPIC-24": "no topic has this id",
+    "WIRE-TOPIC-25": "no topic has this name",
+    "WIRE-TOPIC-26": "it is asked for by its name and by its id",
+    "WIRE-TOPIC-30": "it is named more than once in the request",
+    "WIRE-TOPIC-33": f"one request makes at most {PARTITIONS_MAX} partitions",
+    "WIRE-TOPIC-34": "each new partition is assigned, and to this broker alone",
+    "GROUP-RECORD-14": "records of groups are there that cannot be moved",
+}
+
+
+def why_not_created(broker: Broker, topic: CreatableTopic, refusal: Rung) -> str:
+    """What is wrong, in words."""
+    match refusal.rule:
+        case "WIRE-TOPIC-7":
+            plain = confusable(topic.name)
+            others = [name for name in sorted(broker.topics.by_name) if confusable(name) == plain]
+            return f"its name differs from that of {', '.join(map(repr, others))} only in '.' and '_'"
+        case "WIRE-TOPIC-8":
+            unset = next((entry.name for entry in topic.configs if entry.value is None), None)
+            if unset is not None:
+                return f"{unset} needs a value"
+            return configs.fault_of_topic(broker, {entry.name: entry.value for entry in topic.configs}) or ""
+        case _:
+            return WHY_NOT[refusal.rule]
+
+
 @rule("WIRE-TOPIC-18")
-def not_created(name: str, refusal: Rung) -> CreatableTopicResult:
+def not_created(name: str, refusal: Rung, why: str) -> CreatableTopicResult:
     """No id, no counts, no configurations; a message, but for a timeout."""
-    message = None if refusal.error == Error.REQUEST_TIMED_OUT else f"topic {name!r}: {refusal.error.name.lower()}"
+    message = None if refusal.error == Error.REQUEST_TIMED_OUT else f"cannot create topic {name!r}: {why}"
     return CreatableTopicResult(name, ZERO_UUID, refusal.error, message, Error.NONE, -1, -1, ())
 
 
@@ -572,7 +616,7 @@ def answered(doomed: Doomed, refusal: Rung | None) -> DeletableTopicResult:
         name, topic_id = doomed.topic.name, doomed.topic.topic_id
     if refusal is None:
         return DeletableTopicResult(name, topic_id, Error.NONE, None)
-    return DeletableTopicResult(name, topic_id, refusal.error, f"cannot delete: {refusal.error.name.lower()}")
+    return DeletableTopicResult(name, topic_id, refusal.error, f"cannot delete: {WHY_NOT[refusal.rule]}")
 
 
 def delete_topics(
@@ -685,7 +729,7 @@ def create_partitions(
     for wanted in {wanted.name: wanted for wanted in request.topics}.values():
         growth = Growth(wanted, broker.topics.by_name.get(wanted.name), times[wanted.name], added)
         refusal = GROW_CHECK.refusal(broker, growth)
-        results.append(grown(wanted.name, refusal))
+        results.append(grown(growth, refusal))
         if refusal is not None:
             rules.append(refusal.rule)
             continue
@@ -698,9 +742,18 @@ def create_partitions(
 
 
 @rule("WIRE-TOPIC-35")
-def grown(name: str, refusal: Rung | None) -> CreatePartitionsTopicResult:
+def grown(growth: Growth, refusal: Rung | None) -> CreatePartitionsTopicResult:
     """The error, if any; a message, but for a topic that is not there."""
     if refusal is None:
-        return CreatePartitionsTopicResult(name, Error.NONE, None)
-    is_plain = refusal.error == Error.UNKNOWN_TOPIC_OR_PARTITION
-    return CreatePartitionsTopicResult(name, refusal.error, None if is_plain else f"cannot grow: {refusal.error.name.lower()}")
+        return CreatePartitionsTopicResult(growth.wanted.name, Error.NONE, None)
+    message = None
+    if refusal.error != Error.UNKNOWN_TOPIC_OR_PARTITION:
+        message = f"topic {growth.wanted.name!r} cannot grow to {growth.wanted.count} partitions: {why_not_grown(growth, refusal)}"
+    return CreatePartitionsTopicResult(growth.wanted.name, refusal.error, message)
+
+
+def why_not_grown(growth: Growth, refusal: Rung) -> str:
+    """What is wrong, in words."""
+    if refusal.rule == "WIRE-TOPIC-32" and growth.topic is not None:
+        return f"it has {growth.topic.partitions}"
+    return WHY_NOT[refusal.rule]

@@ -10,7 +10,7 @@ import pytest
 from immutables import Map
 from samples import Bench, alter_request, batch, falls_through
 
-from fiducial.models import configs, settings
+from fiducial.models import config_requests, configs, settings
 from fiducial.models.configs import Source
 from fiducial.models.errors import Error
 from fiducial.models.events import Persist
@@ -27,6 +27,7 @@ from fiducial.models.messages import (
     ListConfigResourcesRequest,
     ListConfigResourcesResponse,
 )
+from fiducial.models.rules import Ladder
 from fiducial.models.settings import (
     BROKER_ONLY,
     DYNAMIC,
@@ -410,6 +411,32 @@ def test_one_replica_is_enough_where_there_is_one() -> None:
     bench.produce("a", batch())
     assert bench.partition("a").log.high_watermark == 1
     assert bench.partition("a").config == Bench("a").partition("a").config
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "operations", "words"),
+    [
+        (TOPIC_TYPE, "a", (("retention.ms", SET, "abc"),), "'a': retention.ms is of type long, which 'abc' is not"),
+        (TOPIC_TYPE, "a", (("segment.bytes", SET, "1"),), "'a': segment.bytes accepts 1048576 or more, which '1' is not"),
+        (TOPIC_TYPE, "a", (("nonsense", SET, "1"), ("retention.ms", SET, "1")), "'a': there is no configuration 'nonsense'"),
+        (TOPIC_TYPE, "a", (("nonsense", DELETE, None),), "'a': there is no configuration 'nonsense'"),
+        (TOPIC_TYPE, "a", (("min.compaction.lag.ms", SET, "9"), ("max.compaction.lag.ms", SET, "8")), "'a': min.compaction.lag.ms is above max.compaction.lag.ms"),
+        (TOPIC_TYPE, "q", (("retention.ms", SET, "1"),), "'q': there is no such topic"),
+        (BROKER, "1", (("broker.id", SET, "3"),), "'1': there is no setting 'broker.id' that can be changed while the broker runs"),
+        (BROKER, "", (("log.retention.ms", SET, "abc"),), "'': log.retention.ms is of type long, which 'abc' is not"),
+        (BROKER, "2", (("log.retention.ms", SET, "1"),), "'2': this is another broker"),
+        (GROUP, "g", (("consumer.session.timeout.ms", SET, "1"),), "'g': it has no configurations here that can be changed"),
+    ],
+)
+def test_why_a_configuration_is_not_changed_is_said_in_words(kind: int, name: str, operations: tuple[tuple[str, int, str | None], ...], words: str) -> None:
+    (response,) = Bench("a").ask(alter_request(kind, name, *operations), 1).responses
+    assert response.error_message == words
+
+
+@pytest.mark.parametrize("ladder", [config_requests.DESCRIBE_CHECK, config_requests.CHANGE_CHECK], ids=lambda ladder: ladder.name)
+def test_every_refusal_of_a_resource_has_words(ladder: Ladder) -> None:
+    told_apart = {"WIRE-CONFIG-25", "WIRE-CONFIG-27", "WIRE-CONFIG-28", "WIRE-CONFIG-29"}  # in which the words name what is at fault
+    assert {rung.rule for rung in ladder.rungs} <= {*config_requests.WHY_NOT, *told_apart}
 
 
 # DescribeConfigs

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -26,6 +26,7 @@ from fiducial.models.messages import (
     DeleteTopicsRequest,
     DeleteTopicState,
 )
+from fiducial.models.rules import Ladder
 from fiducial.models.values import ZERO_UUID
 
 NO_ID = b"x" * 16
@@ -381,6 +382,33 @@ def test_the_answer_for_what_is_not_created_shows_nothing() -> None:
     assert bad.error_message and late.error_message is None
     for result in (bad, late):
         assert (result.topic_id, result.num_partitions, result.replication_factor, result.configs) == (ZERO_UUID, -1, -1, ())
+
+
+@pytest.mark.rule("WIRE-TOPIC-18")
+@pytest.mark.parametrize(
+    ("wanted", "words"),
+    [
+        (lambda: (topic("a/b"),), "a name has 1 to 249 of the characters"),
+        (lambda: (topic("x.y"),), "it exists already"),
+        (lambda: (topic("x_y"),), "its name differs from that of 'x.y' only in '.' and '_'"),
+        (lambda: (topic("a", retention_ms="abc"),), "retention.ms is of type long, which 'abc' is not"),
+        (lambda: (topic("a", segment_bytes="1"),), "segment.bytes accepts 1048576 or more, which '1' is not"),
+        (lambda: (topic("a", retention_ms=None),), "retention.ms needs a value"),
+        (lambda: (topic("a", nonsense="1"),), "there is no topic configuration 'nonsense'"),
+        (lambda: (topic("a", factor=3),), "the replication factor is larger than the number of brokers, which is 1"),
+        (lambda: (topic("a", 0),), "the number of partitions is 1 or more"),
+        (lambda: (topic("a", 10_001),), "one request makes at most 10000 partitions"),
+    ],
+)
+def test_why_a_topic_is_not_created_is_said_in_words(wanted: Callable[[], tuple[CreatableTopic, ...]], words: str) -> None:
+    (result,) = created(Bench("x.y"), *wanted())
+    assert result.error_message.startswith(f"cannot create topic {result.name!r}: {words}")
+
+
+@pytest.mark.parametrize("ladder", [topics.CREATE_CHECK, topics.SIZE_CHECK, topics.DELETE_CHECK, topics.GROW_CHECK], ids=lambda ladder: ladder.name)
+def test_every_refusal_has_words(ladder: Ladder) -> None:
+    told_apart = {"WIRE-TOPIC-7", "WIRE-TOPIC-8", "WIRE-TOPIC-31", "WIRE-TOPIC-32"}  # in which the words depend on more, or there are none
+    assert {rung.rule for rung in ladder.rungs} <= {*topics.WHY_NOT, *told_apart}
 
 
 # Deleting
