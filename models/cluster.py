@@ -86,9 +86,15 @@ def key_type_is_unknown(_broker: Broker, key_type: int, api_version: int) -> boo
     return key_type not in (GROUP, TRANSACTION, SHARE) or (key_type == SHARE and api_version < 6)
 
 
+@rule("WIRE-CLUSTER-7")
+def asks_for_transactions(_broker: Broker, key_type: int, _api_version: int) -> bool:
+    """Transactions are not served yet. Clients give up at once on this error alone, all of them; on others some try again until they time out."""
+    return key_type == TRANSACTION
+
+
 @rule("WIRE-CLUSTER-5")
 def has_no_coordinator(broker: Broker, key_type: int, _api_version: int) -> bool:
-    """Transactions and share groups are not served yet; groups are, where there is a topic to write them down in."""
+    """Share groups are not served yet; groups are, where there is a topic to write them down in."""
     return key_type != GROUP or OFFSETS_TOPIC not in broker.topics.by_name
 
 
@@ -97,7 +103,11 @@ def has_no_coordinator(broker: Broker, key_type: int, _api_version: int) -> bool
 BY_A_COORDINATOR = (Error.NONE, Error.COORDINATOR_NOT_AVAILABLE, Error.INVALID_REQUEST)
 COORDINATOR_CHECK = Ladder(
     "find a coordinator",
-    [rung(key_type_is_unknown, Error.INVALID_REQUEST), rung(has_no_coordinator, Error.COORDINATOR_NOT_AVAILABLE, also=BY_A_COORDINATOR)],
+    [
+        rung(key_type_is_unknown, Error.INVALID_REQUEST),
+        rung(asks_for_transactions, Error.TRANSACTIONAL_ID_AUTHORIZATION_FAILED, also=BY_A_COORDINATOR),
+        rung(has_no_coordinator, Error.COORDINATOR_NOT_AVAILABLE, also=BY_A_COORDINATOR),
+    ],
 )
 
 
@@ -130,13 +140,16 @@ def nowhere(key: str, refusal: Rung) -> Coordinator:
 
 def message_of(refusal: Rung) -> str:
     """The refusal in words."""
-    return "there is no such coordinator" if refusal.error != Error.INVALID_REQUEST else "unknown key type"
+    match refusal.error:
+        case Error.INVALID_REQUEST:
+            return "unknown key type"
+        case Error.TRANSACTIONAL_ID_AUTHORIZATION_FAILED:
+            return "this broker serves no transactions"
+        case _:
+            return "there is no such coordinator"
 
 
 # DescribeLogDirs
-
-#: What the one log directory is called: the logs are in memory.
-LOG_DIR = "memory"
 
 
 @rule("WIRE-DIRS-1")
@@ -154,7 +167,7 @@ def describe_log_dirs(
                 for index in held
             )
             described.append(DescribeLogDirsTopic(name, sizes))
-    result = DescribeLogDirsResult(Error.NONE, LOG_DIR, tuple(described), -1, -1, False)
+    result = DescribeLogDirsResult(Error.NONE, broker.cluster.log_dir, tuple(described), -1, -1, False)
     return Outcome(broker, DescribeLogDirsResponse(0, Error.NONE, (result,)))
 
 

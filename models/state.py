@@ -28,6 +28,7 @@ class Cluster:
     port: int
     rack: str | None = None
     others: tuple[tuple[str, int], ...] = ()  # host and port, by the listeners behind the first
+    log_dir: str = "memory"  # what the one directory of logs is called
 
     @rule("WIRE-META-16")
     def endpoint(self, listener: int) -> tuple[str, int]:

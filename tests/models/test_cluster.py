@@ -97,19 +97,30 @@ def led_elsewhere(bench: Bench, topic: FetchTopic) -> FetchRequest:
 # FindCoordinator
 
 
-@pytest.mark.rule("WIRE-CLUSTER-4", "WIRE-CLUSTER-5")
+@pytest.mark.rule("WIRE-CLUSTER-4", "WIRE-CLUSTER-5", "WIRE-CLUSTER-7")
 @pytest.mark.parametrize("version", range(7))
 @pytest.mark.parametrize("key_type", [-1, 0, 1, 2, 3])
 def test_a_group_has_a_coordinator_and_nothing_else_yet(version: int, key_type: int) -> None:
-    is_known = key_type in ((1, 2) if version >= 6 else (1,))
-    error = Error.NONE if key_type == 0 else Error.COORDINATOR_NOT_AVAILABLE if is_known else Error.INVALID_REQUEST
+    errors = {0: Error.NONE, 1: Error.TRANSACTIONAL_ID_AUTHORIZATION_FAILED, 2: Error.COORDINATOR_NOT_AVAILABLE if version >= 6 else Error.INVALID_REQUEST}
     body = Bench().ask(FindCoordinatorRequest("k", key_type, ("k",)), version)
-    assert (body.coordinators[0] if version >= 4 else body).error_code == error
+    assert (body.coordinators[0] if version >= 4 else body).error_code == errors.get(key_type, Error.INVALID_REQUEST)
 
 
-@pytest.mark.rule("WIRE-CLUSTER-4", "WIRE-CLUSTER-5")
+@pytest.mark.rule("WIRE-CLUSTER-7")
+def test_who_asks_for_transactions_is_told_that_there_are_none() -> None:
+    body = Bench().ask(FindCoordinatorRequest("k", 1), 3)
+    assert (body.error_code, body.error_message) == (Error.TRANSACTIONAL_ID_AUTHORIZATION_FAILED, "this broker serves no transactions")
+
+
+@pytest.mark.rule("WIRE-CLUSTER-4", "WIRE-CLUSTER-5", "WIRE-CLUSTER-7")
 def test_a_fault_of_a_coordinators_key_wins_over_its_absence() -> None:
     bench, request = Bench(), FindCoordinatorRequest("k", 3)
+    of_transactions = FindCoordinatorRequest("k", 1)
+    falls_through(
+        lambda: (bench.refused(of_transactions, 3), bench.ask(of_transactions, 3).error_code),
+        ("WIRE-CLUSTER-7", Error.TRANSACTIONAL_ID_AUTHORIZATION_FAILED),
+        ("WIRE-CLUSTER-5", Error.COORDINATOR_NOT_AVAILABLE),
+    )
 
     def refusal() -> tuple[tuple[str, ...], int]:
         return bench.refused(request, 3), bench.ask(request, 3).error_code
@@ -124,11 +135,11 @@ def test_each_key_is_answered() -> None:
     assert (one.node_id, one.host, one.port, one.coordinators) == (-1, "", -1, ()) and one.error_message
     many = bench.ask(FindCoordinatorRequest("", 1, ("b", "a", "b")), 4)
     assert [coordinator.key for coordinator in many.coordinators] == ["b", "a", "b"]
-    assert {(found.node_id, found.host, found.port, found.error_code) for found in many.coordinators} == {(-1, "", -1, 15)}
+    assert {(found.node_id, found.host, found.port, found.error_code) for found in many.coordinators} == {(-1, "", -1, 53)}
     assert all(coordinator.error_message for coordinator in many.coordinators)
     assert bench.ask(FindCoordinatorRequest("k", 1, ()), 4).coordinators == ()
-    assert bench.refused(FindCoordinatorRequest("", 1, ("b", "a")), 4) == ("WIRE-CLUSTER-5",) * 2
-    assert bench.refused(FindCoordinatorRequest("k", 1, ("b", "a")), 3) == ("WIRE-CLUSTER-5",)
+    assert bench.refused(FindCoordinatorRequest("", 1, ("b", "a")), 4) == ("WIRE-CLUSTER-7",) * 2
+    assert bench.refused(FindCoordinatorRequest("k", 1, ("b", "a")), 3) == ("WIRE-CLUSTER-7",)
 
 
 @pytest.mark.rule("WIRE-CLUSTER-6", "GROUP-FIND-2")

@@ -147,7 +147,7 @@ def test_the_topic_of_offsets_has_fifty_partitions() -> None:
 @pytest.mark.rule("GROUP-FIND-4", "WIRE-CLUSTER-5")
 def test_no_topic_is_made_for_what_is_no_group() -> None:
     bench = Bench()
-    assert bench.ask(m.FindCoordinatorRequest("x", 1), 3).error_code == Error.COORDINATOR_NOT_AVAILABLE
+    assert bench.ask(m.FindCoordinatorRequest("x", 1), 3).error_code == Error.TRANSACTIONAL_ID_AUTHORIZATION_FAILED
     assert bench.ask(m.FindCoordinatorRequest("x", 0, ()), 4).coordinators == ()
     assert OFFSETS_TOPIC not in bench.broker.topics.by_name
 

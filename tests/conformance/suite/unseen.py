@@ -55,6 +55,7 @@ UNSEEN: Mapping[str, str] = {
     "WIRE-CONFIG-7": "shows only where brokers are started",
     "WIRE-CONFIG-8": "shows only where brokers are started",
     "WIRE-CLUSTER-5": "a broker that has coordinators names them",
+    "WIRE-CLUSTER-7": "a broker that has transactions coordinates them",
     "GROUP-SYNC-8": FAULTY_LOG,
     "GROUP-STATE-5": "would need the clock of the broker's machine to be set",
     "GROUP-OFFSET-4": "a topic that is deleted takes its offsets along, so that none are left for another of its name",
