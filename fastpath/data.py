@@ -53,6 +53,8 @@ class DataFolder:
                 path.mkdir(parents=True)
                 sync_folder(path.parent)
             self.lock: IO[str] = (path / ".lock").open("w")
+        except FileExistsError:
+            raise DataError(f"{path} is no folder") from None
         except OSError as error:
             raise DataError(f"{path}: {error.strerror}") from None
         try:
@@ -67,10 +69,17 @@ class DataFolder:
 
     # Whose it is
 
-    def check_kind(self) -> None:
-        """DataError if there are partitions, and nothing that says what they are: Apache Kafka's, or somebody else's. They would be put aside."""
-        if not (self.path / METADATA).exists() and (there := self.partitions()):
-            raise DataError(f"{self.path} holds {next(iter(there))} and no {METADATA}: it is not the data folder of such a broker")
+    def check_is_ours(self) -> None:
+        """DataError if something here looks like partitions, and no metadata log tells of any. It is somebody's who did not mean it for us, such as
+        Apache Kafka's; put aside as a stray it would be lost to them."""
+        others = [name for name in self.folders() if not self.has_metadata()]
+        if others:
+            more = f" and {len(others) - 1} more" if len(others) > 1 else ""
+            raise DataError(f"{self.path} holds {others[0]}{more}, of which no broker of ours knows anything: it needs a folder of its own")
+
+    def has_metadata(self) -> bool:
+        """Is there a metadata log?"""
+        return (self.path / METADATA).is_dir() and bool(self.log_files(METADATA)[0])
 
     def cluster_id(self, core: Core, broker_id: int, fresh: bytes) -> str:
         """The cluster's id, from meta.properties; `fresh` (16 bytes) makes one for a new folder. DataError if the folder is another broker's."""
@@ -115,8 +124,11 @@ class DataFolder:
 
     def partitions(self) -> dict[str, bytes | None]:
         """Every folder of a partition, by name, and the id of the topic whose log it holds: None if it does not say."""
-        names = sorted(one.name for one in os.scandir(self.path) if PARTITION.fullmatch(one.name) and one.is_dir())
-        return {name: self.topic_id(name) for name in names}
+        return {name: self.topic_id(name) for name in self.folders()}
+
+    def folders(self) -> list[str]:
+        """What is called as a partition's folder is."""
+        return sorted(one.name for one in os.scandir(self.path) if PARTITION.fullmatch(one.name) and one.is_dir())
 
     def log_files(self, folder: str) -> tuple[list[int], list[int]]:
         """(base offsets of the segments, offsets of saved producers), each rising, in a folder."""

@@ -120,10 +120,10 @@ class Node:
         self.starts: dict[Key, int] = {}  # log starts that were raised into a segment, and may be written down
         self.elsewhere: Elsewhere | None = None
         try:
+            self.data.check_is_ours()
             self.core = Core(str(path), cluster, settings, simulation)
             self.core.draw_session_id = self.draw_session_id
             fresh = broker.new_broker(cluster, settings, seed)
-            self.data.check_kind()
             cluster_id = self.data.cluster_id(self.core, cluster.broker_id, cluster_id_bytes(cluster.cluster_id))
             is_clean = self.data.was_stopped_cleanly(self.core)
             self.open_metadata(now)

@@ -27,7 +27,7 @@ from fiducial.fastpath.core import NoDescriptor, StorageFailed
 from fiducial.fastpath.data import DataError
 from fiducial.fastpath.node import ENDS, Action, Key, Node, Progress, Send
 from fiducial.models.clock import Clock
-from fiducial.models.settings import SSL, Listener, Settings, advertised, listeners_of, parse
+from fiducial.models.settings import EVERYWHERE, SSL, Listener, Settings, advertised, listeners_of, parse
 from fiducial.models.state import SEED_BYTES, Chance, Cluster
 from fiducial.models.values import changed
 
@@ -378,6 +378,12 @@ def bound(host: str, port: int) -> list[socket.socket]:
     return found
 
 
+def host_of(listener: Listener, sockets: list[socket.socket]) -> str:
+    """The host as it was given; where it only stands for every address, as * and 0 do, that address by which it is known."""
+    bound_to: str = sockets[0].getsockname()[0]
+    return bound_to if bound_to in EVERYWHERE else listener.host
+
+
 def written(host: str, sockets: list[socket.socket]) -> str:
     """HOST:PORT of what was bound."""
     port = sockets[0].getsockname()[1]
@@ -454,8 +460,8 @@ def run(
         with looping(by_asyncio=driver == ASYNCIO or metrics is not None) as loop:
             for number in STOPPED_BY:
                 loop.add_signal_handler(number, loop.stop)
-            there = [changed(listener, port=sockets[0].getsockname()[1]) for listener, sockets in opened]
-            node = begun(data, parsed, advertised(parsed, there))
+            there = [changed(listener, port=sockets[0].getsockname()[1], host=host_of(listener, sockets)) for listener, sockets in opened]
+            node = begun(data.absolute(), parsed, advertised(parsed, there))
             server = server_of(driver, node, parsed, loop)
             serve(server, terminator_of(server, tls, opened), opened, scrapers)
             node.stop()
@@ -488,7 +494,7 @@ def begun(data: Path, settings: Settings, addresses: Sequence[tuple[str, int]]) 
     drawn, _ = Chance(int.from_bytes(os.urandom(SEED_BYTES))).uuid()
     cluster_id = base64.urlsafe_b64encode(drawn).decode().rstrip("=")
     first, *others = addresses
-    cluster = Cluster(cluster_id, settings.broker_id, *first, others=tuple(others))
+    cluster = Cluster(cluster_id, settings.broker_id, *first, others=tuple(others), log_dir=str(data))
     node = Node(data, cluster, settings, int.from_bytes(os.urandom(SEED_BYTES)), now_ms(), progress=Teller())
     gc.freeze()  # what was loaded is not gone through again
     return node

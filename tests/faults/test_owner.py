@@ -53,15 +53,16 @@ def test_a_folder_of_another_broker_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.rule("LOG-RESTART-13")
-def test_a_folder_of_apache_kafka_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
-    """Of one with this broker's id, too."""
-    for name in ("__cluster_metadata-0", "a-0"):
-        (tmp_path / "data" / name).mkdir(parents=True)
-    (tmp_path / "data" / "meta.properties").write_text("version=1\ncluster.id=ZmlkdWNpYWxmaWR1Y2lhbA\nnode.id=1\ndirectory.id=AAAAAAAAAAAAAAAAAAAAAA\n")
-    before = sorted(tmp_path.rglob("*"))
-    with pytest.raises(DataError, match=r"data holds __cluster_metadata-0 and no metadata: it is not the data folder of such a broker"):
-        Node(tmp_path / "data", CLUSTER, parse({}), 1, NOON_MS)
-    assert [path for path in sorted(tmp_path.rglob("*")) if path.name != ".lock"] == before
+@pytest.mark.parametrize("is_kafkas", [False, True])
+def test_what_looks_like_partitions_in_a_folder_of_others_is_left_alone(is_kafkas: bool, tmp_path: Path) -> None:
+    (tmp_path / "photos-2024").mkdir()
+    (tmp_path / "photos-2024" / "notes").write_text("of somebody")
+    if is_kafkas:
+        (tmp_path / "meta.properties").write_text("version=1\ncluster.id=fiducialfiducialfiduci\nnode.id=1\n")
+        (tmp_path / "__cluster_metadata-0").mkdir()
+    with pytest.raises(DataError, match=r"holds .*, of which no broker of ours knows anything: it needs a folder of its own"):
+        Node(tmp_path, CLUSTER, parse({}), 1, NOON_MS)
+    assert (tmp_path / "photos-2024" / "notes").exists() and not (tmp_path / "metadata").exists()
 
 
 @pytest.mark.rule("LOG-RESTART-13")

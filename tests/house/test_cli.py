@@ -13,8 +13,10 @@ from pathlib import Path
 import pytest
 
 from fiducial.cli import main, properties, verify
+from fiducial.cli.cluster import Cluster
 from fiducial.cli.verify import FAILED, NOT_RUN, PASSED, Result, is_accepted, table
 from fiducial.models import specification
+from fiducial.models.messages import DescribeLogDirsRequest
 
 FIDUCIAL = [sys.executable, "-m", "fiducial"]
 
@@ -46,6 +48,12 @@ def test_properties_are_read_as_java_reads_them(text: str, pairs: dict[str, str]
         (["--listen", "9092"], "HOST:PORT"),
         (["--listen", "localhost:70000"], "HOST:PORT"),
         (["--reference", "--data", "/tmp/data"], "memory"),
+        (["--data", ""], "--data takes a folder"),
+        (["--listen", "*:0"], "who listens at 0.0.0.0 has to say where clients find it"),
+        (["--listen", "0:0"], "who listens at 0.0.0.0 has to say where clients find it"),
+        (["--reference", "--listen", "0:0"], "who listens at 0.0.0.0 has to say where clients find it"),
+        (["--set", "log.dirs=/x", "--set", "num.io.threads=8"], "there are no settings 'log.dirs' (it is --data), 'num.io.threads'"),
+        (["--listen", "SSL://127.0.0.1:0", "--set", f"ssl.keystore.location={__file__}"], "there are not a private key and the certificates of it in it"),
         (["--reference", "--driver", "epoll"], "--driver"),
         (["--config", "/no/such/file"], "/no/such/file"),
     ],
@@ -77,6 +85,34 @@ def test_a_broker_says_where_it_listens_and_stops_when_told(number: signal.Signa
         process.send_signal(number)
         assert process.wait(10) == 0
         assert "Traceback" not in process.stderr.read()
+
+
+def test_ctrl_c_while_a_command_is_at_work_says_nothing(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupted(*_: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("fiducial.fastpath.server.run", interrupted)
+    assert main(["serve"]) == 130
+    assert capsys.readouterr().err == ""
+
+
+def test_a_broker_can_be_started_in_its_own_folder(tmp_path: Path) -> None:
+    with subprocess.Popen([*FIDUCIAL, "serve", "--listen", "127.0.0.1:0", "--data", "."], stdout=subprocess.PIPE, cwd=tmp_path, text=True) as process:
+        try:
+            assert process.stdout is not None
+            with Cluster(process.stdout.readline().removeprefix("listening on ").strip()) as cluster:
+                (told,) = cluster.node(1).ask(DescribeLogDirsRequest(None)).results
+            assert told.log_dir == str(tmp_path)
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(10) == 0
+        finally:
+            process.kill()
+
+
+def test_what_is_no_folder_is_said_to_be_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").touch()
+    assert main(["serve", "--listen", "127.0.0.1:0", "--data", str(tmp_path / "file")]) == 1
+    assert capsys.readouterr().err == f"fiducial: {tmp_path / 'file'} is no folder\n"
 
 
 def test_a_taken_port_is_a_clear_error() -> None:

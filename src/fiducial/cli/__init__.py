@@ -9,6 +9,8 @@ from typing import Any
 
 #: The exit status for a command line or a setting that is not accepted, as argparse has it.
 USAGE = 2
+#: That of a program that SIGINT ended, as shells have it.
+INTERRUPTED = 130
 
 EXAMPLES = """\
 examples:
@@ -207,8 +209,15 @@ def add_viewer(command: argparse.ArgumentParser, of_groups: str) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; its exit status."""
-    options = parser().parse_args(argv)
+    """Run a command; its exit status. Who presses Ctrl-C knows why it ends, and is told nothing."""
+    try:
+        return run(parser().parse_args(argv))
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the command that was read."""
     match options.command:
         case "serve":
             from fiducial.cli.serve import serve

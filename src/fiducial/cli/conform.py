@@ -16,7 +16,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from fiducial.cli import USAGE
+from fiducial.cli import INTERRUPTED, USAGE
 from fiducial.cli.arguments import Refused, address, check_writable
 from fiducial.cli.progress import ProgressLine
 from fiducial.conformance import baseline, page, reports, suite
@@ -31,8 +31,6 @@ from fiducial.models.specification import Level
 
 #: From the most binding on.
 LEVELS = tuple(Level)
-#: The exit status of a program that SIGINT ended, as shells have it.
-INTERRUPTED = 130
 
 
 def conform(options: argparse.Namespace) -> int:

@@ -10,15 +10,13 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
-from fiducial.cli import USAGE
+from fiducial.cli import INTERRUPTED, USAGE
 from fiducial.cli.arguments import Refused
 from fiducial.cli.cluster import Cluster, Unanswered
 from fiducial.conformance.client import Unreachable
 
 #: The exit status if the cluster cannot be reached, or does not tell.
 NOT_TOLD = 1
-#: That of a program that SIGINT ended, as shells have it.
-INTERRUPTED = 130
 #: Nobody looks again after a day.
 SECONDS_MAX = 86_400
 #: Where there is nothing to say.

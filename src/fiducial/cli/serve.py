@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from fiducial.cli import USAGE, properties
-from fiducial.models.settings import PLAINTEXT, SettingError
+from fiducial.models.settings import BROKER, PLAINTEXT, SettingError
 
 #: Where data is kept, if nothing else is said.
 DATA = "fiducial-data"
 #: Where a broker listens, if nothing else is said.
 LISTEN = "127.0.0.1:9092"
+#: What is said otherwise here than in Kafka's server.properties.
+OTHERWISE = {"listeners": "--listen", "log.dirs": "--data", "log.dir": "--data", "node.id": "broker.id"}
 
 
 def settings(file: Path | None, assignments: list[str]) -> dict[str, str]:
@@ -29,6 +32,13 @@ def settings(file: Path | None, assignments: list[str]) -> dict[str, str]:
             raise SettingError(f"--set takes NAME=VALUE, not {assignment!r}")
         found[name.strip()] = text.strip()
     return found
+
+
+def check_known(names: Iterable[str]) -> None:
+    """SettingError for those that are no settings: all of them, since who brings a file of Kafka's has many."""
+    unknown = [repr(name) + (f" (it is {OTHERWISE[name]})" if name in OTHERWISE else "") for name in names if name not in BROKER]
+    if unknown:
+        raise SettingError(f"there {'is no setting' if len(unknown) == 1 else 'are no settings'} {', '.join(unknown)}")
 
 
 def address(listen: str, option: str = "--listen") -> tuple[str, int]:
@@ -56,6 +66,9 @@ def serve(options: argparse.Namespace) -> int:
         listen = places(options.listen or [LISTEN])
         metrics = None if options.metrics is None else address(options.metrics, "--metrics")
         given = settings(options.config, options.set)
+        check_known(given)
+        if options.data == "":
+            raise SettingError("--data takes a folder, and not nothing")
         if options.reference:
             if options.data is not None:
                 raise SettingError("--data: the reference broker keeps its data in memory")
