@@ -96,6 +96,14 @@ def test_ctrl_c_while_a_command_is_at_work_says_nothing(monkeypatch: pytest.Monk
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.parametrize("command", [["explain", "WIRE-FRAME-1"], ["conform", "--list"]], ids=" ".join)
+def test_who_reads_no_more_is_told_nothing(command: list[str]) -> None:
+    with subprocess.Popen([*FIDUCIAL, *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.close()  # long before anything is printed
+        assert (process.stderr.read(), process.wait(30)) == ("", 0)
+
+
 def test_a_broker_can_be_started_in_its_own_folder(tmp_path: Path) -> None:
     with subprocess.Popen([*FIDUCIAL, "serve", "--listen", "127.0.0.1:0", "--data", "."], stdout=subprocess.PIPE, cwd=tmp_path, text=True) as process:
         try:

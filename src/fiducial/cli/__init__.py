@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -209,11 +211,16 @@ def add_viewer(command: argparse.ArgumentParser, of_groups: str) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; its exit status. Who presses Ctrl-C knows why it ends, and is told nothing."""
+    """Run a command; its exit status. Who presses Ctrl-C, or reads no more of what is printed, knows why it ends, and is told nothing."""
     try:
-        return run(parser().parse_args(argv))
+        status = run(parser().parse_args(argv))
+        sys.stdout.flush()
     except KeyboardInterrupt:
         return INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return status
 
 
 def run(options: argparse.Namespace) -> int:
