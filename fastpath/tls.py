@@ -47,21 +47,26 @@ def context_of(tls: Tls) -> ssl.SSLContext:
     try:
         context.load_cert_chain(tls.key_store, password=tls.key_password)
     except OSError as error:  # ssl's own are among them
-        raise SettingError(f"ssl.keystore.location={tls.key_store}: {said(error, 'a private key and the certificates of it')}") from None
+        raise SettingError(f"ssl.keystore.location={tls.key_store}: {what_is_wrong(error, 'a private key and the certificates of it')}") from None
     try:
         if tls.trust_store:
             context.load_verify_locations(tls.trust_store)
     except OSError as error:
-        raise SettingError(f"ssl.truststore.location={tls.trust_store}: {said(error, 'certificates')}") from None
+        raise SettingError(f"ssl.truststore.location={tls.trust_store}: {what_is_wrong(error, 'certificates')}") from None
     context.verify_mode = CLIENT_AUTH[tls.client_auth]
     return context
 
 
-def said(error: OSError, wanted: str) -> str:
-    """What is wrong, in words. OpenSSL has none for a file in which it does not find what it looks for."""
-    if isinstance(error, ssl.SSLError):
-        return error.reason or f"there are not {wanted} in it, as PEM"
-    return error.strerror or str(error) or type(error).__name__
+def what_is_wrong(error: OSError, wanted: str) -> str:
+    """Of a file, in words. OpenSSL has none where it does not find what it looks for."""
+    is_without = isinstance(error, ssl.SSLError) and not error.reason
+    return f"there are not {wanted} in it, as PEM" if is_without else said(error)
+
+
+def said(error: OSError) -> str:
+    """What is wrong, in words."""
+    reason = error.reason if isinstance(error, ssl.SSLError) else error.strerror
+    return reason or str(error) or type(error).__name__
 
 
 #: Gives a driver a connection: its end of a pair, the socket of the client that it stands for, and the listener by which that came.
