@@ -13,6 +13,8 @@ lock is waited for while Python's own is held.
 """
 
 cimport cython
+import os
+
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.errno cimport EEXIST, EIO, EMFILE, ENFILE, ENOENT
 from libc.stdint cimport INT64_MAX, int16_t, int32_t, int64_t, uint8_t
@@ -261,7 +263,7 @@ cdef class Core:
         """What must be done before anybody hears of it was done; or StorageFailed."""
         self.take_in(result)
         if result < 0:
-            raise StorageFailed(-result, "the log directory is offline")
+            raise StorageFailed(-result, f"the log directory is offline: {os.strerror(-result)}")
         return 0
 
     def check_storage(self) -> None:

@@ -442,7 +442,7 @@ def test_a_segment_that_cannot_be_read_costs_only_who_reads_it(broker: Broker) -
 def test_a_start_on_a_disk_that_fails_says_so_and_lets_go_of_the_folder(broker: Broker) -> None:
     broker.node.close()
     broker.disk.fault = full()
-    with pytest.raises(StorageFailed, match="the log directory is offline"):
+    with pytest.raises(StorageFailed, match="the log directory is offline: No space left on device"):
         Node(broker.folder, CLUSTER, parse({}), 1, NOON_MS, simulation=broker.disk)
     broker.disk.fault = None
     Node(broker.folder, CLUSTER, parse({}), 1, NOON_MS, simulation=broker.disk).stop()
