@@ -126,22 +126,33 @@ cdef void wait_for_disk(Jobs* jobs, int64_t connection, vector[Due]* dues) noexc
 
 
 cdef void take_jobs(Jobs* jobs, vector[Job]* taken) noexcept nogil:
-    """The first whose partitions nobody has in hand, and all others that wait for no more than those."""
-    cdef unordered_set[Key] none, own
+    """The first whose partitions nobody has in hand, nor waited for before, and all others that wait for no more than those. Who waits for several is
+    not passed for ever by those who wait for one of them."""
+    cdef unordered_set[Key] none, own, others
     cdef size_t index, at, kept = 0
     jobs.lock.take()
+    others = jobs.busy
     for index in range(jobs.waiting.size()):
-        if own.empty() and are_within(&jobs.waiting[index].dues, &jobs.busy, &none):
-            for at in range(jobs.waiting[index].dues.size()):
-                own.insert(jobs.waiting[index].dues[at].key)
-                jobs.busy.insert(jobs.waiting[index].dues[at].key)
+        if own.empty() and are_within(&jobs.waiting[index].dues, &others, &none):
+            insert_keys(&jobs.waiting[index].dues, &own)
+            insert_keys(&jobs.waiting[index].dues, &jobs.busy)
         if not own.empty() and are_within(&jobs.waiting[index].dues, &none, &own):
             taken.push_back(jobs.waiting[index])
             continue
+        insert_keys(&jobs.waiting[index].dues, &others)
         jobs.waiting[kept] = jobs.waiting[index]
         kept += 1
     jobs.waiting.resize(kept)
     jobs.lock.give()
+    if kept > 0 and not taken.empty():
+        ring(jobs.bell)  # there may be more that nobody has in hand
+
+
+cdef void insert_keys(vector[Due]* dues, unordered_set[Key]* keys) noexcept nogil:
+    """These partitions too."""
+    cdef size_t index
+    for index in range(dues.size()):
+        keys.insert(dues[0][index].key)
 
 
 cdef bint are_within(vector[Due]* dues, unordered_set[Key]* others, unordered_set[Key]* own) noexcept nogil:

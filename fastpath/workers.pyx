@@ -602,10 +602,12 @@ cdef void hand_out(Worker* here, Connection* asking) noexcept nogil:
 
 
 cdef void answer_asking(Worker* here, Connection* connection, bint is_unsettled) noexcept nogil:
-    """Who asked is answered at once, or when the disk has what it was told of."""
+    """Who asked is answered at once, or when the disk has what it was told of; if it is there."""
+    if connection.is_gone:
+        return
     if is_unsettled:
         keep_pieces(here, connection, 0, &connection.unsettled)
-    elif not connection.is_gone:
+    else:
         offer(here, connection)
 
 

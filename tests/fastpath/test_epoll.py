@@ -12,8 +12,9 @@ import signal
 import socket
 import struct
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,23 @@ def records_of(answer: bytes | None) -> list[bytes]:
 
 def is_answered(client: RawClient, patience_s: float = 0) -> bool:
     """Has something come for it?"""
+@contextmanager
+def busy(served: Served) -> Iterator[None]:
+    """Its control plane has something large in hand, until the block ends."""
+    is_begun, go_on = threading.Event(), threading.Event()
+
+    def work() -> None:
+        is_begun.set()
+        go_on.wait(PATIENCE_S)
+
+    served.loop.call_soon_threadsafe(work)
+    assert is_begun.wait(PATIENCE_S)
+    try:
+        yield
+    finally:
+        go_on.set()
+
+
     return bool(select.select([client.socket], [], [], patience_s)[0])
 
 
@@ -345,6 +363,115 @@ def test_if_the_disk_fails_nobody_is_told_that_it_is_safe(tmp_path: Path, caplog
 
 
 # Room
+
+class DiskInSteps(SlowDisk):
+    """The real file operations, but that each sync of a partition waits until it may go on, from when that is asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[str] = []  # the partitions of the syncs that wait or have waited, in order
+        self.may: dict[str, threading.Semaphore] = {}
+
+    def sync(self, _context: int, descriptor: int) -> int:
+        partition = Path(os.readlink(f"/proc/self/fd/{descriptor}")).parent.name
+        if partition in self.may:
+            self.asked.append(partition)
+            self.may[partition].acquire()
+        return 0
+
+    def hold(self, *partitions: int) -> None:
+        """From now on."""
+        self.may = {f"{SAFE}-{partition}": threading.Semaphore(0) for partition in partitions}
+
+    def let(self, *partitions: int) -> None:
+        """A sync of each go on."""
+        for partition in partitions:
+            self.may[f"{SAFE}-{partition}"].release()
+
+    def let_all(self) -> None:
+        """All of them."""
+        for one in self.may.values():
+            one.release(1000)
+
+
+@contextmanager
+def in_steps(folder: Path) -> Iterator[tuple[Served, DiskInSteps]]:
+    """A broker on such a disk, with a topic of two partitions whose epochs are on it."""
+    disk = DiskInSteps()
+    with Served(folder / "data", disk=disk) as served:
+        try:
+            with served.connect() as client:
+                create(client, SAFE, 2, flush_messages="1")
+                client.ask(to_partitions(0, 1))
+            disk.hold(0, 1)
+            yield served, disk
+        finally:
+            disk.let_all()
+
+
+def to_partitions(*indexes: int) -> bytes:
+    """A Produce request of a batch for each."""
+    batch: Any = build([Item(1_700_000_000_000)])
+    data = m.TopicProduceData(SAFE, partition_data=tuple(m.PartitionProduceData(index, batch) for index in indexes))
+    return request_frame(PRODUCE, 12, m.ProduceRequest(None, -1, 10_000, (data,)))
+
+
+def asks(stack: ExitStack, served: Served, *indexes: int) -> RawClient:
+    """A client more, which has been read from, and waits for the disk."""
+    client = stack.enter_context(served.connect())
+    received = served.server.driver.received_bytes
+    client.send(to_partitions(*indexes))
+    served.has_received(received + len(framed(to_partitions(*indexes))))
+    assert not is_answered(client, 0.05)
+    return client
+
+
+def test_who_waits_for_two_partitions_is_not_passed_by_those_who_come_later_for_one(tmp_path: Path) -> None:
+    with in_steps(tmp_path) as (served, disk), ExitStack() as stack:
+        first, second, both = (asks(stack, served, *indexes) for indexes in ([0], [1], [0, 1]))
+        later = [asks(stack, served, index) for index in (0, 1)]
+        disk.let(0)
+        assert error_of(first.answer()) == 0
+        time.sleep(0.2)
+        assert disk.asked == [f"{SAFE}-0", f"{SAFE}-1"], "the next group for the first partition waits for the second"
+        disk.let(1)
+        assert error_of(second.answer()) == 0
+        disk.let(0, 1)
+        assert [error_of(client.answer()) for client in (both, *later)] == [0, 0, 0], "they are in one group"
+
+
+def test_all_that_need_not_wait_for_each_other_go_on_when_two_partitions_are_free_again(tmp_path: Path) -> None:
+    with in_steps(tmp_path) as (served, disk), ExitStack() as stack:
+        both = asks(stack, served, 0, 1)
+        first, second = asks(stack, served, 0), asks(stack, served, 1)
+        disk.let(0, 1)
+        assert error_of(both.answer()) == 0
+        until(lambda: disk.asked[2:] in ([f"{SAFE}-0", f"{SAFE}-1"], [f"{SAFE}-1", f"{SAFE}-0"]))
+        disk.let(0, 1)
+        assert [error_of(client.answer()) for client in (first, second)] == [0, 0]
+
+
+def test_nothing_is_kept_for_who_is_gone_before_the_disk_has_what_it_sent(tmp_path: Path) -> None:
+    """An answer before is sent at once, and finds nobody; that of the batch is large here, for it tells of many partitions that are not there."""
+    batch: Any = build([Item(1_700_000_000_000)])
+    partitions = (m.PartitionProduceData(0, batch), *(m.PartitionProduceData(index) for index in range(1, 20_000)))
+    frame = request_frame(PRODUCE, 12, m.ProduceRequest(None, -1, 10_000, (m.TopicProduceData(SAFE, partition_data=partitions),)))
+    with Served(tmp_path / "data") as served:
+        topics(served)
+        for number in range(130):
+            if number == 30:
+                before = resident_bytes()
+            with served.connect() as client:
+                client.socket.sendall(framed(latest(PLAIN), frame))
+                client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            until(lambda: served.server.driver.connections == 0)
+        assert resident_bytes() - before < 20 * MEGABYTE
+
+
+def resident_bytes() -> int:
+    """The memory that this process has in use."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
 
 
 def test_who_finds_no_room_is_read_from_when_there_is_some(tmp_path: Path) -> None:
