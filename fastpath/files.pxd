@@ -29,6 +29,13 @@ cdef struct Files:
     int (*unmap)(void* context, const uint8_t* base, int64_t size) noexcept nogil
     int (*write_parts_at)(void* context, int fd, const Part* parts, int count, int64_t position) noexcept nogil  # one behind the other, all of them
 
+cdef enum:
+    LEFT_TO_LOGS = 16  # descriptors that no connection gets: a log that cannot begin a segment for want of one is offline
+
+# What is left to logs, held back while clients are let in. `fd`: any that is open, of which copies are held.
+cdef int hold_back(int fd, int* held, int count) noexcept nogil
+cdef void let_go_held(int* held, int count) noexcept nogil
+
 cdef Files the_real_ones() noexcept nogil
 cdef Files files_at(size_t address) noexcept nogil  # a table that somebody else made
 cdef int write_held(Files* files, const string& path, const uint8_t* data, int64_t size) noexcept nogil  # a descriptor

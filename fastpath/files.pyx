@@ -2,30 +2,77 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
 """The file operations of the operating system, behind the table of `files.pxd`."""
 
-from libc.errno cimport EBADF, EINTR, EIO, EROFS, errno
+from libc.errno cimport EBADF, EINTR, EIO, EMFILE, EROFS, errno
 from libc.stdint cimport int64_t, uint8_t
 from libc.stdio cimport rename as c_rename
 from libcpp.string cimport string
-from posix.fcntl cimport O_CLOEXEC, O_CREAT, O_DIRECTORY, O_RDONLY, O_RDWR
+from posix.fcntl cimport F_DUPFD_CLOEXEC, O_CLOEXEC, O_CREAT, O_DIRECTORY, O_RDONLY, O_RDWR, fcntl
 from posix.fcntl cimport open as c_open
 from posix.mman cimport MAP_FAILED, MAP_SHARED, PROT_READ, mmap, munmap
 from posix.stat cimport fstat, mkdir, struct_stat
 from posix.types cimport off_t
 from posix.unistd cimport close, fdatasync, fsync, ftruncate, pread, pwrite, unlink
 
+from fiducial.fastpath.threads cimport Lock
+
 cdef extern from "sys/uio.h" nogil:
     ssize_t pwritev(int fd, const Part* parts, int count, off_t position)
 
 cdef enum:
     PARTS_MAX = 1024  # the kernel's limit
+    TO_CONNECT = 3  # descriptors that one client takes at most: its socket, and the pair before it where it speaks TLS
+
+# Is held by whoever holds descriptors back from connections: a moment, in which nobody else finds one.
+cdef Lock holding_back
+
+
+cdef int opened(const char* path, int flags) noexcept nogil:
+    """A descriptor, or -errno. Who finds none looks again while nobody holds any back: they are for logs."""
+    cdef int fd = c_open(path, flags | O_CLOEXEC, 0o644)
+    cdef int result = fd if fd >= 0 else -errno
+    if result == -EMFILE:
+        holding_back.take()
+        fd = c_open(path, flags | O_CLOEXEC, 0o644)
+        result = fd if fd >= 0 else -errno
+        holding_back.give()
+    return result
+
+
+cdef int hold_back(int fd, int* held, int count) noexcept nogil:
+    """So many descriptors, or as many as there are: then errno says why. Until they are let go whoever opens a file waits, if there is none beside them."""
+    cdef int so_far = 0
+    holding_back.take()
+    while so_far < count:
+        held[so_far] = fcntl(fd, F_DUPFD_CLOEXEC, 0)
+        if held[so_far] < 0:
+            break
+        so_far += 1
+    return so_far
+
+
+cdef void let_go_held(int* held, int count) noexcept nogil:
+    """Whoever opens a file finds them."""
+    while count > 0:
+        count -= 1
+        close(held[count])
+    holding_back.give()
+
+
+def are_left(int fd) -> int:
+    """May one client more be let in, with as many descriptors left to logs as they need? 0, or the errno that says why not. `fd`: any that is open."""
+    cdef int[LEFT_TO_LOGS + TO_CONNECT] held
+    cdef int count, reason
+    with nogil:
+        count = hold_back(fd, held, LEFT_TO_LOGS + TO_CONNECT)
+        reason = errno
+        let_go_held(held, count)
+    return 0 if count == LEFT_TO_LOGS + TO_CONNECT else reason
 
 
 cdef int real_open(void* context, const char* path, bint create) noexcept nogil:
     """A disk that failed is often read-only from then on, and reads go on: what is there already is opened all the same."""
-    cdef int fd = c_open(path, O_RDWR | O_CLOEXEC | (O_CREAT if create else 0), 0o644)
-    if fd < 0 and errno == EROFS:
-        fd = c_open(path, O_RDONLY | O_CLOEXEC)
-    return fd if fd >= 0 else -errno
+    cdef int result = opened(path, O_RDWR | (O_CREAT if create else 0))
+    return opened(path, O_RDONLY) if result == -EROFS else result
 
 
 cdef int real_close(void* context, int fd) noexcept nogil:
@@ -121,9 +168,9 @@ cdef int real_make_folder(void* context, const char* path) noexcept nogil:
 
 
 cdef int real_sync_folder(void* context, const char* path) noexcept nogil:
-    cdef int fd = c_open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+    cdef int fd = opened(path, O_RDONLY | O_DIRECTORY)
     if fd < 0:
-        return -errno
+        return fd
     cdef int result = 0 if fsync(fd) == 0 else -errno
     close(fd)
     return result

@@ -9,6 +9,7 @@ is not read from, is so on the other side too. Who ends one direction ends it th
 from __future__ import annotations
 
 import logging
+import os
 import selectors
 import socket
 import ssl
@@ -19,6 +20,7 @@ from contextlib import ExitStack, suppress
 from functools import partial
 from typing import cast
 
+from fiducial.fastpath.files import are_left
 from fiducial.fastpath.server import Door
 from fiducial.models.settings import SettingError, Tls
 
@@ -239,9 +241,12 @@ class Terminator:
             self.selector.register(door.socket, READ, lambda _events, door=door: self.accept_all(door))
 
     def accept_all(self, door: Door) -> None:
-        """Who has come, up to a limit. Each is let in who has all the descriptors that are needed."""
+        """Who has come, up to a limit. Each is let in who has all the descriptors that are needed, and does not take those that logs need."""
         for _ in range(ACCEPTED_MAX):
             if self.accepts_again:
+                return
+            if reason := are_left(self.woken.fileno()):
+                self.accept_later(OSError(reason, os.strerror(reason)))
                 return
             with ExitStack() as stack:
                 try:

@@ -21,7 +21,6 @@ from libc.string cimport memcpy, strerror
 from libcpp.string cimport string
 from libcpp.utility cimport pair
 from libcpp.vector cimport vector
-from posix.fcntl cimport F_DUPFD_CLOEXEC, fcntl
 from posix.unistd cimport close
 
 from fiducial.fastpath.bigendian cimport load32
@@ -38,6 +37,7 @@ from fiducial.fastpath.connections cimport (
     keep,
     make_room,
 )
+from fiducial.fastpath.files cimport LEFT_TO_LOGS, hold_back, let_go_held
 from fiducial.fastpath.frames cimport forget_ticket, free_turn, new_turn, take_frames, time_out
 from fiducial.fastpath.front cimport THREAD_BITS, Door, Front, behind_run, give_back, has_room, post_pieces, thread_of
 from fiducial.fastpath.mail cimport (
@@ -108,7 +108,6 @@ cdef enum:
     HELD_BYTES_MAX = 1 << 20  # so much is held of who waits for an answer
     EVENTS_MAX = 256
     ACCEPTED_MAX = 256  # at once
-    LEFT_TO_LOGS = 16  # descriptors
     BELL = 0  # what epoll tells of, beside connections
     DOOR = 1
     PAUSE_MS = 1000
@@ -283,7 +282,7 @@ cdef void accept_all(Worker* here) noexcept nogil:
     """Who has connected, up to a limit; each thread gets one in turn. No connection gets one of the last descriptors: a log that cannot begin a
     segment for want of one is offline."""
     cdef int[LEFT_TO_LOGS] held
-    cdef int count = hold_descriptors(here, held)
+    cdef int count = hold_back(here.epoll, held, LEFT_TO_LOGS)
     cdef size_t index
     cdef int accepted = 0
     if count < LEFT_TO_LOGS:
@@ -291,20 +290,7 @@ cdef void accept_all(Worker* here) noexcept nogil:
     for index in range(here.front.doors.size()):
         while accepted < ACCEPTED_MAX and not here.accepts_again_ms and accept_one(here, &here.front.doors[index]):
             accepted += 1
-    while count > 0:
-        count -= 1
-        close(held[count])
-
-
-cdef int hold_descriptors(Worker* here, int* held) noexcept nogil:
-    """As many as are left to logs; or fewer, then errno says why."""
-    cdef int count = 0
-    while count < LEFT_TO_LOGS:
-        held[count] = fcntl(here.epoll, F_DUPFD_CLOEXEC, 0)
-        if held[count] < 0:
-            break
-        count += 1
-    return count
+    let_go_held(held, count)
 
 
 cdef bint accept_one(Worker* here, const Door* door) noexcept nogil:

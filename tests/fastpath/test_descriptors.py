@@ -9,8 +9,10 @@ import resource
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -18,11 +20,11 @@ import pytest
 import trustme
 from raw_client import RawClient
 
-from fastpath.folders import NOW, batch_of, create, produce, sent, stored
+from fastpath.folders import NOW, Ours, batch_of, create, produce, sent, stored
 from fastpath.served import Served, SlowDisk, until
-from fastpath.test_epoll import VERSIONS, is_answered
+from fastpath.test_epoll import VERSIONS, is_answered, lowest_free_descriptor
 from fastpath.test_tls import TRUSTING
-from fiducial.fastpath import data, server
+from fiducial.fastpath import data, files, server
 from fiducial.models.errors import Error
 
 DRIVERS = ("epoll", "asyncio")
@@ -34,6 +36,8 @@ A_WHILE_S = 1.5
 #: A client that speaks TLS takes so many: its socket, and the two of a pair.
 OF_TLS = 3
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+#: So many batches are sent to see that something never happens.
+MANY = 3000
 #: A segment holds few batches.
 SMALL = {"internal_segment_bytes": "300"}
 OPEN_AT = 1  # its place in the table of fastpath/files.pxd
@@ -121,7 +125,7 @@ def test_those_who_speak_tls_wait_too_and_those_who_do_not_are_served(driver: st
     with serving(tmp_path, driver, "--listen", "SSL://127.0.0.1:0", "--set", f"ssl.keystore.location={papers}") as broker, ExitStack() as stack:
         plain = stack.enter_context(broker.connect())
         assert plain.ask(VERSIONS)
-        broker.leave(OF_TLS)
+        broker.leave(LEFT_TO_LOGS["epoll"] + OF_TLS)
         clients = [stack.enter_context(RawClient("127.0.0.1", broker.secret_port)) for _ in range(MORE)]
         assert agreed(clients[0]).ask(VERSIONS)
         broker.await_said("cannot accept connections: Too many open files", 1)
@@ -153,6 +157,42 @@ def test_connections_leave_some_descriptors_to_logs(tmp_path: Path) -> None:
         broker.await_said("cannot accept connections", 1)
         assert [produce(first, "a", batch_of([NOW] * 2)) for _ in range(5)] == [0, 2, 4, 6, 8]
         assert len(list((tmp_path / "data").glob("a-0/*.log"))) > 2
+
+
+def test_those_who_speak_tls_leave_some_to_logs_too(tmp_path: Path) -> None:
+    papers = tmp_path / "papers.pem"
+    trustme.CA().issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(papers)
+    with serving(tmp_path, "epoll", "--listen", "SSL://127.0.0.1:0", "--set", f"ssl.keystore.location={papers}") as broker, ExitStack() as stack:
+        first = stack.enter_context(broker.connect())
+        create(first, "a", **SMALL)
+        broker.leave(LEFT_TO_LOGS["epoll"] + LEFT * OF_TLS)
+        for _ in range(LEFT + MORE):  # they need not even agree on anything
+            stack.enter_context(RawClient("127.0.0.1", broker.secret_port))
+        broker.await_said("cannot accept connections", 1)
+        assert [produce(first, "a", batch_of([NOW] * 2)) for _ in range(5)] == [0, 2, 4, 6, 8]
+
+
+def test_who_looks_what_is_left_takes_it_from_nobody(tmp_path: Path) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with Ours(tmp_path / "data") as broker, ThreadPoolExecutor() as pool:
+        is_over = threading.Event()
+        looking = pool.submit(look, is_over)
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free_descriptor() + LEFT_TO_LOGS["epoll"], limits[1]))
+            for _ in range(MANY):
+                broker.node.core.write_checkpoint(os.fsencode(tmp_path / "data" / "checkpoint"), b"")
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+            is_over.set()
+        assert looking.result() > 0
+
+
+def look(is_over: threading.Event) -> int:
+    """Look what is left again and again: how often there was too little."""
+    count = 0
+    while not is_over.is_set():
+        count += files.are_left(0) == errno.EMFILE
+    return count
 
 
 def test_it_is_said_anew_when_nobody_had_to_wait_meanwhile(tmp_path: Path) -> None:
