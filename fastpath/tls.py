@@ -120,6 +120,7 @@ class Tunnel:
         self.to_plain = text[:size]
         self.hand_over()
         self.to_plain = memoryview(bytes(self.to_plain))
+        self.tell()  # TLS answers some of what it hears itself, such as that keys are to be changed
 
     def hand_over(self) -> None:
         """What the driver takes of it; and the end, when it has all. Who has hung up takes nothing, but may have said something before."""
@@ -154,17 +155,16 @@ class Tunnel:
 
     def tell(self) -> None:
         """What the client takes of what was ciphered."""
-        if not self.to_client:
-            self.to_client = memoryview(self.outgoing.read())
         with suppress(BlockingIOError):
-            while self.to_client:
+            while self.to_client or self.outgoing.pending:
+                self.to_client = self.to_client or memoryview(self.outgoing.read())
                 self.to_client = self.to_client[self.client.send(self.to_client) :]
 
     # What comes next
 
     def awaited(self) -> dict[socket.socket, int]:
         """What is waited for now, of each socket."""
-        is_heard = not self.to_plain and not self.has_ended and not self.is_ending
+        is_heard = not self.to_plain and not self.outgoing.pending and not self.has_ended and not self.is_ending
         of_client = (READ if is_heard else 0) | (WRITE if self.to_client else 0)
         of_plain = (READ if self.is_agreed and not self.to_client else 0) | (WRITE if self.to_plain else 0)
         return {self.client: of_client, self.plain: of_plain}

@@ -5,6 +5,8 @@ What real clients make of it is tested in tests/clients/test_tls.py, and that of
 
 from __future__ import annotations
 
+import _ssl
+import ctypes
 import logging
 import os
 import socket
@@ -34,6 +36,8 @@ from fiducial.models.settings import Tls
 BY_TLS = 1
 #: So much may be on the way to who does not read: in the kernel's buffers, on both sides of the tunnel, and in the tunnel.
 ON_THE_WAY_BYTES_MAX = 20 * MEGABYTE
+#: What OpenSSL calls a change of keys that the other side is to answer; and where Python's object has the session.
+UPDATE_REQUESTED, SSL_AT = 1, 24
 #: A client's, who does not ask who the broker is.
 TRUSTING = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 TRUSTING.check_hostname, TRUSTING.verify_mode = False, ssl.CERT_NONE
@@ -210,6 +214,26 @@ def test_who_does_not_read_is_answered_no_further_and_then_gets_every_byte(here:
             assert other.ask(VERSIONS) is not None
         assert here.driver.sent_bytes - before < ON_THE_WAY_BYTES_MAX, "30 answers have 108 MB"
         assert all(client.answer() == whole for _ in range(30))
+
+
+def test_who_changes_keys_and_does_not_read_is_read_from_no_further(here: Secret) -> None:
+    """TLS itself answers each change: also that is sent before more is heard."""
+    with here.connect(receive_buffer_bytes=65_536) as client, here.connect() as other:
+        assert client.socket.version() == "TLSv1.3"  # type: ignore[attr-defined]
+        with suppress(TimeoutError):
+            client.socket.settimeout(0.5)
+            for _ in range(200_000):
+                change_keys(client)
+        assert all(tunnel.outgoing.pending < 1_000 for tunnel in here.terminator.tunnels)
+        assert other.ask(VERSIONS) is not None
+
+
+def change_keys(client: RawClient) -> None:
+    """Ask the broker to change its keys, too. Python has no name for it."""
+    openssl = ctypes.CDLL(_ssl.__file__)
+    session = ctypes.c_void_p.from_address(id(client.socket._sslobj) + SSL_AT)  # type: ignore[attr-defined]
+    assert openssl.SSL_key_update(session, UPDATE_REQUESTED) == 1
+    client.socket.do_handshake()  # type: ignore[attr-defined]
 
 
 def answers(client: RawClient) -> list[bytes]:
