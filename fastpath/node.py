@@ -287,12 +287,12 @@ class Node:
         actions: list[Action] = []
         for ticket in self.core.expired(now):
             actions += self.timer(ticket, now)
-        return actions + self.ring_due(now)
+        return actions + self.ring_due(now, now)
 
-    def ring_due(self, now: int) -> list[Action]:
-        """Let the alarms ring that are due."""
+    def ring_due(self, due_ms: int, now: int) -> list[Action]:
+        """Let the alarms ring that were due by then."""
         actions: list[Action] = []
-        while (alarm := self.alarms.due(now)) is not None:
+        while (alarm := self.alarms.due(due_ms)) is not None:
             actions += self.ring(alarm, now)
         return actions
 

@@ -293,6 +293,11 @@ class ThreadedServer(Server):
 
     def hear(self) -> None:
         """What the threads have to say."""
+        self.take_notes()
+        self.set_alarm()
+
+    def take_notes(self) -> None:
+        """Do what they say."""
         for matter, connection, listener, peer, text in self.driver.notes():
             match matter:
                 case epoll.COLD_REQUEST:
@@ -304,7 +309,6 @@ class ThreadedServer(Server):
                     log.warning("closing %s: %s", peer, text.decode())
                 case _:
                     log.warning("%s", text.decode())
-        self.set_alarm()
 
     def ask(self, connection: int, listener: int, peer: str, frame: bytes) -> None:
         """A request that is not hot. A fault of ours costs its connection only."""
@@ -331,7 +335,8 @@ class ThreadedServer(Server):
         return self.node.alarms.first_ms()
 
     def expire(self, now: int) -> list[Action]:
-        return self.node.ring_due(now)
+        self.take_notes()  # nobody is late who has said in time that it is there, and was not heard for what else there was to do
+        return self.node.ring_due(now, now_ms())
 
 
 class Teller:

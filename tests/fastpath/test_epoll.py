@@ -29,12 +29,14 @@ from fiducial.conformance.exploration.steps import answer_of, request_frame
 from fiducial.fastpath.node import Action
 from fiducial.models import messages as m
 
-PRODUCE, FETCH, CREATE_TOPICS = 0, 1, 19
+PRODUCE, FETCH, FIND_COORDINATOR, JOIN_GROUP, HEARTBEAT, SYNC_GROUP, CREATE_TOPICS = 0, 1, 10, 11, 12, 14, 19
 MEGABYTE = 1 << 20
 RECORDS = 3  # in a batch of `produced`
 VERSIONS = struct.pack(">hhih", 18, 0, 7, -1)
 #: What a Produce request has in it that is not answered: no acks, and its timeout.
 WITHOUT_ACKS = struct.pack(">hi", 0, 10_000)
+#: How long a member may be silent.
+SESSION_MS = 500
 #: How long a fetch waits that is to be answered by something else (ms).
 LONG_MS = 60_000
 
@@ -88,6 +90,8 @@ def busy(served: Served) -> Iterator[None]:
         yield
     finally:
         go_on.set()
+def is_answered(client: RawClient, patience_s: float = 0) -> bool:
+    """Has something come for it?"""
 
 
     return bool(select.select([client.socket], [], [], patience_s)[0])
@@ -578,3 +582,31 @@ def test_signals_come_to_pythons_threads_alone(tmp_path: Path) -> None:
         for task in own:
             (mask,) = [line.split()[1] for line in Path(f"/proc/self/task/{task}/status").read_text().splitlines() if line.startswith("SigBlk:")]
             assert all(int(mask, 16) >> (number - 1) & 1 for number in (signal.SIGINT, signal.SIGTERM))
+def test_a_member_is_not_late_whose_heartbeat_was_not_heard_in_time(tmp_path: Path) -> None:
+    with Served(tmp_path / "data", group_min_session_timeout_ms="1") as served, served.connect() as client:
+        frame = request_frame(HEARTBEAT, 4, joined(client))
+        with busy(served):
+            received = served.server.driver.received_bytes
+            client.send(frame)
+            served.has_received(received + len(framed(frame)))
+            time.sleep(2 * SESSION_MS / 1000)
+        answer = client.answer()
+        assert answer is not None and answer_of(answer, HEARTBEAT, 4).error_code == 0
+
+
+def joined(client: RawClient) -> m.HeartbeatRequest:
+    """The only member of a group: what it says now and then."""
+
+    def asked(key: int, version: int, message: Any) -> Any:
+        answer = client.ask(request_frame(key, version, message))
+        assert answer is not None
+        return answer_of(answer, key, version)
+
+    until(lambda: asked(FIND_COORDINATOR, 4, m.FindCoordinatorRequest("g", 0, ("g",))).coordinators[0].error_code == 0)
+    protocols = (m.JoinGroupRequestProtocol("range", b""),)
+    made = asked(JOIN_GROUP, 3, m.JoinGroupRequest("g", SESSION_MS, 60_000, "", None, "consumer", protocols))
+    assert made.error_code == 0
+    assert asked(SYNC_GROUP, 3, m.SyncGroupRequest("g", made.generation_id, made.member_id)).error_code == 0
+    return m.HeartbeatRequest("g", made.generation_id, made.member_id)
+
+
