@@ -17,7 +17,7 @@ from posix.unistd cimport close, getpid
 from fiducial.fastpath.core cimport Core
 from fiducial.fastpath.flusher cimport FLUSHERS, Flusher, run_flusher
 from fiducial.fastpath.frames cimport free_turn, new_turn
-from fiducial.fastpath.front cimport THREADS_MAX, Door, Front, thread_of
+from fiducial.fastpath.front cimport THREADS_MAX, Door, Front, give_back, thread_of
 from fiducial.fastpath.mail cimport ANSWER, HANG_UP, WELCOME, Letter, Note, close_jobs, open_jobs, open_mailbox, post, ring, take_notes
 from fiducial.fastpath.mail cimport CLOSING as CLOSING_
 from fiducial.fastpath.mail cimport COLD_REQUEST as COLD_REQUEST_
@@ -117,8 +117,8 @@ cdef class Driver:
             self.threads.clear()
             for index in range(self.workers.size()):
                 free_worker(self.workers[index])
+            self.front.inboxes.clear()  # nobody rings for a thread that is no more: who is closed gives room back
             self.workers.clear()
-            self.front.inboxes.clear()
             for index in range(self.flushers.size()):
                 free_turn(self.flushers[index].turn)
                 del self.flushers[index]
@@ -142,12 +142,15 @@ cdef class Driver:
         """(what it is about, connection, its listener, HOST:PORT, text), in order. Of a cold request the text is its frame, without the length; from where it
         comes is said with the first of its connection."""
         cdef vector[Note] taken
-        cdef int64_t unsaid
+        cdef int64_t unsaid, asked_bytes = 0
         cdef size_t index
         with nogil:
             unsaid = take_notes(&self.front.mailbox, &taken)
         found = []
         for index in range(taken.size()):
+            for index in range(taken.size()):
+                asked_bytes += taken[index].text.size() if taken[index].matter == COLD_REQUEST_ else 0
+            give_back(self.front, asked_bytes)
             note = &taken[index]
             found.append((<int>note.matter, note.connection, note.listener, (<bytes>note.peer).decode(), <bytes>note.text))
         if unsaid:

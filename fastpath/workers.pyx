@@ -521,6 +521,7 @@ cdef int64_t ask(Worker* here, Connection* connection, const uint8_t* frame) noe
     connection.is_known = connection.is_waiting = True
     tell(&here.front.mailbox, &note)
     return size
+    here.front.held_bytes.add(size - LENGTH_BYTES)  # until the control plane has it in hand
 
 
 cdef void park(Worker* here, Connection* connection) noexcept nogil:

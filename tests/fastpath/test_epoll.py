@@ -509,6 +509,40 @@ def test_whose_frame_has_begun_does_not_wait_for_the_room_that_it_takes_itself(t
             client.socket.sendall(frame[4_000:])
             assert client.answer() == other.answer() is not None
         until(lambda: served.server.driver.held_bytes == 0)
+def test_what_waits_for_the_control_plane_takes_room_too(tmp_path: Path) -> None:
+    with Served(tmp_path / "data", queued_max_request_bytes=str(MEGABYTE)) as served, ExitStack() as stack:
+        driver = served.server.driver
+        frame = VERSIONS.ljust(MEGABYTE // 2, b"\x00")
+        with busy(served):
+            clients = [stack.enter_context(served.connect()) for _ in range(10)]
+            senders = [threading.Thread(target=client.send, args=(frame,)) for client in clients]
+            for sender in senders:
+                sender.start()
+            until(lambda: driver.held_bytes >= MEGABYTE)
+            time.sleep(0.3)
+            assert driver.held_bytes <= 4 * MEGABYTE, "as many as are read at once may find the last room"
+        assert all(client.answer() is not None for client in clients)
+        for sender in senders:
+            sender.join()
+        until(lambda: driver.held_bytes == 0)
+
+
+def test_who_waits_for_room_when_the_broker_stops_is_let_go(tmp_path: Path) -> None:
+    """Seen where AddressSanitizer watches: who gives room back then rings for nobody who is no more."""
+    with ExitStack() as stack:
+        with Served(tmp_path / "data", queued_max_request_bytes="1000") as served:
+            driver = served.server.driver
+            stack.enter_context(served.connect()).socket.sendall(framed(VERSIONS.ljust(5_000, b"\x00"))[:900])
+            until(lambda: driver.held_bytes > 5_000)
+            received = driver.received_bytes
+            for _ in range(5):
+                stack.enter_context(served.connect()).send(VERSIONS)
+            until(lambda: driver.connections == 6)
+            time.sleep(0.1)
+            assert driver.received_bytes == received
+        assert driver.connections == driver.held_bytes == 0
+
+
 
 
 # The end
