@@ -29,6 +29,8 @@ from fiducial.fastpath.workers cimport Worker, free_worker, new_worker, run_work
 
 import os
 
+cdef int64_t IDLE_MS_MAX = 1 << 60  # for ever; a time and this are a time
+
 #: What a note is about: a request that the control plane has to answer, a connection that it knows and that is no more, and two kinds of lines
 #: for the log: that a connection is closed, and whatever else went wrong.
 COLD_REQUEST, GONE, CLOSING, TROUBLE = COLD_REQUEST_, GONE_, CLOSING_, TROUBLE_
@@ -59,7 +61,7 @@ cdef class Driver:
         core.draw_session_ids_here()  # nobody but the control plane's own thread may change it
         for fd, listener in doors:
             self.front.doors.push_back(Door(fd, listener))
-        self.front.idle_ms = settings.connections_max_idle_ms
+        self.front.idle_ms = min(settings.connections_max_idle_ms, IDLE_MS_MAX)
         self.front.frame_bytes_max = settings.socket_request_max_bytes
         self.front.held_bytes_max = settings.queued_max_request_bytes
         self.front.ends.resize(max(ends) + 1)
@@ -115,9 +117,9 @@ cdef class Driver:
             for index in range(self.threads.size()):
                 pthread_join(self.threads[index], NULL)
             self.threads.clear()
+            self.front.inboxes.clear()  # nobody rings for a thread that is no more: who is closed gives room back
             for index in range(self.workers.size()):
                 free_worker(self.workers[index])
-            self.front.inboxes.clear()  # nobody rings for a thread that is no more: who is closed gives room back
             self.workers.clear()
             for index in range(self.flushers.size()):
                 free_turn(self.flushers[index].turn)
@@ -146,11 +148,11 @@ cdef class Driver:
         cdef size_t index
         with nogil:
             unsaid = take_notes(&self.front.mailbox, &taken)
-        found = []
-        for index in range(taken.size()):
             for index in range(taken.size()):
                 asked_bytes += taken[index].text.size() if taken[index].matter == COLD_REQUEST_ else 0
             give_back(self.front, asked_bytes)
+        found = []
+        for index in range(taken.size()):
             note = &taken[index]
             found.append((<int>note.matter, note.connection, note.listener, (<bytes>note.peer).decode(), <bytes>note.text))
         if unsaid:

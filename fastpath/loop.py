@@ -20,6 +20,8 @@ from typing import Any
 
 log = logging.getLogger("fiducial")
 
+#: Nothing need be waited for for so long at once, and what is much longer cannot (s).
+SELECTED_S_MAX = 3600.0
 #: So many bytes of those that wake it are taken at once; they say nothing else.
 WAKING_BYTES = 4096
 
@@ -96,7 +98,7 @@ class Loop:
         """Until stopped."""
         while not self.is_stopping:
             first = min((timer.due for timer in self.timers), default=None)
-            ready = self.selector.select(None if first is None else max(first - time.monotonic(), 0))
+            ready = self.selector.select(None if first is None else min(max(first - time.monotonic(), 0), SELECTED_S_MAX))
             for key, _ in ready:
                 self.call(key.data)
             for _ in range(len(self.handed)):

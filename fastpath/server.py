@@ -262,7 +262,7 @@ class Server:
         self.node.core.fail(error.errno or errno.EIO)
 
     def end_chores(self) -> None:
-        """Nothing is under way; the loop does not run any more."""
+        """Nothing is under way, and nobody asks for more; the loop does not run any more."""
         self.forcers.shutdown()
 
 
@@ -434,10 +434,10 @@ def serve(server: Server, terminator: Terminator | None, opened: Open, metrics: 
     server.loop.run_forever()
     for number in STOPPED_BY:
         server.loop.add_signal_handler(number, lambda: None)  # it stops already
-    server.end_chores()
     if terminator is not None:
         terminator.stop()
     server.stop()
+    server.end_chores()  # what was heard last may have had something forced to the disk
 
 
 def doors_of(opened: Open, are_meant: Callable[[Listener], bool]) -> list[Door]:

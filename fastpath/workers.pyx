@@ -393,7 +393,8 @@ cdef void receive_large(Worker* here, Connection* connection, int64_t wanted) no
     """More of a large frame, where it stays until it is whole."""
     cdef int64_t size, more = make_room(connection, wanted)
     if more < 0:
-        end(here, connection, b"no memory")
+        say_closing(here, connection, b"no memory")
+        leave(here, connection)
         return
     here.front.held_bytes.add(more)
     size = read_up_to(here, connection, connection.buffer + connection.end, min(wanted - held_bytes(connection), <int64_t>READ_BYTES))
@@ -439,7 +440,8 @@ cdef void keep_rest(Worker* here, Connection* connection, const uint8_t* data, i
     """What cannot be handled yet."""
     cdef int64_t more = keep(connection, data, size, here.front.frame_bytes_max)
     if more < 0:
-        end(here, connection, b"no memory")
+        say_closing(here, connection, b"no memory")
+        leave(here, connection)
     else:
         here.front.held_bytes.add(more)
 
@@ -519,9 +521,9 @@ cdef int64_t ask(Worker* here, Connection* connection, const uint8_t* frame) noe
     if not connection.is_known:
         note.peer = peer_of(connection)
     connection.is_known = connection.is_waiting = True
+    here.front.held_bytes.add(size - LENGTH_BYTES)  # until the control plane has it in hand
     tell(&here.front.mailbox, &note)
     return size
-    here.front.held_bytes.add(size - LENGTH_BYTES)  # until the control plane has it in hand
 
 
 cdef void park(Worker* here, Connection* connection) noexcept nogil:

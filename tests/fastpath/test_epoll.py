@@ -73,8 +73,6 @@ def records_of(answer: bytes | None) -> list[bytes]:
     return [bytes(one.records or b"") for topic in answer_of(answer, FETCH, 12).responses for one in topic.partitions]
 
 
-def is_answered(client: RawClient, patience_s: float = 0) -> bool:
-    """Has something come for it?"""
 @contextmanager
 def busy(served: Served) -> Iterator[None]:
     """Its control plane has something large in hand, until the block ends."""
@@ -90,10 +88,10 @@ def busy(served: Served) -> Iterator[None]:
         yield
     finally:
         go_on.set()
+
+
 def is_answered(client: RawClient, patience_s: float = 0) -> bool:
     """Has something come for it?"""
-
-
     return bool(select.select([client.socket], [], [], patience_s)[0])
 
 
@@ -366,8 +364,6 @@ def test_if_the_disk_fails_nobody_is_told_that_it_is_safe(tmp_path: Path, caplog
             assert error_of(other.ask(produced(PLAIN))) == 56 and other.ask(latest(PLAIN)) is not None
 
 
-# Room
-
 class DiskInSteps(SlowDisk):
     """The real file operations, but that each sync of a partition waits until it may go on, from when that is asked for."""
 
@@ -477,6 +473,8 @@ def resident_bytes() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
+# Room
+
 
 def test_who_finds_no_room_is_read_from_when_there_is_some(tmp_path: Path) -> None:
     with Served(tmp_path / "data", queued_max_request_bytes="1000") as served:
@@ -509,6 +507,8 @@ def test_whose_frame_has_begun_does_not_wait_for_the_room_that_it_takes_itself(t
             client.socket.sendall(frame[4_000:])
             assert client.answer() == other.answer() is not None
         until(lambda: served.server.driver.held_bytes == 0)
+
+
 def test_what_waits_for_the_control_plane_takes_room_too(tmp_path: Path) -> None:
     with Served(tmp_path / "data", queued_max_request_bytes=str(MEGABYTE)) as served, ExitStack() as stack:
         driver = served.server.driver
@@ -543,9 +543,15 @@ def test_who_waits_for_room_when_the_broker_stops_is_let_go(tmp_path: Path) -> N
         assert driver.connections == driver.held_bytes == 0
 
 
-
-
 # The end
+
+
+def test_where_who_is_silent_may_stay_for_ever_a_fetch_still_gives_up_at_its_time(tmp_path: Path) -> None:
+    with Served(tmp_path / "data", threads=1, connections_max_idle_ms=str(2**63 - 1)) as served:
+        topics(served)
+        with served.connect() as client:
+            client.socket.settimeout(5)
+            assert records_of(client.ask(fetched(PLAIN, 0, 50))) == [b""]
 
 
 def test_who_says_no_more_still_hears_what_is_pending(here: Served) -> None:
@@ -575,6 +581,34 @@ def test_the_control_plane_forgets_who_is_gone(here: Served) -> None:
         assert client.ask(described()) is not None
         assert set(here.server.peers.values()) == {client.name} and len(here.node.origins) == 1
     until(lambda: not here.server.peers and not here.node.origins)
+
+
+def test_a_member_is_not_late_whose_heartbeat_was_not_heard_in_time(tmp_path: Path) -> None:
+    with Served(tmp_path / "data", group_min_session_timeout_ms="1") as served, served.connect() as client:
+        frame = request_frame(HEARTBEAT, 4, joined(client))
+        with busy(served):
+            received = served.server.driver.received_bytes
+            client.send(frame)
+            served.has_received(received + len(framed(frame)))
+            time.sleep(2 * SESSION_MS / 1000)
+        answer = client.answer()
+        assert answer is not None and answer_of(answer, HEARTBEAT, 4).error_code == 0
+
+
+def joined(client: RawClient) -> m.HeartbeatRequest:
+    """The only member of a group: what it says now and then."""
+
+    def asked(key: int, version: int, message: Any) -> Any:
+        answer = client.ask(request_frame(key, version, message))
+        assert answer is not None
+        return answer_of(answer, key, version)
+
+    until(lambda: asked(FIND_COORDINATOR, 4, m.FindCoordinatorRequest("g", 0, ("g",))).coordinators[0].error_code == 0)
+    protocols = (m.JoinGroupRequestProtocol("range", b""),)
+    made = asked(JOIN_GROUP, 3, m.JoinGroupRequest("g", SESSION_MS, 60_000, "", None, "consumer", protocols))
+    assert made.error_code == 0
+    assert asked(SYNC_GROUP, 3, m.SyncGroupRequest("g", made.generation_id, made.member_id)).error_code == 0
+    return m.HeartbeatRequest("g", made.generation_id, made.member_id)
 
 
 def test_a_fault_of_ours_costs_that_connection_only_and_not_what_was_answered(
@@ -616,31 +650,3 @@ def test_signals_come_to_pythons_threads_alone(tmp_path: Path) -> None:
         for task in own:
             (mask,) = [line.split()[1] for line in Path(f"/proc/self/task/{task}/status").read_text().splitlines() if line.startswith("SigBlk:")]
             assert all(int(mask, 16) >> (number - 1) & 1 for number in (signal.SIGINT, signal.SIGTERM))
-def test_a_member_is_not_late_whose_heartbeat_was_not_heard_in_time(tmp_path: Path) -> None:
-    with Served(tmp_path / "data", group_min_session_timeout_ms="1") as served, served.connect() as client:
-        frame = request_frame(HEARTBEAT, 4, joined(client))
-        with busy(served):
-            received = served.server.driver.received_bytes
-            client.send(frame)
-            served.has_received(received + len(framed(frame)))
-            time.sleep(2 * SESSION_MS / 1000)
-        answer = client.answer()
-        assert answer is not None and answer_of(answer, HEARTBEAT, 4).error_code == 0
-
-
-def joined(client: RawClient) -> m.HeartbeatRequest:
-    """The only member of a group: what it says now and then."""
-
-    def asked(key: int, version: int, message: Any) -> Any:
-        answer = client.ask(request_frame(key, version, message))
-        assert answer is not None
-        return answer_of(answer, key, version)
-
-    until(lambda: asked(FIND_COORDINATOR, 4, m.FindCoordinatorRequest("g", 0, ("g",))).coordinators[0].error_code == 0)
-    protocols = (m.JoinGroupRequestProtocol("range", b""),)
-    made = asked(JOIN_GROUP, 3, m.JoinGroupRequest("g", SESSION_MS, 60_000, "", None, "consumer", protocols))
-    assert made.error_code == 0
-    assert asked(SYNC_GROUP, 3, m.SyncGroupRequest("g", made.generation_id, made.member_id)).error_code == 0
-    return m.HeartbeatRequest("g", made.generation_id, made.member_id)
-
-

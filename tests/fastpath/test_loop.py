@@ -44,6 +44,12 @@ def test_timers_are_called_when_they_are_due_and_in_that_order(loop: Loop) -> No
     assert called == [*reversed(range(20)), 0] and time.monotonic() - begun >= 0.01
 
 
+def test_a_timer_that_is_due_in_a_lifetime_is_no_fault(loop: Loop) -> None:
+    loop.call_later(2**63 / 1000, loop.stop)
+    loop.call_soon_threadsafe(loop.stop)
+    loop.run_forever()
+
+
 def test_a_timer_that_was_cancelled_is_not_called_also_by_one_that_is_due_with_it(loop: Loop) -> None:
     called: list[str] = []
     other = loop.call_later(-1, called.append, "other")
