@@ -129,23 +129,27 @@ cdef void take_jobs(Jobs* jobs, vector[Job]* taken) noexcept nogil:
     """The first whose partitions nobody has in hand, nor waited for before, and all others that wait for no more than those. Who waits for several is
     not passed for ever by those who wait for one of them."""
     cdef unordered_set[Key] none, own, others
-    cdef size_t index, at, kept = 0
+    cdef size_t index, kept = 0
+    cdef bint is_free, has_more = False
     jobs.lock.take()
     others = jobs.busy
     for index in range(jobs.waiting.size()):
-        if own.empty() and are_within(&jobs.waiting[index].dues, &others, &none):
+        is_free = are_within(&jobs.waiting[index].dues, &others, &none)
+        if is_free and own.empty():
             insert_keys(&jobs.waiting[index].dues, &own)
             insert_keys(&jobs.waiting[index].dues, &jobs.busy)
+            insert_keys(&jobs.waiting[index].dues, &others)
         if not own.empty() and are_within(&jobs.waiting[index].dues, &none, &own):
             taken.push_back(jobs.waiting[index])
             continue
+        has_more = has_more or is_free
         insert_keys(&jobs.waiting[index].dues, &others)
         jobs.waiting[kept] = jobs.waiting[index]
         kept += 1
     jobs.waiting.resize(kept)
     jobs.lock.give()
-    if kept > 0 and not taken.empty():
-        ring(jobs.bell)  # there may be more that nobody has in hand
+    if has_more:
+        ring(jobs.bell)  # another flusher can take it now
 
 
 cdef void insert_keys(vector[Due]* dues, unordered_set[Key]* keys) noexcept nogil:
