@@ -37,7 +37,7 @@ class SlowDisk:
     """The real file operations, but that a sync waits while the disk is `stuck`, and then comes to `result`."""
 
     def __init__(self) -> None:
-        count = SYNC_AT + 7
+        count = SYNC_AT + 8
         self.table = (ctypes.c_void_p * count).from_buffer_copy((ctypes.c_void_p * count).from_address(files.ADDRESS))
         self.go_on = threading.Event()
         self.go_on.set()
@@ -73,7 +73,7 @@ class Served:
     def run(self) -> None:
         """Serve until told to stop."""
         (listener,) = bound("127.0.0.1", 0)
-        with self.loop, listener:
+        with listener:
             listener.listen()
             self.server.start([Door(0, listener)])
             self.started.set_result(listener.getsockname()[1])
@@ -86,8 +86,9 @@ class Served:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.loop.call_soon_threadsafe(self.loop.stop)
-        self.thread.join()
+        with self.loop:  # closed when nobody wakes it any more
+            self.loop.call_soon_threadsafe(self.loop.stop)
+            self.thread.join()
         self.node.close()
 
     def connect(self, **options: int) -> RawClient:

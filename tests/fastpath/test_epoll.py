@@ -451,6 +451,7 @@ def test_all_that_need_not_wait_for_each_other_go_on_when_two_partitions_are_fre
         assert [error_of(client.answer()) for client in (first, second)] == [0, 0]
 
 
+@pytest.mark.skipif("LD_PRELOAD" in os.environ, reason="NOT RUN: a sanitizer keeps what is given back")
 def test_nothing_is_kept_for_who_is_gone_before_the_disk_has_what_it_sent(tmp_path: Path) -> None:
     """An answer before is sent at once, and finds nobody; that of the batch is large here, for it tells of many partitions that are not there."""
     batch: Any = build([Item(1_700_000_000_000)])
