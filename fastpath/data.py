@@ -19,6 +19,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+from fiducial.fastpath.batch import EncodedBatch
+
 if TYPE_CHECKING:
     from fiducial.fastpath.core import Core
 
@@ -35,6 +37,9 @@ DELETE, STRAY = "delete", "stray"
 #: The longest name of a file that common file systems take.
 NAME_BYTES_MAX = 255
 UUID_BYTES = 16
+#: Of a batch: where its length and its version stand, what the length does not count, and the least that it takes.
+LENGTH_AT, MAGIC_AT, PREFIX_BYTES, SMALLEST_BYTES = 8, 16, 12, 61
+MAGIC = 2
 
 Partition = tuple[str, int]  # topic, partition
 
@@ -80,6 +85,17 @@ class DataFolder:
     def has_metadata(self) -> bool:
         """Is there a metadata log?"""
         return (self.path / METADATA).is_dir() and bool(self.log_files(METADATA)[0])
+
+    def check_metadata(self) -> None:
+        """DataError if something is wrong in the metadata log that no crash can have done: a batch is on the disk before the next is written, so that a crash
+        spoils the last alone. To go on as far as the log is sound would forget topics, and put their partitions aside as strays."""
+        bases = self.log_files(METADATA)[0] if self.has_metadata() else []
+        for base in bases:
+            file = self.path / METADATA / f"{base:020}.log"
+            data = file.read_bytes()
+            size = sound_bytes(data, base)
+            if size < len(data) and (base != bases[-1] or any(batch_at(data, at) for at in range(size + 1, len(data)))):
+                raise DataError(f"{file} is damaged at byte {size}, and says more of topics behind it; it has to come back from a copy")
 
     def cluster_id(self, core: Core, broker_id: int, fresh: bytes) -> str:
         """The cluster's id, from meta.properties; `fresh` (16 bytes) makes one for a new folder. DataError if the folder is another broker's."""
@@ -175,3 +191,21 @@ def sync_folder(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def sound_bytes(data: bytes, offset: int) -> int:
+    """How much of a segment is whole batches, one behind the other from an offset on."""
+    at = 0
+    while (found := batch_at(data, at)) is not None and found.base_offset == offset:
+        at += len(found.data)
+        offset = found.last_offset + 1
+    return at
+
+
+def batch_at(data: bytes, at: int) -> EncodedBatch | None:
+    """The batch there, if it is whole and its checksum is right."""
+    end = at + PREFIX_BYTES + int.from_bytes(data[at + LENGTH_AT : at + PREFIX_BYTES], "big", signed=True)
+    if not at + SMALLEST_BYTES <= end <= len(data) or data[at + MAGIC_AT] != MAGIC:
+        return None
+    found = EncodedBatch(data[at:end])
+    return found if found.crc_is_good else None

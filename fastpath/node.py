@@ -121,6 +121,7 @@ class Node:
         self.elsewhere: Elsewhere | None = None
         try:
             self.data.check_is_ours()
+            self.data.check_metadata()
             self.core = Core(str(path), cluster, settings, simulation)
             self.core.draw_session_id = self.draw_session_id
             fresh = broker.new_broker(cluster, settings, seed)

@@ -12,6 +12,8 @@ from faults.check import Found, found
 from faults.histories import SMALL
 from faults.run import CLUSTER, Run
 from fiducial.fastpath import server
+from fiducial.fastpath.batch import batches
+from fiducial.fastpath.data import DataError
 from fiducial.fastpath.node import Node, Progress
 
 PRODUCER = 5
@@ -129,6 +131,26 @@ def test_a_log_that_lost_all_above_its_start_goes_on_there(work: Path) -> None:
     (one,) = opened(run).partitions.values()
     assert (one.start, one.end, one.batches) == (3, 3, ())
     assert [path.name for path in logs(run)] == ["00000000000000000003.log"]
+
+
+# The metadata log
+
+
+@pytest.mark.rule("LOG-RESTART-11")
+def test_a_metadata_log_that_no_crash_has_spoilt_so_is_refused_and_nothing_is_put_aside(run: Run) -> None:
+    """Else the topics behind the damage would be forgotten, and their partitions be strays."""
+    (file,) = (run.folder / "metadata").glob("*.log")
+    sound = file.read_bytes()
+    first, last = (len(one.data) for one in batches(sound))
+    for position in range(first):
+        file.write_bytes(sound[:position] + bytes([sound[position] ^ 0x40]) + sound[position + 1 :])
+        if position not in EPOCH_BYTES:
+            with pytest.raises(DataError, match=rf"{file.name} is damaged at byte 0, and says more of topics behind it"):
+                opened(run)
+    file.write_bytes(sound)
+    assert end_of(run) == 8
+    file.write_bytes(sound[: first + last // 2])  # as a crash leaves it before the topic was there
+    assert not opened(run).partitions
 
 
 # What is beside it
