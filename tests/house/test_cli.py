@@ -7,6 +7,7 @@ import json
 import signal
 import subprocess
 import sys
+import tomllib
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from fiducial.cli.verify import FAILED, NOT_RUN, PASSED, Result, is_accepted, ta
 from fiducial.models import specification
 from fiducial.models.messages import DescribeLogDirsRequest
 
+ROOT = Path(__file__).parents[2]
 FIDUCIAL = [sys.executable, "-m", "fiducial"]
 
 
@@ -135,6 +137,13 @@ def imported_by(code: str) -> set[str]:
     script = f"{code}\nimport json, sys\nprint(json.dumps(sorted({{name.partition('.')[0] for name in sys.modules}})))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     return set(json.loads(done.stdout))
+
+
+def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match=r"^0$"):
+        main(["--version"])
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert capsys.readouterr().out == f"fiducial {project['version']}\n"
 
 
 def test_help_imports_no_dependency() -> None:

@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 #: The exit status for a command line or a setting that is not accepted, as argparse has it.
 USAGE = 2
@@ -152,11 +152,22 @@ examples:
 PARTS = ("lint", "models", "mutants", "frozen", "referee", "tests")
 
 
+class Version(argparse.Action):
+    """Looks the version up when it is asked for: that takes longer than to read a command line."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_others: Any) -> NoReturn:
+        from importlib.metadata import version
+
+        print("fiducial", version("fiducial"))
+        parser.exit()
+
+
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     raw: dict[str, Any] = {"formatter_class": argparse.RawDescriptionHelpFormatter}
     about = "A Kafka-compatible message log that is formally specified."
     top = argparse.ArgumentParser(prog="fiducial", description=about, epilog=EXAMPLES, **raw)
+    top.add_argument("--version", action=Version, nargs=0, help="say which version this is, and end")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     serve = commands.add_parser("serve", help="start a broker", description="Start a broker.", epilog=SERVE_EXAMPLES, **raw)
     serve.add_argument("--reference", action="store_true", help="the broker that is only its models: slow, in memory, obviously right")
