@@ -77,8 +77,7 @@ class DataFolder:
     def check_is_ours(self) -> None:
         """DataError if something here looks like partitions, and no metadata log tells of any. It is somebody's who did not mean it for us, such as
         Apache Kafka's; put aside as a stray it would be lost to them."""
-        others = [name for name in self.folders() if not self.has_metadata()]
-        if others:
+        if not self.has_metadata() and (others := self.folders()):
             more = f" and {len(others) - 1} more" if len(others) > 1 else ""
             raise DataError(f"{self.path} holds {others[0]}{more}, of which no broker of ours knows anything: it needs a folder of its own")
 

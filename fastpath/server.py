@@ -27,9 +27,8 @@ from fiducial.fastpath.core import NoDescriptor, StorageFailed
 from fiducial.fastpath.data import DataError
 from fiducial.fastpath.node import ENDS, Action, Key, Node, Progress, Send
 from fiducial.models.clock import Clock
-from fiducial.models.settings import EVERYWHERE, SSL, Listener, Settings, advertised, listeners_of, parse
+from fiducial.models.settings import SSL, Listener, Settings, advertised, listeners_of, parse
 from fiducial.models.state import SEED_BYTES, Chance, Cluster
-from fiducial.models.values import changed
 
 if TYPE_CHECKING:
     from fiducial.fastpath.core import Unforced
@@ -383,12 +382,6 @@ def bound(host: str, port: int) -> list[socket.socket]:
     return found
 
 
-def host_of(listener: Listener, sockets: list[socket.socket]) -> str:
-    """The host as it was given; where it only stands for every address, as * and 0 do, that address by which it is known."""
-    bound_to: str = sockets[0].getsockname()[0]
-    return bound_to if bound_to in EVERYWHERE else listener.host
-
-
 def written(host: str, sockets: list[socket.socket]) -> str:
     """HOST:PORT of what was bound."""
     port = sockets[0].getsockname()[1]
@@ -465,7 +458,7 @@ def run(
         with looping(by_asyncio=driver == ASYNCIO or metrics is not None) as loop:
             for number in STOPPED_BY:
                 loop.add_signal_handler(number, loop.stop)
-            there = [changed(listener, port=sockets[0].getsockname()[1], host=host_of(listener, sockets)) for listener, sockets in opened]
+            there = [listener.bound(*sockets[0].getsockname()[:2]) for listener, sockets in opened]
             node = begun(data.absolute(), parsed, advertised(parsed, there))
             server = server_of(driver, node, parsed, loop)
             serve(server, terminator_of(server, tls, opened), opened, scrapers)

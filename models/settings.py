@@ -16,7 +16,7 @@ from immutables import Map
 
 from fiducial.models.groups import GroupConfig
 from fiducial.models.rules import rule
-from fiducial.models.values import EMPTY, value
+from fiducial.models.values import EMPTY, changed, value
 
 
 class SettingError(ValueError):
@@ -307,6 +307,10 @@ class Listener:
     protocol: str
     host: str
     port: int  # 0: any that is free
+
+    def bound(self, address: str, port: int) -> Listener:
+        """It, open there: its host as it was given; where that only stands for every address, as * and 0 do, the address by which that is known."""
+        return changed(self, port=port, host=address if address in EVERYWHERE else self.host)
 
 
 @value

@@ -23,9 +23,8 @@ from fiducial.models import apis
 from fiducial.models.clock import Clock
 from fiducial.models.groups import Alarm
 from fiducial.models.rules import rule
-from fiducial.models.settings import EVERYWHERE, SSL, Listener, SettingError, Settings, advertised, listeners_of, parse
+from fiducial.models.settings import SSL, Listener, SettingError, Settings, advertised, listeners_of, parse
 from fiducial.models.state import SEED_BYTES, Chance, Cluster
-from fiducial.models.values import changed
 from fiducial.reference.core import Action, Core, Hangup, Send, Wake
 
 log = logging.getLogger("fiducial")
@@ -261,8 +260,7 @@ async def serve(listeners: Sequence[Listener], settings: Settings) -> int:
         except (OSError, UnicodeError) as error:
             print(f"fiducial: cannot listen on {one.host}:{one.port}: {error}", file=sys.stderr)
             return 1
-        bound_to, port, *_ = opened[-1].sockets[0].getsockname()
-        there.append(changed(one, port=port, host=bound_to if bound_to in EVERYWHERE else one.host))
+        there.append(one.bound(*opened[-1].sockets[0].getsockname()[:2]))
     server = begun(settings, advertised(settings, there))
     server.keep_house()
     server.expire_offsets()
