@@ -578,6 +578,7 @@ def test_nothing_is_left_of_who_breaks_off(here: Served, sent: bytes) -> None:
 
 
 def test_the_control_plane_forgets_who_is_gone(here: Served) -> None:
+    until(lambda: not here.server.peers and not here.node.origins)  # those of the test before
     with here.connect() as client:
         assert client.ask(described()) is not None
         assert set(here.server.peers.values()) == {client.name} and len(here.node.origins) == 1

@@ -49,10 +49,10 @@ def answering(answer: Callable[[int], bytes]) -> Iterator[int]:
         thread.join()
 
 
-def loaded(answer: Callable[[int], bytes], lane: Lane = LANE, **how: Any) -> Any:
+def loaded(answer: Callable[[int], bytes], lane: Lane = LANE, *, seconds: float = 0.05, **how: Any) -> Any:
     """What the generator finds in a moment."""
     with answering(answer) as port:
-        return generate(port, os.getpid(), [lane], 0.05, warm_s=0.05, **how)
+        return generate(port, os.getpid(), [lane], seconds, warm_s=0.05, **how)
 
 
 def test_every_answer_is_counted() -> None:
@@ -92,7 +92,7 @@ def test_the_rest_of_a_large_answer_is_passed_over() -> None:
 
 def test_what_is_late_is_late_from_when_it_was_due() -> None:
     """The first is answered when the twentieth is there, at 200 a second: had it been counted from when it could be sent, it would have taken no time."""
-    found = loaded(lambda number: GOOD if number >= 20 else 20 * GOOD if number == 19 else b"", rate=200)
+    found = loaded(lambda number: GOOD if number >= 20 else 20 * GOOD if number == 19 else b"", rate=200, seconds=1)
     assert found.latency_us[-1] >= 19 / 200 * 1e6
 
 
